@@ -1,0 +1,181 @@
+"""Strategies, policies and blocks as people declare them.
+
+These models are the one typed form of "policies as code": the YAML loader, the admin service and the stored revisions
+all use them. They check shape only (types, bounds, unknown keys); what needs a second look at the whole set is checked
+by usageflow.domain.validation.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+
+from usageflow.domain.durations import format_window, parse_window
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""Lower-case letters, digits and hyphens, at most 63."""
+
+MAX_UNITS = 10**12
+"""The highest limit, burst and cost, in units."""
+
+
+class Location(StrEnum):
+    """Where an identity may be found."""
+
+    HEADER = "header"
+    QUERY = "query"
+
+
+class OnMissing(StrEnum):
+    """What to do where no source yields a value."""
+
+    ANONYMOUS_PER_IP = "ANONYMOUS_PER_IP"
+    ANONYMOUS_SHARED = "ANONYMOUS_SHARED"
+    DENY = "DENY"
+    SKIP = "SKIP"
+
+
+class Algorithm(StrEnum):
+    """How a limit counts."""
+
+    FIXED_WINDOW = "FIXED_WINDOW"
+    TOKEN_BUCKET = "TOKEN_BUCKET"  # noqa: S105 - the name of an algorithm
+
+
+class Scope(StrEnum):
+    """What shares one counter of a limit."""
+
+    IDENTITY = "IDENTITY"
+    IDENTITY_AND_ENDPOINT = "IDENTITY_AND_ENDPOINT"
+    SHARED = "SHARED"
+
+
+class Mode(StrEnum):
+    """Whether a policy is enforced."""
+
+    ENFORCE = "ENFORCE"
+    SHADOW = "SHADOW"
+    DISABLED = "DISABLED"
+
+
+class FailMode(StrEnum):
+    """What happens when a decision cannot be made in time."""
+
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+    LOCAL = "LOCAL"
+
+
+class Trigger(StrEnum):
+    """How metered units reach Stripe."""
+
+    STRIPE_USAGE = "stripe_usage"
+    STRIPE_SUBSCRIPTION = "stripe_subscription"
+    STRIPE_INVOICE = "stripe_invoice"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Source(_Model):
+    """A place where an identity may be found."""
+
+    location: Annotated[Location, Field(alias="in")]
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    sensitive: bool = False
+
+
+class Strategy(_Model):
+    """How callers are told apart: the first source that yields a value wins."""
+
+    name: Name
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=10)]
+    on_missing: OnMissing = OnMissing.ANONYMOUS_PER_IP
+    allow_unlimited: bool = False
+
+
+class Match(_Model):
+    """Which requests: methods in upper case or ``*``, and a path pattern."""
+
+    methods: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=32)], ...], Field(min_length=1)
+    ] = ("*",)
+    path: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Limit(_Model):
+    """How much: ``limit`` units per ``window_us`` microseconds (written ``1h`` in files, key ``window``)."""
+
+    name: Name = "default"
+    algorithm: Algorithm = Algorithm.FIXED_WINDOW
+    limit: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)]
+    window_us: Annotated[int, Field(alias="window")]
+    burst: Annotated[int, Field(ge=0, le=MAX_UNITS, strict=True)] = 0
+    scope: Scope = Scope.IDENTITY
+
+    @field_validator("window_us", mode="before")
+    @classmethod
+    def _parse_window(cls, value: object) -> object:
+        return parse_window(value) if isinstance(value, str) else value
+
+    @field_validator("window_us")
+    @classmethod
+    def _bound_window(cls, value: int) -> int:
+        if not 1_000_000 <= value <= 366 * 86_400_000_000:
+            raise ValueError("must be from 1s to 366d")
+        return value
+
+    @field_serializer("window_us")
+    def _format_window(self, value: int) -> str:
+        return format_window(value)
+
+
+class Metering(_Model):
+    """What becomes money."""
+
+    expression: str = "usage_record.quantity"
+    trigger: Trigger = Trigger.STRIPE_USAGE
+    price: Annotated[str, Field(pattern=r"^price_[A-Za-z0-9_]{1,120}$")]
+    event_name: Annotated[str, Field(max_length=100)] = ""
+
+
+class Policy(_Model):
+    """Limits and metering for the requests that match."""
+
+    name: Name
+    match: Match
+    strategy: str = ""
+    limits: Annotated[tuple[Limit, ...], Field(max_length=20)] = ()
+    metering: Metering | None = None
+    mode: Mode = Mode.ENFORCE
+    fail_mode: FailMode = FailMode.OPEN
+    priority: Annotated[int, Field(ge=-1000, le=1000, strict=True)] = 0
+    cost: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)] = 1
+    stop: bool = False
+    message: Annotated[str, Field(max_length=500)] = ""
+
+
+class Block(_Model):
+    """Refuses an endpoint, an identity (raw value), or both; an empty identity means everybody."""
+
+    methods: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=32)], ...], Field(min_length=1)
+    ] = ("*",)
+    path: Annotated[str, Field(min_length=1, max_length=1024)]
+    identity: Annotated[str, Field(max_length=256)] = ""
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+    @property
+    def title(self) -> str:
+        """Names the block to people: methods, path and identity."""
+        return f"{','.join(self.methods)} {self.path}" + (f" for {self.identity}" if self.identity else "")
+
+
+class PolicySet(_Model):
+    """All strategies and policies of an application: what one revision holds."""
+
+    strategies: tuple[Strategy, ...] = ()
+    policies: tuple[Policy, ...] = ()

@@ -1,0 +1,158 @@
+"""The ports between the services and the stores. The docstrings are the contract; tests/contract runs it on every
+back end. All times are Unix time, in the unit that the name says. An ``application_id`` is the stored id, never the name.
+
+A store that does not answer raises usageflow.domain.errors.Unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from usageflow.domain.policies import Block, PolicySet
+from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application. ``plan_version`` rises with every change that decisions or plans depend on."""
+
+    application_id: str
+    name: str
+    revision: int
+    plan_version: int
+
+
+class CredentialKind(StrEnum):
+    """What a credential opens."""
+
+    API_KEY = "API_KEY"
+    ADMIN_TOKEN = "ADMIN_TOKEN"  # noqa: S105 - a kind, not a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A stored credential; ``application_id`` is empty for admin tokens. Only the SHA-256 of the secret is stored."""
+
+    credential_id: str
+    kind: CredentialKind
+    application_id: str
+    prefix: str
+    secret_hash: bytes
+
+
+class NumberKind(StrEnum):
+    """What a number names."""
+
+    ENDPOINT = "ENDPOINT"
+    POLICY = "POLICY"
+    ATTRIBUTE = "ATTRIBUTE"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationState:
+    """All that decisions and plans of one application are made from, read in one transaction.
+
+    ``numbers`` maps (kind, name) to the number; an endpoint's name is ``METHOD template``.
+    """
+
+    application: Application
+    policies: PolicySet
+    blocks: tuple[Block, ...]
+    numbers: Mapping[tuple[NumberKind, str], int]
+    endpoints: tuple[EndpointName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What a change makes of an application. ``policies`` None leaves the revision as it is; ``names`` get numbers."""
+
+    policies: PolicySet | None
+    blocks_upserted: tuple[Block, ...]
+    blocks_deleted: tuple[Block, ...]
+    names: tuple[tuple[NumberKind, str], ...]
+
+
+class ControlStore(Protocol):
+    """Applications, credentials, revisions, blocks and numbers."""
+
+    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
+        is filled in for API keys), in one transaction.
+
+        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
+        """
+
+    async def find_application(self, name: str) -> Application | None:
+        """Returns the application of that name."""
+
+    async def plan_versions(self) -> Mapping[str, int]:
+        """Returns the plan version of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+
+    async def load(self, application_id: str) -> ApplicationState:
+        """Returns the state at one instant. Raises NotFound."""
+
+    async def change(
+        self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
+    ) -> Application:
+        """Carries out a change in one transaction and raises plan_version; ``policies`` set makes the next revision.
+
+        A block's key is (methods, path, identity). Names that have a number keep it; numbers rise from 1 per
+        application and kind and are never reused. Raises FailedPrecondition (reason CHANGED_MEANWHILE) where the plan version
+        is another, NotFound for an unknown application.
+        """
+
+    async def register_endpoints(
+        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
+    ) -> Sequence[int]:
+        """Returns a number per endpoint, in order; new ones are stored and raise plan_version, once for the call;
+        known ones only get a new last-seen time. Idempotent.
+        """
+
+    async def find_credential(self, secret_hash: bytes) -> Credential | None:
+        """Returns the credential whose secret has this SHA-256."""
+
+    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
+        """Returns the policy set of a revision, None where there is no such revision."""
+
+
+class UsageStore(Protocol):
+    """Reported usage, exactly once."""
+
+    async def ingest(
+        self, groups: Sequence[tuple[str, Sequence[UsageRecord]]]
+    ) -> Sequence[Sequence[Outcome]]:
+        """Stores records of (application_id, records) groups in one transaction and returns an outcome per record.
+
+        A new id: its event and deltas are appended, ACCEPTED. An id that was stored before, or stands earlier in the same
+        call: DUPLICATE with an equal payload hash, CONFLICT with another; nothing is added. Returns only after the commit is
+        durable; after an error nothing of the call is stored.
+        """
+
+    async def query(self, application_id: str, query: UsageQuery) -> Sequence[UsageRow]:
+        """Returns sums per group: most requests first (then by key); minutes in order of time."""
+
+    async def pending(self, application_id: str) -> Sequence[PendingRow]:
+        """Returns unclaimed metering deltas summed per (endpoint, policy, price), most units first."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """A live fixed window: units used of the window that began at ``start_us`` and ends at ``end_us``."""
+
+    key: str
+    start_us: int
+    end_us: int
+    used: int
+
+
+class CheckpointStore(Protocol):
+    """Long windows on disk, so that a quota outlives a restart."""
+
+    async def save_windows(self, windows: Sequence[WindowState]) -> None:
+        """Stores the newest state of each key, in one transaction; an older window of a key is replaced."""
+
+    async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
+        """Returns every window that has not ended; ended ones are deleted."""

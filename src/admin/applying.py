@@ -1,0 +1,182 @@
+"""The use-case behind Apply: compare, save in one transaction, tell the decision processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from usageflow.domain.errors import FailedPrecondition, NotFound
+from usageflow.domain.hashing import derive_key, keyed_hash
+from usageflow.domain.identity import attribute_key
+from usageflow.domain.policies import Block, Policy, PolicySet, Strategy
+from usageflow.domain.snapshot import attribute_name
+from usageflow.domain.validation import ensure_valid
+from usageflow.storage.notices import ChangeNotices
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, ControlStore, NumberKind
+
+_ATTEMPTS = 10
+
+Named = TypeVar("Named", Strategy, Policy)
+BlockKey = tuple[tuple[str, ...], str, str]
+
+
+class Action(StrEnum):
+    """What a change did to a resource."""
+
+    DELETED = "DELETED"
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change; ``kind`` is strategy, policy or block."""
+
+    action: Action
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an application should be. Blocks carry raw identities."""
+
+    application: str
+    policies: PolicySet
+    blocks: tuple[Block, ...] = ()
+    prune: bool = False
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The revision in force, and what was (or would be) changed, deletions first."""
+
+    revision: int
+    changes: tuple[Change, ...]
+
+
+class Applying:
+    """Makes applications equal to policy sets."""
+
+    def __init__(self, control: ControlStore, notices: ChangeNotices, hash_key: bytes) -> None:
+        self._control = control
+        self._notices = notices
+        self._hash_key = hash_key
+
+    async def apply(self, wanted: Wanted, *, author: str) -> Applied:
+        """Applies a set: one transaction, at most one revision, all or nothing.
+
+        Raises InvalidArgument (every fault of the set), NotFound, and FailedPrecondition where other writers kept changing
+        the application.
+        """
+        ensure_valid(wanted.policies, wanted.blocks)
+        application = await self._control.find_application(wanted.application)
+        if application is None:
+            message = f"there is no application {wanted.application[:64]!r}: name an existing one under `application`"
+            raise NotFound(message, reason="APPLICATION_NOT_FOUND")
+        blocks = self._hashed(application, wanted.blocks)
+        for _ in range(_ATTEMPTS):
+            state = await self._control.load(application.application_id)
+            difference = _difference(state, wanted, blocks)
+            if wanted.validate_only or not difference.changes:
+                return Applied(state.application.revision, difference.changes)
+            try:
+                saved = await self._save(state, difference.change_set, author)
+            except FailedPrecondition:
+                continue  # somebody else changed it meanwhile: compare again
+            return Applied(saved.revision, difference.changes)
+        raise FailedPrecondition(
+            "others keep changing this application: try again", reason="CHANGED_MEANWHILE"
+        )
+
+    async def _save(self, state: ApplicationState, change: ChangeSet, author: str) -> Application:
+        saved = await self._control.change(
+            state.application.application_id,
+            change,
+            author=author,
+            expected_plan_version=state.application.plan_version,
+        )
+        self._notices.publish()
+        return saved
+
+    def _hashed(self, application: Application, blocks: Iterable[Block]) -> dict[BlockKey, tuple[Block, str]]:
+        """Returns what is stored of each block, and its title: raw identities are never stored."""
+        key = derive_key(self._hash_key, application.name)
+        stored = {}
+        for block in blocks:
+            identity = keyed_hash(key, block.identity).hex() if block.identity else ""
+            kept = block.model_copy(update={"identity": identity})
+            stored[_block_key(kept)] = (kept, block.title)
+        return stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    change_set: ChangeSet
+    changes: tuple[Change, ...]
+
+
+def _difference(
+    state: ApplicationState, wanted: Wanted, blocks: Mapping[BlockKey, tuple[Block, str]]
+) -> _Difference:
+    old, new = state.policies, wanted.policies
+    stored = {_block_key(block): block for block in state.blocks}
+    deleted = [block for key, block in stored.items() if key not in blocks] if wanted.prune else []
+    upserted = [(block, title) for key, (block, title) in blocks.items() if stored.get(key) != block]
+    changes = [
+        *_changes("strategy", old.strategies, new.strategies),
+        *_changes("policy", old.policies, new.policies),
+        *(Change(Action.DELETED, "block", _stored_title(block)) for block in deleted),
+        *(Change(_upsert_action(block, stored), "block", title) for block, title in upserted),
+    ]
+    change_set = ChangeSet(
+        policies=new if old != new else None,
+        blocks_upserted=tuple(block for block, _ in upserted),
+        blocks_deleted=tuple(deleted),
+        names=tuple(_names(new)),
+    )
+    order = {action: index for index, action in enumerate(Action)}
+    changes.sort(key=lambda change: order[change.action])
+    if (
+        not changes and old != new
+    ):  # only the order of declaration differs; that is stored, but changes nothing
+        changes.append(Change(Action.UPDATED, "policy", "order of declaration"))
+    return _Difference(change_set, tuple(changes))
+
+
+def _changes(kind: str, old: Sequence[Named], new: Sequence[Named]) -> Iterable[Change]:
+    before = {item.name: item for item in old}
+    after = {item.name: item for item in new}
+    for name in before:
+        if name not in after:
+            yield Change(Action.DELETED, kind, name)
+    for name, item in after.items():
+        if name not in before:
+            yield Change(Action.CREATED, kind, name)
+        elif before[name] != item:
+            yield Change(Action.UPDATED, kind, name)
+
+
+def _upsert_action(block: Block, stored: Mapping[BlockKey, Block]) -> Action:
+    return Action.UPDATED if _block_key(block) in stored else Action.CREATED
+
+
+def _block_key(block: Block) -> BlockKey:
+    return (tuple(sorted(block.methods)), block.path, block.identity)
+
+
+def _stored_title(block: Block) -> str:
+    shown = f"hash:{block.identity[:12]}" if block.identity else ""
+    return block.model_copy(update={"identity": shown}).title
+
+
+def _names(policies: PolicySet) -> Iterable[tuple[NumberKind, str]]:
+    """Yields the names that plans refer to by number."""
+    for policy in policies.policies:
+        yield NumberKind.POLICY, policy.name
+    for strategy in policies.strategies:
+        for source in strategy.sources:
+            yield NumberKind.ATTRIBUTE, attribute_name(attribute_key(source.location, source.name))

@@ -1,0 +1,42 @@
+"""The servicer of AdminService: unpack, call, pack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from admin.applying import Applying
+from admin.handler import pack, unpack
+from admin.querying import Querying
+from usageflow.rpc.principal import current_principal
+from usageflow.v1 import admin_pb2, admin_pb2_grpc
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
+    """AdminService over its use-cases."""
+
+    def __init__(self, applying: Applying, querying: Querying) -> None:
+        self._applying = applying
+        self._querying = querying
+
+    async def Apply(  # noqa: N802 - gRPC's spelling
+        self, request: admin_pb2.ApplyRequest, context: _Context
+    ) -> admin_pb2.ApplyResponse:
+        """See the contract."""
+        applied = await self._applying.apply(unpack.wanted(request), author=current_principal().prefix)
+        return pack.apply_response(applied)
+
+    async def QueryUsage(  # noqa: N802
+        self, request: admin_pb2.QueryUsageRequest, context: _Context
+    ) -> admin_pb2.QueryUsageResponse:
+        """See the contract."""
+        rows = await self._querying.query(
+            request.application,
+            since=request.start_time.seconds if request.HasField("start_time") else None,
+            until=request.end_time.seconds if request.HasField("end_time") else None,
+            group=unpack.usage_group(request.group_by),
+        )
+        return pack.usage_response(rows)

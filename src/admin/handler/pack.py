@@ -1,0 +1,43 @@
+"""From answers to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from admin.applying import Applied
+from usageflow.domain.units import format_units
+from usageflow.domain.usage import UsageRow
+from usageflow.v1 import admin_pb2
+
+
+def apply_response(applied: Applied) -> admin_pb2.ApplyResponse:
+    """Returns what was applied."""
+    return admin_pb2.ApplyResponse(
+        revision=applied.revision,
+        changes=[
+            admin_pb2.Change(
+                action=admin_pb2.ChangeAction.Value(f"CHANGE_ACTION_{change.action}"),
+                kind=change.kind,
+                name=change.name,
+            )
+            for change in applied.changes
+        ],
+    )
+
+
+def usage_response(rows: Iterable[UsageRow]) -> admin_pb2.QueryUsageResponse:
+    """Returns the rows."""
+    return admin_pb2.QueryUsageResponse(rows=[_row(row) for row in rows])
+
+
+def _row(row: UsageRow) -> admin_pb2.UsageRow:
+    message = admin_pb2.UsageRow(
+        requests=row.requests, errors=row.errors, denied=row.denied, units=format_units(row.units)
+    )
+    if row.endpoint is not None:
+        message.endpoint.method, message.endpoint.template = row.endpoint.method, row.endpoint.template
+    elif row.status is not None:
+        message.status = row.status
+    elif row.minute is not None:
+        message.minute.seconds = row.minute
+    return message

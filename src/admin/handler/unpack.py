@@ -1,0 +1,144 @@
+"""From messages to what the use-cases take. Shape is checked by the models of usageflow.domain.policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from admin.applying import Wanted
+from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.policies import Block, Policy, PolicySet, Strategy
+from usageflow.domain.usage import UsageGroup
+from usageflow.v1 import admin_pb2, common_pb2
+
+Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item")
+
+_GROUPS = {
+    admin_pb2.USAGE_GROUP_STATUS: UsageGroup.STATUS,
+    admin_pb2.USAGE_GROUP_MINUTE: UsageGroup.MINUTE,
+}
+
+
+def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
+    """Returns the set. Raises InvalidArgument with every fault of shape, under paths such as ``policies[3].name``."""
+    faults: list[Fault] = []
+    strategies = _models(Strategy, "strategies", request.strategies, _strategy, faults)
+    policies = _models(Policy, "policies", request.policies, _policy, faults)
+    blocks = _models(Block, "blocks", request.blocks, _block, faults)
+    if faults:
+        raise InvalidArgument(faults)
+    return Wanted(
+        application=request.application,
+        policies=PolicySet(strategies=strategies, policies=policies),
+        blocks=blocks,
+        prune=request.prune,
+        validate_only=request.validate_only,
+    )
+
+
+def usage_group(group: admin_pb2.UsageGroup.ValueType) -> UsageGroup:
+    """Returns by what to group; UNSPECIFIED is by endpoint."""
+    return _GROUPS.get(group, UsageGroup.ENDPOINT)
+
+
+def _models(
+    model: type[Model],
+    kind: str,
+    messages: Sequence[Item],
+    fields: Callable[[Item], dict[str, Any]],
+    faults: list[Fault],
+) -> tuple[Model, ...]:
+    made = []
+    for index, message in enumerate(messages):
+        try:
+            made.append(model.model_validate(fields(message)))
+        except ValidationError as error:
+            faults += [fault.under(f"{kind}[{index}]") for fault in _faults(error)]
+    return tuple(made)
+
+
+def _faults(error: ValidationError) -> Iterable[Fault]:
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ""
+        for step in problem["loc"]:
+            path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        message = problem["msg"].removeprefix("Value error, ")
+        yield Fault(path.removeprefix("."), message[:1].lower() + message[1:], "correct it and apply again")
+
+
+def _strategy(message: admin_pb2.Strategy) -> dict[str, Any]:
+    return {
+        "name": message.name,
+        "sources": [
+            {
+                "in": _bare(
+                    common_pb2.AttributeLocation.Name, source.location, "ATTRIBUTE_LOCATION_"
+                ).lower(),
+                "name": source.name,
+                "sensitive": source.sensitive,
+            }
+            for source in message.sources
+        ],
+        **_set("on_missing", _bare(admin_pb2.OnMissing.Name, message.on_missing, "ON_MISSING_")),
+        "allow_unlimited": message.allow_unlimited,
+    }
+
+
+def _policy(message: admin_pb2.Policy) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "name": message.name,
+        "match": {"methods": list(message.match.methods) or ["*"], "path": message.match.path},
+        "strategy": message.strategy,
+        "limits": [_limit(limit) for limit in message.limits],
+        **_set("mode", _bare(common_pb2.PolicyMode.Name, message.mode, "POLICY_MODE_")),
+        **_set("fail_mode", _bare(common_pb2.FailMode.Name, message.fail_mode, "FAIL_MODE_")),
+        "priority": message.priority,
+        "cost": message.cost or 1,
+        "stop": message.stop,
+        "message": message.message,
+    }
+    if message.HasField("metering"):
+        fields["metering"] = {
+            **_set("expression", message.metering.expression),
+            **_set("trigger", message.metering.trigger),
+            "price": message.metering.price,
+            "event_name": message.metering.event_name,
+        }
+    return fields
+
+
+def _limit(message: admin_pb2.Limit) -> dict[str, Any]:
+    return {
+        **_set("name", message.name),
+        **_set("algorithm", _bare(common_pb2.Algorithm.Name, message.algorithm, "ALGORITHM_")),
+        "limit": message.limit,
+        "window": message.window.seconds * 1_000_000 + message.window.nanos // 1000,
+        "burst": message.burst,
+        **_set("scope", _bare(admin_pb2.LimitScope.Name, message.scope, "LIMIT_SCOPE_")),
+    }
+
+
+def _block(message: admin_pb2.Block) -> dict[str, Any]:
+    return {
+        "methods": list(message.methods) or ["*"],
+        "path": message.path,
+        "identity": message.identity,
+        "reason": message.reason,
+    }
+
+
+def _set(name: str, value: str) -> dict[str, str]:
+    """Returns the field where it is set, so that the model's default holds where it is not."""
+    return {name: value} if value else {}
+
+
+def _bare(name_of: Callable[[Any], str], value: int, prefix: str) -> str:
+    """Returns an enum's bare name, "" for UNSPECIFIED; an unknown value stays a number, which the model refuses."""
+    try:
+        name = name_of(value).removeprefix(prefix)
+    except ValueError:
+        return str(value)
+    return "" if name == "UNSPECIFIED" else name

@@ -1,0 +1,118 @@
+"""Bounds of reported usage. Every function raises InvalidArgument, whose faults name the field of the item."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+from decision.reported import ReportedCount, ReportedEvent
+from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.ids import DAY_S, day_of
+from usageflow.domain.units import parse_units
+
+LATE_S = 34 * DAY_S
+EARLY_S = 300
+_ID_DAYS_BACK = 36
+MAX_QUANTITY = 1e15
+MAX_METADATA_BYTES = 16 * 1024
+MAX_PATH_BYTES = 8192
+LAST_BUCKET = 1111
+_MAX_COUNTED = 10**9
+_MAX_BYTES = 2**62
+
+OUT_OF_RANGE_REASONS = frozenset({"TIME_TOO_OLD", "TIME_IN_FUTURE", "ID_OUT_OF_RANGE"})
+
+
+def day(field: str, record_id: str, now_us: int) -> int:
+    """Returns the day of an id, 0 for one that is no UUIDv7."""
+    if not 1 <= len(record_id) <= 128 or not record_id.isprintable():
+        raise InvalidArgument.of(
+            field, "is not 1 to 128 printable characters", "make a UUIDv7 before the first send"
+        )
+    day = day_of(record_id)
+    today = now_us // 1_000_000 // DAY_S
+    if day and not today - _ID_DAYS_BACK < day <= today + 1:
+        message = "is a UUIDv7 of a day for which ids are not kept"
+        raise InvalidArgument.of(
+            field, message, "report within 34 days, by a clock that is right", "ID_OUT_OF_RANGE"
+        )
+    return day
+
+
+def second_in_range(field: str, second: int, now_us: int) -> int:
+    """Returns the second where it is from 34 days back to 5 minutes ahead."""
+    now_s = now_us // 1_000_000
+    if second < now_s - LATE_S:
+        raise InvalidArgument.of(
+            field, "is more than 34 days ago", "report sooner: it can no longer be billed", "TIME_TOO_OLD"
+        )
+    if second > now_s + EARLY_S:
+        message = "is more than 5 minutes ahead"
+        raise InvalidArgument.of(
+            field, message, "set the reporter's clock, or send sent_at", "TIME_IN_FUTURE"
+        )
+    return second
+
+
+def check_status(status: int) -> None:
+    """Checks an HTTP status."""
+    if not 100 <= status <= 599:
+        raise InvalidArgument.of("status", f"{status} is not an HTTP status", "send 100 to 599")
+
+
+def check_event(event: ReportedEvent) -> None:
+    """Checks sizes and durations of an event."""
+    if not 0 <= event.latency_us <= DAY_S * 1_000_000:
+        raise InvalidArgument.of("latency", "is negative or over 24 h", "send the time the request took")
+    if len(event.path.encode()) > MAX_PATH_BYTES:
+        raise InvalidArgument.of("path", f"is over {MAX_PATH_BYTES} bytes", "cut it or leave it empty")
+    if len(event.detail_json.encode()) > MAX_METADATA_BYTES:
+        message = f"is over {MAX_METADATA_BYTES} bytes"
+        raise InvalidArgument.of("metadata", message, "send less, or references to it", "METADATA_TOO_LARGE")
+    _check_bytes(event.request_bytes, event.response_bytes)
+
+
+def _check_bytes(request_bytes: int, response_bytes: int) -> None:
+    if request_bytes > _MAX_BYTES or response_bytes > _MAX_BYTES:
+        raise InvalidArgument.of("response_bytes", "is over 2^62", "send the bytes of the request")
+
+
+def quantity_of(quantity: float | None) -> float:
+    """Returns the quantity, 1 where none was said."""
+    if quantity is None:
+        return 1.0
+    if not math.isfinite(quantity) or not 0 <= quantity <= MAX_QUANTITY:
+        raise InvalidArgument.of("quantity", f"{quantity} is out of bounds", "send a number from 0 to 1e15")
+    return quantity
+
+
+def units_of(count: ReportedCount) -> Decimal:
+    """Returns the units of a count, its requests where none were said."""
+    if not count.units:
+        return Decimal(count.requests)
+    try:
+        return parse_units(count.units)
+    except ValueError as error:
+        raise InvalidArgument.of("units", str(error), "send a decimal such as 12.5") from None
+
+
+def histogram_of(count: ReportedCount) -> tuple[tuple[int, int], ...]:
+    """Returns the latency histogram: rising indices, adding up to the requests; or none."""
+    indices = [index for index, _ in count.latency]
+    if indices != sorted(set(indices)) or any(index > LAST_BUCKET for index in indices):
+        message = "are not rising indices from 0 to 1111"
+        raise InvalidArgument.of("latency_buckets", message, "send each bucket of spec/vectors/latency once")
+    if count.latency and sum(number for _, number in count.latency) != count.requests:
+        raise InvalidArgument.of(
+            "latency_counts", "do not add up to requests", "count every request once, or send none"
+        )
+    return count.latency
+
+
+def check_count(count: ReportedCount) -> None:
+    """Checks the numbers of a count."""
+    if not 1 <= count.requests <= _MAX_COUNTED:
+        raise InvalidArgument.of(
+            "requests", f"{count.requests} is out of bounds", "send 1 to 1e9 requests per count"
+        )
+    _check_bytes(count.request_bytes, count.response_bytes)

@@ -1,0 +1,178 @@
+"""The use-case behind Check and BatchCheck: find the plan, read the questions, ask the engine, answer repeats alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from opentelemetry.metrics import Counter
+
+from decision.engine import Engine
+from decision.plan import Plan
+from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
+from decision.snapshots import SnapshotRegistry
+from usageflow.domain.clock import Clock
+from usageflow.domain.decisions import Answer, Question
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Unavailable
+from usageflow.rpc.principal import Principal, own_application
+
+MAX_ITEMS = 100
+MAX_REQUEST_ID = 64
+_REMEMBERED = 100_000
+_KEEP_AT_LEAST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckItem:
+    """One request of a batch, unchecked: by number with values, or by name. ``deadline_s`` None: the call's own."""
+
+    endpoint: int | HttpRequest
+    values: Sequence[str | bytes | None] = ()
+    client_ip: str = ""
+    terms: Terms = field(default_factory=Terms)
+    request_id: str = ""
+    deadline_s: float | None = None
+
+
+class Checking:
+    """Decides requests of one application at a time."""
+
+    def __init__(self, snapshots: SnapshotRegistry, engine: Engine, clock: Clock, decisions: Counter) -> None:
+        self._snapshots = snapshots
+        self._engine = engine
+        self._clock = clock
+        self._decisions = decisions
+        self._answers: OrderedDict[tuple[str, str], tuple[int, asyncio.Future[Answer]]] = OrderedDict()
+
+    def plan_of(self, principal: Principal, application: str) -> Plan:
+        """Returns the plan of the caller's application. Raises PermissionDenied where it names another, Unavailable where
+        it is not loaded yet.
+        """
+        plan = self._snapshots.plan(principal.application_id)
+        if plan is None:
+            raise Unavailable("the policies are not loaded yet; try again in a second")
+        own_application(application, plan.snapshot.application)
+        return plan
+
+    async def plan_for(self, principal: Principal, application: str, plan_version: int) -> Plan:
+        """Returns the plan for a message that uses numbers of ``plan_version`` (0: it uses none).
+
+        Raises FailedPrecondition, reason PLAN_UNKNOWN, where this process does not know that version yet.
+        """
+        plan = self.plan_of(principal, application)
+        if plan_version > plan.snapshot.plan_version:
+            await self._snapshots.refresh()
+            plan = self.plan_of(principal, application)
+        if plan_version > plan.snapshot.plan_version:
+            message = f"plan {plan_version} is not known here; send names instead of numbers, once"
+            raise FailedPrecondition(message, reason="PLAN_UNKNOWN")
+        return plan
+
+    async def check(self, plan: Plan, item: CheckItem, time_left_s: float | None) -> Answer:
+        """Returns the answer to one request. Raises InvalidArgument."""
+        (answer,) = await self.check_many(plan, [item], time_left_s)
+        if isinstance(answer, InvalidArgument):
+            raise answer
+        return answer
+
+    async def check_many(
+        self, plan: Plan, items: Sequence[CheckItem], time_left_s: float | None
+    ) -> list[Answer | InvalidArgument]:
+        """Returns an answer, or why there is none, per item. Raises InvalidArgument for too many items."""
+        if len(items) > MAX_ITEMS:
+            raise InvalidArgument.of(
+                "items", f"has {len(items)} items", f"send at most {MAX_ITEMS} in one call"
+            )
+        read = [self._read(plan, item) for item in items]
+        groups: defaultdict[float | None, list[int]] = defaultdict(list)
+        for index, item in enumerate(items):
+            if isinstance(read[index], Question):
+                # Items share a store call with those of the same deadline, so that none waits for another's.
+                groups[time_left_s if item.deadline_s is None else item.deadline_s].append(index)
+        answers: dict[int, Answer] = {}
+        await asyncio.gather(
+            *(self._decide(plan, items, read, indices, left_s, answers) for left_s, indices in groups.items())
+        )
+        return [
+            result if isinstance(result, InvalidArgument) else answers[index]
+            for index, result in enumerate(read)
+        ]
+
+    def _read(self, plan: Plan, item: CheckItem) -> Question | InvalidArgument:
+        try:
+            if len(item.request_id) > MAX_REQUEST_ID:
+                raise InvalidArgument.of(
+                    "request_id", "is too long", f"send at most {MAX_REQUEST_ID} characters"
+                )
+            if isinstance(item.endpoint, HttpRequest):
+                return question_by_name(plan.snapshot, item.endpoint, item.terms)
+            instruction = plan.instructions.get(item.endpoint)
+            if instruction is None:
+                message = f"there is no endpoint {item.endpoint}"
+                raise InvalidArgument.of(
+                    "endpoint_number", message, "send the request by name", "UNKNOWN_ENDPOINT"
+                )
+            return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
+        except InvalidArgument as error:
+            return error
+
+    async def _decide(
+        self,
+        plan: Plan,
+        items: Sequence[CheckItem],
+        read: Sequence[Question | InvalidArgument],
+        indices: Sequence[int],
+        left_s: float | None,
+        answers: dict[int, Answer],
+    ) -> None:
+        """Decides the items of these indices in one engine call, except repeats, which get the first one's answer."""
+        promises: dict[int, asyncio.Future[Answer]] = {}
+        repeats: dict[int, asyncio.Future[Answer]] = {}
+        asked: list[tuple[int, Question]] = []
+        for index in indices:
+            question = read[index]
+            promise, first = self._promise(plan, items[index].request_id, left_s)
+            if promise is not None:
+                (promises if first else repeats)[index] = promise
+            if first and isinstance(question, Question):
+                asked.append((index, question))
+        try:
+            decided = await self._engine.decide(plan.snapshot, [question for _, question in asked], left_s)
+        except BaseException:
+            for promise in promises.values():
+                promise.cancel()
+            raise
+        for (index, _), answer in zip(asked, decided, strict=True):
+            answers[index] = answer
+            if index in promises:
+                promises[index].set_result(answer)
+            self._decisions.add(1, {"allowed": answer.allowed, "reason": str(answer.reason)})
+        for index, promise in repeats.items():
+            answers[index] = await promise
+
+    def _promise(
+        self, plan: Plan, request_id: str, left_s: float | None
+    ) -> tuple[asyncio.Future[Answer] | None, bool]:
+        """Returns the answer-to-be of a request id and whether this is its first request; (None, True) without an id."""
+        if not request_id:
+            return None, True
+        now_us = self._clock.now_us()
+        self._forget(now_us)
+        key = (plan.snapshot.application_id, request_id)
+        known = self._answers.get(key)
+        if known is not None and known[0] > now_us and not known[1].cancelled():
+            return known[1], False
+        keep_us = round(max(2 * (left_s or 0), _KEEP_AT_LEAST_S) * 1_000_000)
+        promise: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[key] = (now_us + keep_us, promise)
+        self._answers.move_to_end(key)
+        return promise, True
+
+    def _forget(self, now_us: int) -> None:
+        while self._answers:
+            key, (until_us, _) = next(iter(self._answers.items()))
+            if until_us > now_us and len(self._answers) < _REMEMBERED:
+                return
+            del self._answers[key]

@@ -1,0 +1,49 @@
+"""Long windows on disk: a quota of an hour or more outlives a restart, up to one second of takes after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from usageflow.domain.clock import Clock
+from usageflow.domain.errors import UsageFlowError
+from usageflow.storage.counters import CounterStore
+from usageflow.storage.ports import CheckpointStore, WindowState
+
+INTERVAL_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Checkpointer:
+    """Moves windows between the counters and the checkpoint store."""
+
+    def __init__(self, counters: CounterStore, checkpoints: CheckpointStore, clock: Clock) -> None:
+        self._counters = counters
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._unsaved: dict[str, WindowState] = {}
+
+    async def restore(self) -> int:
+        """Loads every live window; call it before readiness. Returns how many there were."""
+        windows = await self._checkpoints.load_windows(now_us=self._clock.now_us())
+        await self._counters.restore_windows(windows)
+        return len(windows)
+
+    async def save(self) -> None:
+        """Saves what changed; what cannot be saved now is kept for the next time."""
+        self._unsaved.update({window.key: window for window in await self._counters.changed_windows()})
+        if self._unsaved:
+            await self._checkpoints.save_windows(list(self._unsaved.values()))
+            self._unsaved.clear()
+
+    async def run(self) -> None:
+        """Saves and sweeps every second, for ever."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                await self.save()
+            except UsageFlowError as error:
+                log.warning("cannot save quota checkpoints; they are kept", error=str(error))
+            await self._counters.sweep()

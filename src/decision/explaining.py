@@ -1,0 +1,92 @@
+"""The use-case behind Explain: which policies match and why the others do not, and where every limit stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from decision.engine import Engine, Explained
+from decision.judgement import applying, matching
+from decision.questions import HttpRequest, Terms, question_by_name
+from decision.snapshots import SnapshotRegistry
+from usageflow.domain.decisions import Question
+from usageflow.domain.errors import NotFound
+from usageflow.domain.paths import normalise_path
+from usageflow.domain.patterns import Methods
+from usageflow.domain.policies import Mode, Policy, PolicySet
+from usageflow.domain.snapshot import Snapshot
+from usageflow.storage.ports import ControlStore
+
+MAX_POLICIES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyExplanation:
+    """Whether and why a policy applies."""
+
+    name: str
+    applies: bool
+    because: str
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a request would be decided, and why."""
+
+    explained: Explained
+    policies: Sequence[PolicyExplanation]
+    identity_source: str
+    matched_path: str
+
+
+class Explaining:
+    """Explains; for admins, who name the application."""
+
+    def __init__(self, control: ControlStore, snapshots: SnapshotRegistry, engine: Engine) -> None:
+        self._control = control
+        self._snapshots = snapshots
+        self._engine = engine
+
+    async def explain(self, application: str, request: HttpRequest, cost: int) -> Explanation:
+        """Returns the explanation; takes nothing. Raises NotFound, InvalidArgument."""
+        found = await self._control.find_application(application)
+        plan = self._snapshots.plan(found.application_id) if found is not None else None
+        if found is None or plan is None:
+            raise NotFound(f"there is no application {application[:64]!r}")
+        policies = await self._control.policies_at(found.application_id, plan.snapshot.revision)
+        question = question_by_name(plan.snapshot, request, Terms(cost))
+        explained = await self._engine.explain(plan.snapshot, question)
+        return _explanation(explained, plan.snapshot, policies or PolicySet(), question)
+
+
+def _explanation(
+    explained: Explained, snapshot: Snapshot, policies: PolicySet, question: Question
+) -> Explanation:
+    matched = matching(snapshot, question)
+    enforced, shadows = applying(matched)
+    applied = {policy.name for policy in (*enforced, *shadows)}
+    found = {policy.name for policy in matched}
+    rows = []
+    for policy in policies.policies:
+        because = _because(policy.name, applied, found) or _why_not(policy, question.endpoint.method)
+        rows.append(PolicyExplanation(policy.name, policy.name in applied, because, policy.mode))
+    rows.sort(key=lambda row: not row.applies)
+    identity = explained.answer.identity
+    path = normalise_path(question.target) if isinstance(question.target, str) else question.endpoint.template
+    source = identity.source if identity else "no policy that applies yields one"
+    return Explanation(explained, rows[:MAX_POLICIES], source, path)
+
+
+def _because(name: str, applied: set[str], found: set[str]) -> str:
+    if name in applied:
+        return "method and path match"
+    return "a more specific policy says stop" if name in found else ""
+
+
+def _why_not(policy: Policy, method: str) -> str:
+    if policy.mode is Mode.DISABLED:
+        return "the policy is disabled"
+    if not Methods.parse(policy.match.methods).matches(method):
+        return f"method {method} is not among {', '.join(policy.match.methods)}"
+    return f"the path does not match {policy.match.path}"

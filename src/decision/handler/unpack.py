@@ -1,0 +1,216 @@
+"""From messages to the questions and reports of the services."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from decision.checking import CheckItem
+from decision.questions import HttpRequest, Terms
+from decision.reported import (
+    EndpointRef,
+    Report,
+    ReportedBatch,
+    ReportedCount,
+    ReportedEvent,
+    Verdict,
+)
+from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.identity import network_of
+from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
+
+_LOCATIONS = {
+    common_pb2.ATTRIBUTE_LOCATION_HEADER: "header",
+    common_pb2.ATTRIBUTE_LOCATION_QUERY: "query",
+}
+_DEFAULT_HOLD_US = 60_000_000
+
+
+def http_request(message: decision_pb2.HttpRequest) -> HttpRequest:
+    """Returns the described request, unchecked."""
+    return HttpRequest(
+        method=message.method,
+        path=message.path,
+        route=message.route,
+        parameters=dict(message.path_parameters),
+        attributes=[
+            (
+                _LOCATIONS.get(item.location, _enum_name(common_pb2.AttributeLocation.Name, item.location)),
+                item.name,
+                item.value,
+            )
+            for item in message.attributes
+        ],
+        client_ip=message.client_ip,
+    )
+
+
+def terms(cost: int, message: decision_pb2.CheckRequest | decision_pb2.CheckItem) -> Terms:
+    """Returns cost and reservation wish."""
+    if not message.HasField("reserve"):
+        return Terms(cost)
+    hold_us = message.reserve.hold.ToMicroseconds() if message.reserve.HasField("hold") else _DEFAULT_HOLD_US
+    hold_us = hold_us or -1  # 0 would say "no reservation"; out of bounds is what it is
+    refund = message.reserve.on_expiry == decision_pb2.RESERVATION_EXPIRY_REFUND
+    return Terms(cost, hold_us, refund)
+
+
+def attribute_values(item: decision_pb2.CheckItem) -> list[str | bytes | None]:
+    """Returns the positional values; None for an absent one."""
+    return [_value(value) for value in item.values]
+
+
+def _value(value: decision_pb2.AttributeValue) -> str | bytes | None:
+    kind = value.WhichOneof("kind")
+    if kind is None:
+        return None
+    return value.text if kind == "text" else value.hash
+
+
+def report(message: usage_pb2.ReportRequest) -> Report:
+    """Returns what is reported, unchecked."""
+    return Report(
+        sent_at_us=_micros(message.sent_at) if message.HasField("sent_at") else None,
+        events=[_event(event) for event in message.events],
+        batches=[_batch(batch) for batch in message.batches],
+        settlements=[(item.reservation_id, item.actual) for item in message.settlements],
+    )
+
+
+def _event(event: usage_pb2.UsageEvent) -> ReportedEvent:
+    return ReportedEvent(
+        event_id=event.event_id,
+        time_us=_micros(event.time) if event.HasField("time") else None,
+        endpoint=_endpoint(event),
+        path=event.path,
+        identity=_identity(event.identity),
+        status=event.status,
+        latency_us=event.latency.ToMicroseconds(),
+        request_bytes=event.request_bytes,
+        response_bytes=event.response_bytes,
+        quantity=event.quantity if event.HasField("quantity") else None,
+        verdict=_verdict(event),
+        detail_json=_detail(event),
+        counted=event.counted,
+        payload_hash=_payload_hash(event),
+    )
+
+
+def _batch(batch: usage_pb2.CountBatch) -> ReportedBatch:
+    return ReportedBatch(batch.batch_id, [_count(count) for count in batch.counts], _payload_hash(batch))
+
+
+def _count(count: usage_pb2.Count) -> ReportedCount:
+    if len(count.latency_buckets) != len(count.latency_counts):
+        message = "has another length than latency_buckets"
+        raise InvalidArgument.of("latency_counts", message, "send one count per bucket index")
+    return ReportedCount(
+        endpoint=_endpoint(count),
+        identity=_identity(count.identity),
+        status=count.status,
+        verdict=_verdict(count),
+        second=count.second,
+        requests=count.requests,
+        units=count.units,
+        request_bytes=count.request_bytes,
+        response_bytes=count.response_bytes,
+        latency=tuple(zip(count.latency_buckets, count.latency_counts, strict=True)),
+    )
+
+
+def _endpoint(item: usage_pb2.UsageEvent | usage_pb2.Count) -> EndpointRef:
+    if item.WhichOneof("endpoint_ref") == "endpoint_number":
+        return item.endpoint_number
+    return (item.endpoint.method, item.endpoint.template)
+
+
+def _verdict(item: usage_pb2.UsageEvent | usage_pb2.Count) -> Verdict:
+    denied = None
+    if item.decision != common_pb2.DECISION_UNSPECIFIED:
+        denied = item.decision == common_pb2.DECISION_DENY
+    return Verdict(
+        denied=denied,
+        reason=_bare(common_pb2.Reason.Name, item.reason, "REASON_"),
+        degraded=_bare(common_pb2.DegradedReason.Name, item.degraded.reason, "DEGRADED_REASON_"),
+        policy_number=item.policy_number,
+        revision=item.revision,
+    )
+
+
+def _identity(identity: common_pb2.Identity) -> str:
+    """Returns the identity's key (usageflow.domain.identity), "" for nobody."""
+    kind = identity.WhichOneof("kind")
+    if kind == "hash":
+        return f"h:{identity.hash.hex()}"
+    if kind == "value":
+        return f"v:{identity.value[:256]}" if identity.value else ""
+    return f"a:{network_of(identity.anonymous)}" if kind == "anonymous" else ""
+
+
+def _detail(event: usage_pb2.UsageEvent) -> str:
+    detail: dict[str, object] = {}
+    if event.metadata.fields:
+        detail["metadata"] = json_format.MessageToDict(event.metadata)
+    for name in ("client_ip", "user_agent"):
+        if value := getattr(event, name):
+            detail[name] = value[:512]
+    return json.dumps(detail, ensure_ascii=False, separators=(",", ":")) if detail else ""
+
+
+def _payload_hash(message: Message) -> bytes:
+    """Returns 16 bytes over the item as it was sent: the same id with another payload is a conflict."""
+    return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def _micros(timestamp: Timestamp) -> int:
+    return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000
+
+
+def _bare(name_of: object, value: int, prefix: str) -> str:
+    """Returns an enum's bare name, "" for UNSPECIFIED and for values that this version does not know."""
+    name = _enum_name(name_of, value)
+    return "" if name.endswith("UNSPECIFIED") or not name.startswith(prefix) else name.removeprefix(prefix)
+
+
+def _enum_name(name_of: object, value: int) -> str:
+    try:
+        return str(name_of(value)) if callable(name_of) else ""
+    except ValueError:
+        return ""
+
+
+def routes(endpoints: Iterable[common_pb2.Endpoint]) -> list[tuple[str, str]]:
+    """Returns (method, template) of each route."""
+    return [(endpoint.method, endpoint.template) for endpoint in endpoints]
+
+
+def check_item(item: decision_pb2.CheckItem) -> CheckItem:
+    """Returns one request of a batch, unchecked."""
+    by_name = item.WhichOneof("endpoint_ref") == "request"
+    return CheckItem(
+        endpoint=http_request(item.request) if by_name else item.endpoint_number,
+        values=attribute_values(item),
+        client_ip=item.client_ip,
+        terms=terms(item.cost, item),
+        request_id=_request_id(item.request_id),
+        deadline_s=item.deadline_ms / 1000 if item.deadline_ms else None,
+    )
+
+
+def _request_id(request_id: bytes) -> str:
+    if not request_id:
+        return ""
+    # A digest, so that 64 bytes fit; what is longer stays too long and is refused.
+    return hashlib.blake2b(request_id, digest_size=16).hexdigest() if len(request_id) <= 64 else "-" * 65
+
+
+def check_request(request: decision_pb2.CheckRequest) -> CheckItem:
+    """Returns the one request of a Check, unchecked."""
+    return CheckItem(
+        http_request(request.request), terms=terms(request.cost, request), request_id=request.request_id
+    )

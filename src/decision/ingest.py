@@ -1,0 +1,96 @@
+"""Group commit: reports that come in while a transaction runs share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from usageflow.domain.errors import Overloaded, Unavailable
+from usageflow.domain.usage import Outcome, UsageRecord
+from usageflow.storage.ports import UsageStore
+
+MAX_WAITING = 50_000
+"""Records that may wait for a commit; more are refused, and the reporter keeps them."""
+
+MAX_GROUP = 5_000
+"""Records per transaction, give or take one call."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Submission:
+    application_id: str
+    records: Sequence[UsageRecord]
+    done: asyncio.Future[Sequence[Outcome]]
+
+
+class Ingest:
+    """The queue in front of the usage store; run() is its one worker."""
+
+    def __init__(self, store: UsageStore) -> None:
+        self._store = store
+        self._queue: deque[_Submission] = deque()
+        self._waiting = 0
+        self._wake = asyncio.Event()
+
+    async def submit(self, application_id: str, records: Sequence[UsageRecord]) -> Sequence[Outcome]:
+        """Returns an outcome per record once they are durable. Raises Overloaded or Unavailable: nothing was stored."""
+        if not records:
+            return []
+        if self._waiting + len(records) > MAX_WAITING:
+            raise Overloaded(f"{self._waiting} reports wait to be stored already; send these again later")
+        submission = _Submission(application_id, records, asyncio.get_running_loop().create_future())
+        self._waiting += len(records)
+        self._queue.append(submission)
+        self._wake.set()
+        return await submission.done
+
+    async def run(self) -> None:
+        """Commits group after group, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                await self._commit(self._next_group())
+
+    def _next_group(self) -> list[_Submission]:
+        group: list[_Submission] = []
+        size = 0
+        while self._queue and (not group or size + len(self._queue[0].records) <= MAX_GROUP):
+            group.append(self._queue.popleft())
+            size += len(group[-1].records)
+        self._waiting -= size
+        return group
+
+    async def _commit(self, group: Sequence[_Submission]) -> None:
+        try:
+            outcomes = await self._store.ingest([(item.application_id, item.records) for item in group])
+        except Unavailable as error:
+            _fail(group, error)
+        except Exception as error:  # noqa: BLE001 - whatever the database refuses, the other reports must not sink
+            await self._bisect(group, error)
+        else:
+            for item, result in zip(group, outcomes, strict=True):
+                if not item.done.done():
+                    item.done.set_result(result)
+
+    async def _bisect(self, group: Sequence[_Submission], error: Exception) -> None:
+        """Commits halves: what the database itself refuses must not sink what came beside it."""
+        if len(group) == 1:
+            log.error("a report cannot be stored", records=len(group[0].records), exc_info=error)
+            _fail(group, error)
+            return
+        middle = len(group) // 2
+        await self._commit(group[:middle])
+        await self._commit(group[middle:])
+
+
+def _fail(group: Sequence[_Submission], error: Exception) -> None:
+    for item in group:
+        if not item.done.done():
+            item.done.set_exception(error)

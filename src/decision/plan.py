@@ -1,0 +1,127 @@
+"""The plan: what a client must do for each registered endpoint, made from a snapshot. Pure.
+
+Property (tests/unit/decision/test_plan.py): where the plan says REPORT, no policy with a limit, block or DENY strategy matches, for
+any values of the route's parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from usageflow.domain.identity import AttributeKey
+from usageflow.domain.policies import FailMode
+from usageflow.domain.snapshot import PATH_PARAMETER, CompiledPolicy, Snapshot, attribute_name
+from usageflow.domain.templates import segments_of
+from usageflow.domain.usage import EndpointName
+from usageflow.storage.ports import NumberKind
+
+_RANK = {FailMode.OPEN: 0, FailMode.LOCAL: 1, FailMode.CLOSED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointInstruction:
+    """What to do for one endpoint; ``attributes`` are numbers in the order of a check's values.
+
+    ``local`` is the tightest (limit, window_us) for fail mode LOCAL.
+    """
+
+    number: int
+    endpoint: EndpointName
+    check: bool
+    attributes: tuple[int, ...]
+    fail_mode: FailMode
+    local: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAttribute:
+    """An attribute that some endpoint needs."""
+
+    number: int
+    key: AttributeKey
+    sensitive: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All instructions of a plan version."""
+
+    snapshot: Snapshot
+    instructions: Mapping[int, EndpointInstruction]
+    attributes: tuple[PlanAttribute, ...]
+
+
+def build_plan(snapshot: Snapshot) -> Plan:
+    """Returns the plan of a snapshot. O(endpoints x policies that match)."""
+    instructions = {
+        number: _instruction(snapshot, number, endpoint) for number, endpoint in snapshot.endpoints.items()
+    }
+    used = {number for item in instructions.values() for number in item.attributes}
+    sensitive = {
+        key for strategy in snapshot.strategies for key, _, is_sensitive in strategy.sources if is_sensitive
+    }
+    attributes = tuple(
+        PlanAttribute(number, key, key in sensitive)
+        for number, key in sorted(snapshot.attributes.items())
+        if number in used
+    )
+    return Plan(snapshot, instructions, attributes)
+
+
+def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> EndpointInstruction:
+    parameters = snapshot.trie.distinguishing_parameters(endpoint.method, endpoint.template)
+    parameters |= snapshot.blocks.distinguishing_parameters(endpoint.method, endpoint.template)
+    policies = snapshot.trie.could_match(endpoint.method, endpoint.template)
+    if not parameters:
+        policies = _until_stop(policies)
+    blocks = snapshot.blocks.could_match(endpoint.method, endpoint.template)
+    check = bool(blocks) or any(policy.asks for policy in policies)
+    keys = [(PATH_PARAMETER, name) for name in sorted(parameters)]
+    keys += _identity_keys(snapshot, policies, every=any(block.identity_hash for block in blocks))
+    numbers = tuple(snapshot.attribute_numbers[key] for key in keys) if check else ()
+    return EndpointInstruction(number, endpoint, check, numbers, _fail_mode(policies), _local(policies))
+
+
+def _until_stop(policies: Sequence[CompiledPolicy]) -> tuple[CompiledPolicy, ...]:
+    """Leaves out what a policy that says stop leaves out; only where all of these match whatever the values are."""
+    for index, policy in enumerate(policies):
+        if policy.enforced and policy.policy.stop:
+            return tuple(policies[: index + 1])
+    return tuple(policies)
+
+
+def _identity_keys(
+    snapshot: Snapshot, policies: Iterable[CompiledPolicy], *, every: bool
+) -> list[AttributeKey]:
+    """Returns what the strategies of these policies read, or of all where a block may name an identity."""
+    strategies = [policy.strategy for policy in policies if policy.strategy is not None]
+    if every:
+        strategies += snapshot.strategies
+    return list(dict.fromkeys(key for strategy in strategies for key, _, _ in strategy.sources))
+
+
+def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:
+    modes = [policy.policy.fail_mode for policy in policies if policy.enforced and policy.limits]
+    return max(modes, key=_RANK.__getitem__, default=FailMode.OPEN)
+
+
+def _local(policies: Iterable[CompiledPolicy]) -> tuple[int, int] | None:
+    rules = [limit.rule for policy in policies if policy.enforced for limit in policy.limits]
+    tightest = min(rules, key=lambda rule: rule.limit / rule.window_us, default=None)
+    return (tightest.limit, tightest.window_us) if tightest is not None else None
+
+
+def missing_parameters(numbers: Mapping[tuple[NumberKind, str], int], templates: Iterable[str]) -> list[str]:
+    """Returns names of parameters of these templates that have no attribute number yet."""
+    names = {
+        parameter.name
+        for template in templates
+        for segment in segments_of(template)
+        for parameter in segment.parameters
+    }
+    return sorted(
+        name
+        for name in names
+        if (NumberKind.ATTRIBUTE, attribute_name((PATH_PARAMETER, name))) not in numbers
+    )

@@ -1,0 +1,174 @@
+"""From a described HTTP request to a Question: every bound of outside input is checked here."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from decision.plan import EndpointInstruction
+from usageflow.domain.decisions import Question
+from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.identity import Attributes, attribute_key
+from usageflow.domain.matching import MatchTarget, target_of_route
+from usageflow.domain.paths import normalise_path
+from usageflow.domain.policies import MAX_UNITS, Location
+from usageflow.domain.snapshot import PATH_PARAMETER, Snapshot
+from usageflow.domain.templates import UNMATCHED, canonical_template
+from usageflow.domain.usage import EndpointName
+
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+MAX_ATTRIBUTES = 256
+MAX_VALUE_BYTES = 8192
+MAX_HOLD_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as a caller describes it, unchecked. ``attributes`` are (location, name, value)."""
+
+    method: str
+    path: str = ""
+    route: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    attributes: Sequence[tuple[str, str, str]] = ()
+    client_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What goes with a request: its cost in units (0: what the policies say) and the wish to hold it."""
+
+    cost: int = 0
+    hold_us: int = 0
+    refund_on_expiry: bool = False
+
+
+def endpoint_of(method: str, template: str) -> EndpointName:
+    """Returns the canonical endpoint. Raises InvalidArgument, field ``method`` or ``template``."""
+    if not _METHOD.fullmatch(method):
+        raise InvalidArgument.of(
+            "method", "is not an HTTP method of 1 to 32 characters", "send one such as GET"
+        )
+    return EndpointName(method.upper(), canonical_template(template))
+
+
+def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> Question:
+    """Returns the question of a request that is described by name. Raises InvalidArgument."""
+    _check_terms(terms)
+    attributes = _attributes(request)
+    if request.route and request.route != UNMATCHED:
+        endpoint = _endpoint(request.method, request.route)
+        return _question(endpoint, target_of_route(endpoint.template, request.parameters), attributes, terms)
+    _endpoint(request.method, UNMATCHED)
+    if not request.path:
+        raise InvalidArgument.of(
+            "path", "is empty and there is no route", "send the request's path, such as /api/x"
+        )
+    method = request.method.upper()
+    normalise_path(request.path)  # what cannot be normalised is an error, never a pass
+    endpoint = (
+        EndpointName(method, UNMATCHED) if request.route else snapshot.name_of_path(method, request.path)
+    )
+    return _question(endpoint, request.path, attributes, terms)
+
+
+def question_by_number(
+    snapshot: Snapshot,
+    instruction: EndpointInstruction,
+    values: Sequence[str | bytes | None],
+    client_ip: str,
+    terms: Terms,
+) -> Question:
+    """Returns the question of a request whose values stand in the plan's order. Raises InvalidArgument."""
+    _check_terms(terms)
+    _check_client_ip(client_ip)
+    if len(values) != len(instruction.attributes):
+        message = f"there are {len(values)} values, the plan names {len(instruction.attributes)}"
+        raise InvalidArgument.of("values", message, "send one value, set or not, per attribute of the plan")
+    pairs = []
+    parameters = {}
+    for index, (number, value) in enumerate(zip(instruction.attributes, values, strict=True)):
+        if value is None:
+            continue
+        _check_value(f"values[{index}]", value)
+        key = snapshot.attributes[number]
+        if key[0] == PATH_PARAMETER and isinstance(value, str):
+            parameters[key[1]] = value
+        else:
+            pairs.append((key, value))
+    target = target_of_route(instruction.endpoint.template, parameters)
+    return _question(instruction.endpoint, target, Attributes.of(pairs, client_ip), terms)
+
+
+def _question(
+    endpoint: EndpointName, target: MatchTarget | str, attributes: Attributes, terms: Terms
+) -> Question:
+    return Question(endpoint, target, attributes, terms.cost, terms.hold_us, terms.refund_on_expiry)
+
+
+def _attributes(request: HttpRequest) -> Attributes:
+    _check_client_ip(request.client_ip)
+    if len(request.attributes) > MAX_ATTRIBUTES:
+        message = f"there are {len(request.attributes)} attributes"
+        raise InvalidArgument.of(
+            "attributes", message, f"send at most {MAX_ATTRIBUTES}: those that strategies read"
+        )
+    pairs = []
+    for index, (location, name, value) in enumerate(request.attributes):
+        if location not in set(Location):
+            message = f"{location or 'an unset location'} is not read by this version"
+            raise InvalidArgument.of(
+                f"attributes[{index}].location", message, "send header or query attributes"
+            )
+        if not 1 <= len(name.encode()) <= 256:
+            raise InvalidArgument.of(f"attributes[{index}].name", "has no or over 256 bytes", "send its name")
+        _check_value(f"attributes[{index}].value", value)
+        pairs.append((attribute_key(Location(location), name), value))
+    return Attributes.of(pairs, request.client_ip)
+
+
+def _check_value(field_name: str, value: str | bytes) -> None:
+    if isinstance(value, bytes):
+        if len(value) != 32:
+            raise InvalidArgument.of(
+                field_name, f"a hash of {len(value)} bytes", "send HMAC-SHA256, 32 bytes"
+            )
+    elif len(value.encode()) > MAX_VALUE_BYTES:
+        raise InvalidArgument.of(
+            field_name, f"is over {MAX_VALUE_BYTES} bytes", "leave out what is that long"
+        )
+
+
+def _check_client_ip(client_ip: str) -> None:
+    if not client_ip:
+        return
+    try:
+        ipaddress.ip_address(client_ip)
+    except ValueError:
+        fix = "send an IPv4 or IPv6 address without port, or nothing"
+        raise InvalidArgument.of("client_ip", f"{client_ip[:64]!r} is not an address", fix) from None
+
+
+def _check_terms(terms: Terms) -> None:
+    if not 0 <= terms.cost <= MAX_UNITS:
+        raise InvalidArgument.of(
+            "cost", f"{terms.cost} is out of bounds", f"send 0 (the policies' cost) to {MAX_UNITS}"
+        )
+    if terms.hold_us and not 1_000_000 <= terms.hold_us <= MAX_HOLD_US:
+        raise InvalidArgument.of(
+            "reserve.hold", "is out of bounds", "send 1 s to 1 h, or leave it unset for 60 s"
+        )
+
+
+def _endpoint(method: str, route: str) -> EndpointName:
+    """Returns endpoint_of, with faults of the template under the request's own name for it."""
+    try:
+        return endpoint_of(method, route)
+    except InvalidArgument as error:
+        raise InvalidArgument([_renamed(fault) for fault in error.faults]) from None
+
+
+def _renamed(fault: Fault) -> Fault:
+    return replace(fault, field="route") if fault.field == "template" else fault

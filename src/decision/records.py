@@ -1,0 +1,206 @@
+"""From reported usage to records of the store: clocks, endpoints, money. Pure.
+
+Every refusal is an InvalidArgument whose faults name the field of the item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from decision.bounds import (
+    check_count,
+    check_event,
+    check_status,
+    day,
+    histogram_of,
+    quantity_of,
+    second_in_range,
+    units_of,
+)
+from decision.plan import Plan
+from decision.questions import endpoint_of
+from decision.reported import EndpointRef, ReportedBatch, ReportedCount, ReportedEvent, Verdict
+from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.latency import bucket_of
+from usageflow.domain.matching import target_of_route
+from usageflow.domain.routes import parameters_of
+from usageflow.domain.snapshot import CompiledPolicy, Snapshot
+from usageflow.domain.templates import UNMATCHED
+from usageflow.domain.units import units_of_quantity
+from usageflow.domain.usage import EndpointName, MeteringDelta, StoredEvent, UsageDelta, UsageRecord
+
+CLOCK_TOLERANCE_US = 30_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What reports of one call are read with. ``offset_us`` is added to the reporter's clock; ``revisions`` holds the
+    snapshot of each older revision that the call names, ``boundaries`` the latency buckets (spec/vectors/latency).
+    """
+
+    plan: Plan
+    now_us: int
+    offset_us: int
+    revisions: Mapping[int, Snapshot]
+    boundaries: Sequence[int]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Returns the snapshot in force."""
+        return self.plan.snapshot
+
+    def deciding(self, revision: int) -> Snapshot:
+        """Returns the snapshot of the revision that decided."""
+        return self.revisions.get(revision, self.snapshot)
+
+
+def clock_offset(now_us: int, sent_at_us: int | None) -> int:
+    """Returns what to add to a reporter's times: offsets of 30 s and less are left alone."""
+    if sent_at_us is None or abs(now_us - sent_at_us) <= CLOCK_TOLERANCE_US:
+        return 0
+    return now_us - sent_at_us
+
+
+def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
+    """Returns the record of an event. Raises InvalidArgument."""
+    id_day = day("event_id", event.event_id, desk.now_us)
+    time_us = desk.now_us if event.time_us is None else event.time_us + desk.offset_us
+    second = second_in_range("time", time_us // 1_000_000, desk.now_us)
+    check_event(event)
+    quantity = quantity_of(event.quantity)
+    latency = ((bucket_of(event.latency_us, desk.boundaries), 1),)
+    usage, matched = _delta(event, desk, event.path, second, 1, units_of_quantity(quantity), latency)
+    stored = StoredEvent(
+        event_id=event.event_id,
+        time_us=time_us,
+        endpoint=usage.endpoint,
+        path=event.path,
+        identity=event.identity,
+        status=event.status,
+        latency_us=event.latency_us,
+        quantity=quantity,
+        denied=usage.denied,
+        reason=event.verdict.reason,
+        detail_json=event.detail_json,
+    )
+    if event.counted:  # a count batch holds this request already
+        return UsageRecord(event.event_id, id_day, event.payload_hash, (), (), stored)
+    metering = tuple(_metering(matched, usage))
+    return UsageRecord(event.event_id, id_day, event.payload_hash, (usage,), metering, stored)
+
+
+def record_of_batch(batch: ReportedBatch, desk: Desk) -> UsageRecord:
+    """Returns the record of a count batch. Raises InvalidArgument with the count's index in the field."""
+    id_day = day("batch_id", batch.batch_id, desk.now_us)
+    usage: list[UsageDelta] = []
+    metering: list[MeteringDelta] = []
+    for index, count in enumerate(batch.counts):
+        try:
+            delta, matched = _delta_of_count(count, desk)
+        except InvalidArgument as error:
+            raise InvalidArgument([fault.under(f"counts[{index}]") for fault in error.faults]) from None
+        usage.append(delta)
+        metering += _metering(matched, delta)
+    return UsageRecord(batch.batch_id, id_day, batch.payload_hash, tuple(usage), tuple(metering))
+
+
+def _delta_of_count(count: ReportedCount, desk: Desk) -> tuple[UsageDelta, Sequence[CompiledPolicy]]:
+    second = second_in_range("second", count.second + desk.offset_us // 1_000_000, desk.now_us)
+    check_count(count)
+    return _delta(count, desk, "", second, count.requests, units_of(count), histogram_of(count))
+
+
+def _delta(
+    item: ReportedEvent | ReportedCount,
+    desk: Desk,
+    path: str,
+    second: int,
+    requests: int,
+    units: Decimal,
+    latency: tuple[tuple[int, int], ...],
+) -> tuple[UsageDelta, Sequence[CompiledPolicy]]:
+    """Returns what an event or a count adds, and the enforced policies that it matched."""
+    check_status(item.status)
+    endpoint = _endpoint(item.endpoint, path, desk)
+    matched = _matched(endpoint, path, desk.deciding(item.verdict.revision))
+    denied = _denied(item.verdict, item.status)
+    delta = UsageDelta(
+        endpoint=endpoint,
+        identity=item.identity,
+        status=item.status,
+        denied=denied,
+        reason=item.verdict.reason,
+        degraded=item.verdict.degraded,
+        policy=_policy_name(item.verdict, matched, desk),
+        revision=item.verdict.revision or desk.snapshot.revision,
+        second=second,
+        requests=requests,
+        units=Decimal(0) if denied else units,
+        request_bytes=item.request_bytes,
+        response_bytes=item.response_bytes,
+        latency=latency,
+    )
+    return delta, matched
+
+
+def _endpoint(ref: EndpointRef, path: str, desk: Desk) -> EndpointName:
+    if isinstance(ref, int):
+        found = desk.snapshot.endpoints.get(ref)
+        if found is None:
+            raise InvalidArgument.of(
+                "endpoint_number", f"there is no endpoint {ref}", "send the endpoint by name"
+            )
+        return found
+    method, template = ref
+    if template:
+        return endpoint_of(method, template)
+    endpoint_of(method, UNMATCHED)
+    if not path:
+        raise InvalidArgument.of("endpoint.template", "is empty and there is no path", "send one of them")
+    return desk.snapshot.name_of_path(method.upper(), path)
+
+
+def _denied(verdict: Verdict, status: int) -> bool:
+    return status == 429 if verdict.denied is None else verdict.denied
+
+
+def _matched(endpoint: EndpointName, path: str, snapshot: Snapshot) -> Sequence[CompiledPolicy]:
+    if endpoint.template == UNMATCHED:
+        return _enforced(snapshot.trie.lookup_paths(endpoint.method, path)) if path.startswith("/") else ()
+    parameters = parameters_of(endpoint.template, path)
+    return _enforced(snapshot.trie.lookup(endpoint.method, target_of_route(endpoint.template, parameters)))
+
+
+def _enforced(policies: Iterable[CompiledPolicy]) -> Sequence[CompiledPolicy]:
+    return [policy for policy in policies if policy.enforced]
+
+
+def _policy_name(verdict: Verdict, matched: Sequence[CompiledPolicy], desk: Desk) -> str:
+    named = desk.snapshot.policy_numbers.get(verdict.policy_number)
+    if named is not None:
+        return named.name
+    return matched[0].name if matched else ""
+
+
+def _metering(matched: Sequence[CompiledPolicy], usage: UsageDelta) -> Iterable[MeteringDelta]:
+    """Yields one delta per billing target: the most specific policy that meters to it counts. Denials bill nothing."""
+    if usage.denied:
+        return
+    billed: set[str] = set()
+    for policy in matched:
+        metering = policy.policy.metering
+        if metering is None or metering.price in billed:
+            continue
+        billed.add(metering.price)
+        yield MeteringDelta(
+            endpoint=usage.endpoint,
+            identity=usage.identity,
+            policy=policy.name,
+            price=metering.price,
+            revision=usage.revision,
+            second=usage.second,
+            requests=usage.requests,
+            units=usage.units,
+        )

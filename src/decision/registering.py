@@ -1,0 +1,79 @@
+"""The use-case behind RegisterEndpoints: store the routes of an application and number them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from decision.plan import Plan, missing_parameters
+from decision.questions import endpoint_of
+from decision.snapshots import SnapshotRegistry
+from usageflow.domain.clock import Clock
+from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
+from usageflow.domain.snapshot import PATH_PARAMETER, attribute_name
+from usageflow.domain.usage import EndpointName
+from usageflow.storage.ports import ChangeSet, ControlStore, NumberKind
+
+MAX_ENDPOINTS = 10_000
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One route: its number and canonical form, or why it was refused."""
+
+    number: int = 0
+    endpoint: EndpointName | None = None
+    fault: Fault | None = None
+
+
+class Registering:
+    """Registers routes."""
+
+    def __init__(self, control: ControlStore, snapshots: SnapshotRegistry, clock: Clock) -> None:
+        self._control = control
+        self._snapshots = snapshots
+        self._clock = clock
+
+    async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
+        """Returns a result per (method, template), in order; idempotent. Raises InvalidArgument for too many."""
+        if len(routes) > MAX_ENDPOINTS:
+            raise InvalidArgument.of(
+                "endpoints", f"has {len(routes)} items", f"send at most {MAX_ENDPOINTS} in one call"
+            )
+        checked = [_checked(method, template) for method, template in routes]
+        names = list(dict.fromkeys(item for item in checked if isinstance(item, EndpointName)))
+        application_id = plan.snapshot.application_id
+        numbers = await self._control.register_endpoints(application_id, names, now_us=self._clock.now_us())
+        await self._number_parameters(application_id, names)
+        await self._snapshots.refresh()
+        by_name = dict(zip(names, numbers, strict=True))
+        return [
+            Registered(by_name[item], item) if isinstance(item, EndpointName) else Registered(fault=item)
+            for item in checked
+        ]
+
+    async def _number_parameters(self, application_id: str, names: Sequence[EndpointName]) -> None:
+        """Gives the routes' parameters attribute numbers: some policy may tell their values apart, now or later."""
+        for _ in range(_ATTEMPTS):
+            state = await self._control.load(application_id)
+            missing = missing_parameters(state.numbers, (name.template for name in names))
+            if not missing:
+                return
+            wanted = tuple((NumberKind.ATTRIBUTE, attribute_name((PATH_PARAMETER, name))) for name in missing)
+            change = ChangeSet(policies=None, blocks_upserted=(), blocks_deleted=(), names=wanted)
+            version = state.application.plan_version
+            try:
+                await self._control.change(
+                    application_id, change, author="registration", expected_plan_version=version
+                )
+            except FailedPrecondition:
+                continue  # somebody else changed the application meanwhile: look again
+            return
+
+
+def _checked(method: str, template: str) -> EndpointName | Fault:
+    try:
+        return endpoint_of(method, template)
+    except InvalidArgument as error:
+        return error.faults[0]

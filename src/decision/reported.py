@@ -1,0 +1,78 @@
+"""Reported usage as it came in, unchecked: what the handler unpacks and records.py reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EndpointRef = int | tuple[str, str]
+"""A number of the plan, or (method, template); an empty template leaves it to the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided for reported requests, as the reporter says. ``denied`` None: not said."""
+
+    denied: bool | None = None
+    reason: str = ""
+    degraded: str = ""
+    policy_number: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedEvent:
+    """One event, unchecked. ``payload`` is its canonical form, ``identity`` an identity's key or ""."""
+
+    event_id: str
+    time_us: int | None
+    endpoint: EndpointRef
+    path: str
+    identity: str
+    status: int
+    latency_us: int
+    request_bytes: int
+    response_bytes: int
+    quantity: float | None
+    verdict: Verdict
+    detail_json: str
+    counted: bool
+    payload_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedCount:
+    """Requests that share everything but their number, unchecked."""
+
+    endpoint: EndpointRef
+    identity: str
+    status: int
+    verdict: Verdict
+    second: int
+    requests: int
+    units: str
+    request_bytes: int
+    response_bytes: int
+    latency: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedBatch:
+    """A count batch, unchecked."""
+
+    batch_id: str
+    counts: Sequence[ReportedCount]
+    payload_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one call reports. ``sent_at_us`` is the reporter's clock, None where it was not said.
+
+    ``settlements`` are (reservation id, actual units).
+    """
+
+    sent_at_us: int | None = None
+    events: Sequence[ReportedEvent] = ()
+    batches: Sequence[ReportedBatch] = ()
+    settlements: Sequence[tuple[str, int]] = ()

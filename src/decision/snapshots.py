@@ -1,0 +1,125 @@
+"""Holds the snapshot of every application and keeps it fresh: a 250 ms poll, sooner on a notice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+
+import structlog
+
+from decision.plan import Plan, build_plan
+from usageflow.domain.errors import UsageFlowError
+from usageflow.domain.hashing import derive_key
+from usageflow.domain.snapshot import Snapshot, compile_snapshot
+from usageflow.storage.notices import ChangeNotices
+from usageflow.storage.ports import ApplicationState, ControlStore
+
+POLL_S = 0.25
+_OLD_REVISIONS = 16
+
+log = structlog.get_logger()
+
+
+class SnapshotRegistry:
+    """Compiled snapshots and plans by application id. One task (run) swaps them; readers never wait."""
+
+    def __init__(self, control: ControlStore, notices: ChangeNotices, hash_key: bytes) -> None:
+        self._control = control
+        self._notices = notices
+        self._hash_key = hash_key
+        self._plans: dict[str, Plan] = {}
+        self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
+        self._changed = asyncio.Condition()
+        self._refreshing = asyncio.Lock()
+
+    def plan(self, application_id: str) -> Plan | None:
+        """Returns the plan in force, None for an application that is not loaded."""
+        return self._plans.get(application_id)
+
+    async def refresh(self) -> None:
+        """Loads what changed and swaps it in; a state that does not compile never replaces a good one."""
+        async with self._refreshing:
+            for application_id, version in (await self._control.plan_versions()).items():
+                plan = self._plans.get(application_id)
+                if plan is None or plan.snapshot.plan_version != version:
+                    await self._load(application_id)
+
+    async def _load(self, application_id: str) -> None:
+        state = await self._control.load(application_id)
+        try:
+            plan = await asyncio.to_thread(lambda: build_plan(self._compile(state)))
+        except UsageFlowError as error:
+            log.error(  # noqa: TRY400 - the sentence says it all; nobody needs the trace
+                "snapshot refused; deciding by the last one",
+                application=state.application.name,
+                error=str(error),
+            )
+            return
+        self._plans[application_id] = plan
+        async with self._changed:
+            self._changed.notify_all()
+        log.info(
+            "snapshot loaded",
+            application=state.application.name,
+            revision=plan.snapshot.revision,
+            plan_version=plan.snapshot.plan_version,
+        )
+
+    def _compile(self, state: ApplicationState) -> Snapshot:
+        application = state.application
+        return compile_snapshot(
+            application_id=application.application_id,
+            application=application.name,
+            revision=application.revision,
+            plan_version=application.plan_version,
+            hash_key=derive_key(self._hash_key, application.name),
+            policies=state.policies,
+            blocks=state.blocks,
+            numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},
+            endpoints=state.endpoints,
+        )
+
+    async def at(self, current: Snapshot, revision: int) -> Snapshot:
+        """Returns the snapshot that an older revision compiles to; the current one where it is unknown or 0."""
+        if revision in (0, current.revision):
+            return current
+        key = (current.application_id, revision)
+        if key not in self._old:
+            policies = await self._control.policies_at(current.application_id, revision)
+            if policies is None:
+                return current
+            self._old[key] = compile_snapshot(
+                application_id=current.application_id,
+                application=current.application,
+                revision=revision,
+                plan_version=current.plan_version,
+                hash_key=current.hash_key,
+                policies=policies,
+                blocks=(),
+                numbers={},
+                endpoints=(),
+            )
+            while len(self._old) > _OLD_REVISIONS:
+                self._old.popitem(last=False)
+        return self._old[key]
+
+    async def wait_for_other(self, application_id: str, plan_version: int) -> Plan:
+        """Returns the plan of an application as soon as its version is not ``plan_version``."""
+        async with self._changed:
+            while True:
+                plan = self._plans.get(application_id)
+                if plan is not None and plan.snapshot.plan_version != plan_version:
+                    return plan
+                await self._changed.wait()
+
+    async def run(self) -> None:
+        """Refreshes for ever; an unreachable database leaves the snapshots as they are."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._notices.wait()
+            try:
+                await self.refresh()
+            except UsageFlowError as error:
+                log.warning("cannot read revisions; deciding by the last ones", error=str(error))

@@ -1,0 +1,114 @@
+"""The question and the answer of a decision, free of transport and store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from usageflow.domain.identity import Attributes, Identity
+from usageflow.domain.limits import Standing
+from usageflow.domain.matching import MatchTarget
+from usageflow.domain.policies import FailMode
+from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
+from usageflow.domain.usage import EndpointName
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is; the names are those of the contract."""
+
+    WITHIN_LIMITS = "WITHIN_LIMITS"
+    NO_POLICY = "NO_POLICY"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    COST_ABOVE_LIMIT = "COST_ABOVE_LIMIT"
+    BLOCKED = "BLOCKED"
+    IDENTITY_REQUIRED = "IDENTITY_REQUIRED"
+    FAIL_MODE = "FAIL_MODE"
+
+
+class DegradedReason(StrEnum):
+    """Why a decision was not made normally."""
+
+    STORE_TIMEOUT = "STORE_TIMEOUT"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request. ``target`` is what is matched: the route with its values, or a raw path where there is no route.
+
+    ``cost`` 0 means what each policy says. ``hold_us`` above 0 asks for a reservation.
+    """
+
+    endpoint: EndpointName
+    target: MatchTarget | str
+    attributes: Attributes
+    cost: int = 0
+    hold_us: int = 0
+    refund_on_expiry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOutcome:
+    """Where a limit stands after the decision; ``exceeded`` where it has no room for ``cost``."""
+
+    limit: CompiledLimit
+    standing: Standing
+    cost: int
+
+    @property
+    def exceeded(self) -> bool:
+        """Tells whether the cost does not fit."""
+        return self.standing.wait_us != 0
+
+    @property
+    def reset_us(self) -> int:
+        """Time until this cost fits where it does not, else until the window ends or the bucket is full."""
+        return self.standing.wait_us or self.standing.reset_us
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowOutcome:
+    """What a policy in SHADOW would have done; ``limits`` are those without room."""
+
+    policy: CompiledPolicy
+    limits: tuple[str, ...]
+
+    @property
+    def would_deny(self) -> bool:
+        """Tells whether it would have denied."""
+        return bool(self.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A decision that a fail mode made."""
+
+    reason: DegradedReason
+    fail_mode: FailMode
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationGrant:
+    """Units held until ``expires_us``, Unix time."""
+
+    reservation_id: str
+    amount: int
+    expires_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The decision. ``retry_after_us`` is set on a denial that passes."""
+
+    allowed: bool
+    reason: Reason
+    revision: int
+    identity: Identity | None = None
+    policies: tuple[CompiledPolicy, ...] = ()
+    limits: tuple[LimitOutcome, ...] = ()
+    retry_after_us: int | None = None
+    shadow: tuple[ShadowOutcome, ...] = ()
+    degraded: Degraded | None = None
+    message: str = ""
+    decided_by: CompiledPolicy | None = None
+    reservation: ReservationGrant | None = field(default=None)

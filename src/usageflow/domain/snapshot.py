@@ -1,0 +1,231 @@
+"""A compiled revision: what decisions of one application look up. Immutable; a new one replaces it in one assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from usageflow.domain.identity import AttributeKey, CompiledStrategy
+from usageflow.domain.limits import Rule
+from usageflow.domain.matching import Entry, PatternTrie
+from usageflow.domain.patterns import Methods, Pattern
+from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
+from usageflow.domain.usage import EndpointName
+
+Numbers = Mapping[tuple[str, str], int]
+"""(kind, name) to number; kinds are ENDPOINT, POLICY and ATTRIBUTE."""
+
+
+PATH_PARAMETER = "path_parameter"
+"""Location of a route's parameter among attributes."""
+
+
+def attribute_name(key: AttributeKey) -> str:
+    """Returns the name under which an attribute has a number."""
+    return f"{key[0]} {key[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledLimit:
+    """A limit, ready to be taken from. ``index`` is its place in the policy."""
+
+    policy: str
+    name: str
+    index: int
+    rule: Rule
+    scope: Scope
+    prefix: str
+
+    def key(self, identity: str, endpoint: EndpointName) -> str:
+        """Returns the counter's key: policy, limit, rule and scope; another rule or scope starts a new counter."""
+        if self.scope is Scope.SHARED:
+            return self.prefix
+        if self.scope is Scope.IDENTITY:
+            return f"{self.prefix}|{identity}"
+        return f"{self.prefix}|{endpoint.method} {endpoint.template}|{identity}"
+
+
+@dataclass(frozen=True)
+class CompiledPolicy:
+    """A policy, ready to be applied."""
+
+    number: int
+    policy: Policy
+    strategy: CompiledStrategy | None
+    limits: tuple[CompiledLimit, ...]
+
+    @property
+    def name(self) -> str:
+        """Returns the policy's name."""
+        return self.policy.name
+
+    @cached_property
+    def enforced(self) -> bool:
+        """Tells whether it can deny and meter."""
+        return self.policy.mode is Mode.ENFORCE
+
+    @cached_property
+    def asks(self) -> bool:
+        """Tells whether a request that it matches must be checked before it runs: for its limits, or to learn who is
+        asking, which usage is accounted to.
+        """
+        return bool(self.limits) or self.strategy is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledBlock:
+    """A block; ``identity_hash`` is 64 hex digits, or "" for everybody."""
+
+    identity_hash: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that decides for one application at one plan version."""
+
+    application_id: str
+    application: str
+    revision: int
+    plan_version: int
+    hash_key: bytes
+    policies: tuple[CompiledPolicy, ...]
+    trie: PatternTrie[CompiledPolicy]
+    blocks: PatternTrie[CompiledBlock]
+    strategies: tuple[CompiledStrategy, ...]
+    endpoints: Mapping[int, EndpointName]
+    templates: PatternTrie[EndpointName]
+    attributes: Mapping[int, AttributeKey]
+    policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
+
+    @cached_property
+    def endpoint_numbers(self) -> Mapping[EndpointName, int]:
+        """Returns the number of each known endpoint."""
+        return {name: number for number, name in self.endpoints.items()}
+
+    @cached_property
+    def attribute_numbers(self) -> Mapping[AttributeKey, int]:
+        """Returns the number of each attribute."""
+        return {key: number for number, key in self.attributes.items()}
+
+    def name_of_path(self, method: str, path: str) -> EndpointName:
+        """Returns the endpoint that a raw path without a route is counted under: the most specific registered
+        template, else the most specific policy's pattern, else ``{unmatched}``. A raw path never becomes a name.
+        """
+        for template in self.templates.lookup_paths(method, path):
+            return EndpointName(method, template.template)
+        for found in self.trie.lookup_paths(method, path):
+            return EndpointName(method, template_of_pattern(found.policy.match.path))
+        return EndpointName(method, UNMATCHED)
+
+
+def template_of_pattern(path: str) -> str:
+    """Returns the template that a policy's pattern stands for; ``*`` alone is ``{unmatched}``."""
+    segments = path.strip("/").split("/")
+    if segments in (["*"], [""]):
+        return "/" if segments == [""] else UNMATCHED
+    named = [
+        "{rest*}" if segment == "*" and last else f"{{any{index}}}" if segment == "*" else segment
+        for index, (segment, last) in enumerate(
+            zip(segments, [False] * (len(segments) - 1) + [True], strict=True), start=1
+        )
+    ]
+    return canonical_template("/" + "/".join(named))
+
+
+def compile_snapshot(
+    *,
+    application_id: str,
+    application: str,
+    revision: int,
+    plan_version: int,
+    hash_key: bytes,
+    policies: PolicySet,
+    blocks: Sequence[Block],
+    numbers: Numbers,
+    endpoints: Iterable[EndpointName],
+) -> Snapshot:
+    """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
+
+    Raises InvalidArgument where a pattern does not parse: such a set is refused when it is saved.
+    """
+    strategies = {strategy.name: CompiledStrategy.of(strategy) for strategy in policies.strategies}
+    compiled = tuple(
+        _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers)
+        for policy in policies.policies
+        if policy.mode is not Mode.DISABLED
+    )
+    known = {
+        numbers[("ENDPOINT", f"{name.method} {name.template}")]: name
+        for name in endpoints
+        if ("ENDPOINT", f"{name.method} {name.template}") in numbers
+    }
+    return Snapshot(
+        application_id=application_id,
+        application=application,
+        revision=revision,
+        plan_version=plan_version,
+        hash_key=hash_key,
+        policies=compiled,
+        trie=PatternTrie(_entry(item.policy, item) for item in compiled),
+        blocks=PatternTrie(_block_entry(block) for block in blocks),
+        strategies=tuple(strategies.values()),
+        endpoints=known,
+        templates=PatternTrie(_template_entry(name) for name in known.values() if name.template != UNMATCHED),
+        attributes=_attributes(numbers),
+        policy_numbers={item.number: item for item in compiled if item.number},
+    )
+
+
+def _entry(policy: Policy, item: CompiledPolicy) -> Entry[CompiledPolicy]:
+    methods, pattern = Methods.parse(policy.match.methods), Pattern.parse(policy.match.path)
+    return Entry(methods, pattern, policy.priority, policy.name, item)
+
+
+def _block_entry(block: Block) -> Entry[CompiledBlock]:
+    value = CompiledBlock(block.identity, block.reason)
+    return Entry(Methods.parse(block.methods), Pattern.parse(block.path), 0, block.identity, value)
+
+
+def _template_entry(name: EndpointName) -> Entry[EndpointName]:
+    pattern = "/" + "/".join(_pattern_segment(segment) for segment in segments_of(name.template))
+    return Entry(Methods.parse((name.method,)), Pattern.parse(pattern), 0, name.template, name)
+
+
+def _pattern_segment(segment: TemplateSegment) -> str:
+    """Returns the pattern of a template's segment; one that mixes text and parameters takes any single segment."""
+    if not segment.parameters:
+        return str(segment.parts[0])
+    return "*" if segment.parameters[-1].rest else "{any}"
+
+
+def _compile_policy(
+    application_id: str, policy: Policy, strategy: CompiledStrategy | None, numbers: Numbers
+) -> CompiledPolicy:
+    limits = tuple(
+        _compile_limit(application_id, policy, limit, index) for index, limit in enumerate(policy.limits)
+    )
+    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits)
+
+
+def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:
+    shadow = "shadow|" if policy.mode is Mode.SHADOW else ""
+    # A limit of a policy without a strategy counts all callers as one.
+    scope = limit.scope if policy.strategy else Scope.SHARED
+    prefix = (
+        f"{application_id}|{shadow}{policy.name}|{limit.name}|{limit.algorithm}|{limit.window_us}|{scope}"
+    )
+    rule = Rule(limit.algorithm, limit.limit, limit.window_us, limit.burst)
+    return CompiledLimit(policy.name, limit.name, index, rule, scope, prefix)
+
+
+def _attributes(numbers: Numbers) -> dict[int, AttributeKey]:
+    keys = {number: name.partition(" ") for (kind, name), number in numbers.items() if kind == "ATTRIBUTE"}
+    return {number: (location, name) for number, (location, _, name) in keys.items()}
+
+
+def blocking(blocks: Sequence[CompiledBlock], hashes: frozenset[str]) -> CompiledBlock | None:
+    """Returns the first block that holds for one of these identity hashes, or for everybody."""
+    return next((block for block in blocks if not block.identity_hash or block.identity_hash in hashes), None)

@@ -1,0 +1,83 @@
+"""What the shape of a single resource cannot tell: references, patterns, duplicates and rules between fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.patterns import Methods, Pattern
+from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Strategy
+
+T = TypeVar("T")
+
+DEFAULT_EXPRESSION = "usage_record.quantity"
+
+
+def validate(policies: PolicySet, blocks: Sequence[Block] = ()) -> list[Fault]:
+    """Returns every fault of a set; its fields are paths such as ``policies[3].limits[0].window``."""
+    names = [strategy.name for strategy in policies.strategies]
+    return [
+        *_duplicates("strategies", names),
+        *_duplicates("policies", [policy.name for policy in policies.policies]),
+        *_each("strategies", policies.strategies, _strategy),
+        *_each("policies", policies.policies, lambda policy: _policy(policy, frozenset(names))),
+        *_each("blocks", blocks, lambda block: _match(block.methods, block.path)),
+        *_duplicates("blocks", [block.title for block in blocks], field=""),
+    ]
+
+
+def ensure_valid(policies: PolicySet, blocks: Sequence[Block] = ()) -> None:
+    """Raises InvalidArgument with every fault of a set."""
+    faults = validate(policies, blocks)
+    if faults:
+        raise InvalidArgument(faults)
+
+
+def _each(kind: str, items: Sequence[T], check: Callable[[T], Iterable[Fault]]) -> Iterator[Fault]:
+    for index, item in enumerate(items):
+        for fault in check(item):
+            yield fault.under(f"{kind}[{index}]")
+
+
+def _duplicates(kind: str, names: Sequence[str], field: str = ".name") -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in seen:
+            message = f"{name!r} stands at {kind}[{seen[name]}] already"
+            yield Fault(f"{kind}[{index}]{field}", message, "give each its own name", "DUPLICATE")
+        seen.setdefault(name, index)
+
+
+def _strategy(strategy: Strategy) -> Iterator[Fault]:
+    if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
+        message = "SKIP lets callers without an identity pass without any limit"
+        yield Fault("on_missing", message, "add `allow_unlimited: true` if that is meant, or use ANONYMOUS_PER_IP")
+
+
+def _policy(policy: Policy, strategies: frozenset[str]) -> Iterator[Fault]:
+    yield from (fault.under("match") for fault in _match(policy.match.methods, policy.match.path))
+    if policy.strategy and policy.strategy not in strategies:
+        fix = f"use one of {', '.join(sorted(strategies))}" if strategies else "declare it under strategies"
+        yield Fault("strategy", f"there is no strategy {policy.strategy!r}", fix, "UNKNOWN_STRATEGY")
+    yield from _duplicates("limits", [limit.name for limit in policy.limits])
+    yield from _each("limits", policy.limits, lambda limit: _limit(limit, policy.cost))
+    if policy.metering is not None and policy.metering.expression != DEFAULT_EXPRESSION:
+        message = "this version meters usage_record.quantity only"
+        yield Fault("metering.expression", message, f"write {DEFAULT_EXPRESSION}, and report the quantity")
+
+
+def _limit(limit: Limit, cost: int) -> Iterator[Fault]:
+    if limit.burst and limit.algorithm is not Algorithm.TOKEN_BUCKET:
+        yield Fault("burst", "only a TOKEN_BUCKET has a burst", "add `algorithm: TOKEN_BUCKET` or drop burst")
+    if cost > (limit.burst or limit.limit):
+        message = f"a request costs {cost}, more than ever fits: every request would be denied"
+        yield Fault("limit", message, "raise the limit or lower the policy's cost")
+
+
+def _match(methods: Sequence[str], path: str) -> Iterator[Fault]:
+    for parse in (lambda: Methods.parse(methods), lambda: Pattern.parse(path)):
+        try:
+            parse()
+        except InvalidArgument as error:
+            yield from error.faults

@@ -1,0 +1,90 @@
+"""From a bearer credential to a Principal, without a look-up on most calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from usageflow.domain.clock import Clock
+from usageflow.domain.errors import PermissionDenied, Unauthenticated, UsageFlowError
+from usageflow.domain.keys import hash_of, is_well_formed
+from usageflow.rpc.principal import Principal
+from usageflow.storage.ports import ControlStore, Credential, CredentialKind
+
+_FRESH_US = 500_000
+"""Younger look-ups are used as they are; older ones are renewed behind the call."""
+
+_VALID_US = 1_000_000
+"""Older look-ups are renewed before the call: a revoked key is dead after this."""
+
+_CACHED = 10_000
+
+_HOW = {
+    CredentialKind.API_KEY: "send `authorization: Bearer uf_...` with an API key (USAGEFLOW_API_KEY)",
+    CredentialKind.ADMIN_TOKEN: "send `authorization: Bearer uf_admin_...` (USAGEFLOW_ADMIN_TOKEN)",
+}
+
+
+@dataclass(slots=True)
+class _Known:
+    credential: Credential | None
+    at_us: int
+
+
+class Authenticator:
+    """Looks credentials up and remembers them for a second."""
+
+    def __init__(self, control: ControlStore, clock: Clock) -> None:
+        self._control = control
+        self._clock = clock
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._renewals: set[asyncio.Task[None]] = set()
+
+    async def authenticate(self, authorization: str | None, kind: CredentialKind) -> Principal:
+        """Returns the caller. Raises Unauthenticated for a missing, malformed or unknown credential, PermissionDenied
+        for one of the other kind.
+        """
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise Unauthenticated(f"no credential: {_HOW[kind]}", reason="CREDENTIAL_MISSING")
+        if not is_well_formed(secret.strip()):
+            raise Unauthenticated(
+                f"this is not a UsageFlow credential: {_HOW[kind]}", reason="CREDENTIAL_MALFORMED"
+            )
+        credential = await self._find(hash_of(secret.strip()))
+        if credential is None:
+            raise Unauthenticated(
+                f"this credential is unknown here: {_HOW[kind]}", reason="CREDENTIAL_UNKNOWN"
+            )
+        if credential.kind is not kind:
+            raise PermissionDenied(
+                f"this method needs the other kind of credential: {_HOW[kind]}", reason="CREDENTIAL_KIND"
+            )
+        return Principal(credential.kind, credential.application_id, credential.prefix)
+
+    async def _find(self, secret_hash: bytes) -> Credential | None:
+        known = self._known.get(secret_hash)
+        age_us = self._clock.now_us() - known.at_us if known is not None else _VALID_US
+        if known is None or not 0 <= age_us < _VALID_US:
+            return await self._look_up(secret_hash)
+        if age_us >= _FRESH_US:
+            known.at_us = self._clock.now_us() - _FRESH_US // 2  # one renewal at a time
+            task = asyncio.create_task(self._renew(secret_hash))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
+        return known.credential
+
+    async def _look_up(self, secret_hash: bytes) -> Credential | None:
+        credential = await self._control.find_credential(secret_hash)
+        self._known[secret_hash] = _Known(credential, self._clock.now_us())
+        self._known.move_to_end(secret_hash)
+        while len(self._known) > _CACHED:
+            self._known.popitem(last=False)
+        return credential
+
+    async def _renew(self, secret_hash: bytes) -> None:
+        try:
+            await self._look_up(secret_hash)
+        except UsageFlowError:
+            return  # the next call looks it up itself once a second has passed

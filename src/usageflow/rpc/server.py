@@ -1,0 +1,64 @@
+"""Builds the gRPC server: handlers, interceptors, health, reflection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from usageflow.storage.ports import CredentialKind
+from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2
+
+_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+)
+
+DECISION = decision_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
+ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+METER = meter_pb2.DESCRIPTOR.services_by_name["MeterService"].full_name
+
+_ADMIN_METHODS = {(DECISION, "Explain")}
+
+
+def credentials_needed() -> dict[str, CredentialKind]:
+    """Returns which credential each method of our services needs."""
+    needed = {}
+    for descriptor in (decision_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR, meter_pb2.DESCRIPTOR):
+        for service in descriptor.services_by_name.values():
+            for method in service.methods:
+                admin = service.full_name != DECISION or (service.full_name, method.name) in _ADMIN_METHODS
+                kind = CredentialKind.ADMIN_TOKEN if admin else CredentialKind.API_KEY
+                needed[f"/{service.full_name}/{method.name}"] = kind
+    return needed
+
+
+@dataclass(frozen=True, slots=True)
+class RpcServer:
+    """A gRPC server and its health."""
+
+    server: grpc.aio.Server
+    health: health.aio.HealthServicer
+    services: tuple[str, ...]
+
+    async def serving(self, *, healthy: bool) -> None:
+        """Tells the health of every service, and of the whole ("")."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING if healthy else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for service in ("", *self.services):
+            await self.health.set(service, status)
+
+
+def build_server(interceptors: Sequence[grpc.aio.ServerInterceptor], services: Sequence[str]) -> RpcServer:
+    """Returns a server with health and reflection; the caller adds its handlers."""
+    server = grpc.aio.server(interceptors=tuple(interceptors), options=_OPTIONS)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return RpcServer(server, checks, tuple(services))

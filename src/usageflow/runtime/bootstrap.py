@@ -1,0 +1,57 @@
+"""The first start: an application ``demo`` with its credentials and the example's policies."""
+
+from __future__ import annotations
+
+import secrets
+
+from admin.applying import Applying, Wanted
+from usageflow.domain.errors import FailedPrecondition
+from usageflow.domain.ids import uuid7
+from usageflow.domain.keys import display_prefix, hash_of
+from usageflow.policyfile import load
+from usageflow.runtime.clock import SystemClock
+from usageflow.runtime.credentials import Credentials
+from usageflow.runtime.resources import read_resource
+from usageflow.storage.ports import ControlStore, Credential, CredentialKind
+
+APPLICATION = "demo"
+EXAMPLE = "examples/usageflow.yaml"
+
+
+async def ensure_application(control: ControlStore, credentials: Credentials) -> bool:
+    """Creates the application where it is missing; True where it did. Its credentials are those of the file.
+
+    Raises FailedPrecondition where the database has the application but does not know the file's key.
+    """
+    if await control.find_application(APPLICATION) is None:
+        await control.create_application(
+            APPLICATION,
+            [
+                _credential(CredentialKind.API_KEY, credentials.api_key),
+                _credential(CredentialKind.ADMIN_TOKEN, credentials.admin_token),
+            ],
+        )
+        return True
+    if await control.find_credential(hash_of(credentials.api_key)) is None:
+        message = (
+            "credentials.toml and the database in the data folder do not belong together: "
+            "restore the one that was there before, or move the folder away for a new start"
+        )
+        raise FailedPrecondition(message, reason="CREDENTIALS_UNKNOWN")
+    return False
+
+
+def _credential(kind: CredentialKind, secret: str) -> Credential:
+    credential_id = uuid7(SystemClock().now_us(), secrets.token_bytes(10))
+    return Credential(credential_id, kind, "", display_prefix(secret), hash_of(secret))
+
+
+async def ensure_policies(control: ControlStore, applying: Applying) -> bool:
+    """Applies the example where nothing was ever applied; True where it did."""
+    application = await control.find_application(APPLICATION)
+    if application is None or application.revision > 0:
+        return False
+    loaded = load(read_resource(EXAMPLE), filename=EXAMPLE)
+    wanted = Wanted(APPLICATION, loaded.policy_set, loaded.blocks)
+    await applying.apply(wanted, author="first start")
+    return True

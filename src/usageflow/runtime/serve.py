@@ -1,0 +1,211 @@
+"""``usageflow serve``: from settings to a served, drained and ended process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
+from usageflow.runtime.bootstrap import ensure_application, ensure_policies
+from usageflow.runtime.clock import SystemClock
+from usageflow.runtime.credentials import (
+    Credentials,
+    at_address,
+    new_credentials,
+    read_credentials,
+    write_credentials,
+)
+from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
+from usageflow.runtime.http import HttpListener, bind, build_app
+from usageflow.runtime.settings import Address, Settings, load_settings
+from usageflow.runtime.telemetry import set_up_logs, set_up_metrics
+from usageflow.storage.sql import MigrationKind, lock_folder, prepare
+
+DRAIN_S = 1.0
+
+log = structlog.get_logger()
+
+_NEXT = """
+Application `demo` is ready with the policies of examples/usageflow.yaml. In another terminal:
+
+  {command} check --method POST --path /api/transactions --header 'X-User-Id: alice'
+  {command} apply -f examples/usageflow.yaml      change policies
+  {command} usage                                 what was reported
+  {python} examples/quickstart_fastapi.py       an application that asks this service
+
+Keys are in {credentials}.
+"""
+
+
+def run(role: str) -> int:
+    """Serves until a signal; returns the exit code. Every foreseeable failure is a sentence on stderr and exit 1."""
+    try:
+        settings = load_settings()
+        set_up_logs(settings.log_level)
+        _check_role(role)
+        return asyncio.run(_serve(settings))
+    except InvalidArgument as error:
+        for fault in error.faults:
+            _complain(f"{fault.field}: {fault.message}; {fault.fix}")
+    except UsageFlowError as error:
+        _complain(str(error))
+    except KeyboardInterrupt:
+        return 0
+    return 1
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"usageflow: {sentence}\n")
+
+
+def _check_role(role: str) -> None:
+    if role != "all":
+        message = (
+            f"`serve {role}` needs a database that several processes share, and this version keeps data in SQLite: "
+            "run `usageflow serve`, which serves all three services in one process"
+        )
+        raise FailedPrecondition(message, reason="NEEDS_SHARED_DATABASE")
+
+
+async def _serve(settings: Settings) -> int:
+    stop = _stop_on_signals()
+    folder = _open_folder(settings.data)
+    with lock_folder(folder):
+        outcome = prepare(folder / DATABASE_NAME, SystemClock())
+        if outcome.kind is MigrationKind.UPGRADED:
+            log.info(str(outcome))
+        credentials = read_credentials(folder)
+        if credentials is None:
+            if outcome.kind is not MigrationKind.CREATED:
+                raise FailedPrecondition(_without_credentials(folder), reason="CREDENTIALS_MISSING")
+            credentials = new_credentials(settings.listen)
+            write_credentials(folder, credentials)
+        hash_key = bytes.fromhex(settings.hash_key.get_secret_value() or credentials.hash_key)
+        metrics = set_up_metrics()
+        embedded = compose(folder, hash_key, metrics)
+        try:
+            return await _run(settings, folder, embedded, credentials, stop)
+        finally:
+            await embedded.database.close()
+            metrics.provider.shutdown()
+
+
+async def _run(
+    settings: Settings, folder: Path, embedded: Embedded, credentials: Credentials, stop: asyncio.Event
+) -> int:
+    first = await ensure_application(embedded.control, credentials)
+    await ensure_policies(embedded.control, embedded.applying)
+    await embedded.load()
+    address = _listen(embedded, settings.grpc_address)
+    ready = False
+    http = _http(settings.http_address, lambda: ready)
+    tasks = embedded.background()
+    try:
+        await embedded.rpc.server.start()
+        await embedded.rpc.serving(healthy=True)
+        if credentials.address != str(address):
+            write_credentials(folder, at_address(credentials, str(address)))
+        if http is not None:
+            http.start()
+        ready = True
+        _announce(address, folder, first=first)
+        code = await _until_stopped(stop, tasks)
+        ready = False
+        await embedded.drain(DRAIN_S)
+        return code
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if http is not None:
+            await http.stop()
+
+
+async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> int:
+    """Returns 0 on a signal, 1 where a background task ended, which none of them should."""
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if stopped in done:
+        return 0
+    stopped.cancel()
+    for task in done:
+        log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
+    return 1
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    return stop
+
+
+def _open_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        message = (
+            f"cannot write to the data folder {folder} ({error.strerror}): "
+            "set USAGEFLOW_DATA to a folder that this user may write to"
+        )
+        raise FailedPrecondition(message, reason="DATA_FOLDER_NOT_WRITABLE") from None
+    return folder.resolve()
+
+
+def _without_credentials(folder: Path) -> str:
+    return (
+        f"{folder} has a database but no credentials.toml, which holds its keys: "
+        "restore it from a copy, or move the folder away for a new start"
+    )
+
+
+def _listen(embedded: Embedded, address: Address) -> Address:
+    try:
+        port = embedded.rpc.server.add_insecure_port(str(address))
+    except RuntimeError:
+        message = f"cannot listen on {address}: stop what uses it, or set USAGEFLOW_LISTEN to a free address"
+        raise FailedPrecondition(message, reason="ADDRESS_TAKEN") from None
+    return address if address.unix else Address(address.host, port)
+
+
+def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | None:
+    if address is None:
+        return None
+    try:
+        listener = bind(address)
+    except OSError as error:
+        message = (
+            f"cannot listen on {address} for HTTP ({error.strerror}): stop what uses it, "
+            "or set USAGEFLOW_HTTP_LISTEN to a free address (empty turns it off)"
+        )
+        raise FailedPrecondition(message, reason="ADDRESS_TAKEN") from None
+    return HttpListener(build_app(ready), listener)
+
+
+def _announce(address: Address, folder: Path, *, first: bool) -> None:
+    sys.stdout.write(f"usageflow ready on {address}\n")
+    if first:
+        command = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == "usageflow" else Path(".venv/bin")
+        sys.stdout.write(
+            _NEXT.format(
+                command=_short(command / "usageflow"),
+                python=_short(command / "python"),
+                credentials=_short(folder / "credentials.toml"),
+            )
+        )
+    sys.stdout.flush()
+
+
+def _short(path: Path) -> Path:
+    """Returns a path as people would type it here."""
+    absolute = path.absolute()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

@@ -1,0 +1,148 @@
+"""Every setting of a server process: a default and a sentence each, all faults reported together."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from usageflow.domain.errors import Fault, InvalidArgument
+
+DEFAULT_LISTEN = "127.0.0.1:50051"
+DEFAULT_HTTP_LISTEN = "127.0.0.1:50052"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host and port, or a Unix socket's path (then ``port`` is 0)."""
+
+    host: str
+    port: int
+    unix: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Returns the address of ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``. Raises ValueError with the fix."""
+        if text.startswith("unix:"):
+            return cls(text.removeprefix("unix:"), 0, unix=True)
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(
+                f"{text!r} is not an address: write HOST:PORT, such as {DEFAULT_LISTEN}, or unix:PATH"
+            )
+        return cls(host.strip("[]") or "0.0.0.0", int(port))
+
+    @property
+    def is_local(self) -> bool:
+        """Tells whether only this machine can reach it."""
+        if self.unix or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        if self.unix:
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Settings(BaseSettings):
+    """Settings from USAGEFLOW_* variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="USAGEFLOW_", env_ignore_empty=False, extra="ignore", frozen=True
+    )
+
+    listen: str = Field(DEFAULT_LISTEN, description="Where gRPC is served: HOST:PORT or unix:PATH.")
+    http_listen: str | None = Field(
+        None,
+        description=f"Where /healthz, /readyz and /metrics are served; empty for nowhere. Unset: {DEFAULT_HTTP_LISTEN}, "
+        "or a free port where USAGEFLOW_LISTEN is not the default.",
+    )
+    data: Path = Field(Path(".usageflow"), description="The folder of the database and credentials.toml.")
+    database_url: str = Field("", description="PostgreSQL; unset means SQLite in the data folder.")
+    redis_url: str = Field("", description="Redis for counters; unset means memory.")
+    hash_key: SecretStr = Field(
+        SecretStr(""),
+        description="32 bytes in hex for keyed hashes; unset means the one in credentials.toml.",
+    )
+    insecure: bool = Field(False, description="Allows plaintext beyond this machine.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; logs go to stderr.")
+
+    @field_validator("listen", "http_listen")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value:
+            Address.parse(value)
+        return value
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _is_unset(cls, value: str) -> str:
+        if value:
+            raise ValueError(
+                "is not served by this version: unset it; data are kept in SQLite, counters in memory"
+            )
+        return value
+
+    @field_validator("hash_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        try:
+            long_enough = len(bytes.fromhex(text)) >= 32
+        except ValueError:
+            long_enough = False
+        if text and not long_enough:
+            raise ValueError("is not 32 bytes in hex: make one with `openssl rand -hex 32`")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError(f"{value!r} is not a level: write DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Settings:
+        addresses = [self.grpc_address, self.http_address]
+        for name, address in zip(("USAGEFLOW_LISTEN", "USAGEFLOW_HTTP_LISTEN"), addresses, strict=True):
+            if address is not None and not address.is_local and not self.insecure:
+                raise ValueError(
+                    f"{name}={address} would be reached in plaintext from other machines: listen on 127.0.0.1, "
+                    "or set USAGEFLOW_INSECURE=1 where the network is yours"
+                )
+        return self
+
+    @property
+    def grpc_address(self) -> Address:
+        """Returns where gRPC is served."""
+        return Address.parse(self.listen)
+
+    @property
+    def http_address(self) -> Address | None:
+        """Returns where HTTP is served, None for nowhere."""
+        if self.http_listen is not None:
+            return Address.parse(self.http_listen) if self.http_listen else None
+        return Address.parse(DEFAULT_HTTP_LISTEN if self.listen == DEFAULT_LISTEN else "127.0.0.1:0")
+
+
+def load_settings() -> Settings:
+    """Returns the settings of this process's environment. Raises InvalidArgument with every fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidArgument([_fault(problem) for problem in error.errors(include_url=False)]) from None
+
+
+def _fault(problem: ErrorDetails) -> Fault:
+    name = "_".join(str(step) for step in problem["loc"]).upper()
+    message, _, fix = problem["msg"].removeprefix("Value error, ").partition(": ")
+    return Fault(f"USAGEFLOW_{name}" if name else "settings", message, fix or "correct it")

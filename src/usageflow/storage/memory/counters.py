@@ -1,0 +1,158 @@
+"""Counters in the process: atomic because nothing here awaits between reading and writing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from usageflow.domain.clock import Clock
+from usageflow.domain.limits import (
+    Rule,
+    Standing,
+    State,
+    Window,
+    current,
+    debit,
+    expires_us,
+    instance_of,
+    same_instance,
+    standing,
+)
+from usageflow.storage.counters import LONG_WINDOW_US, LimitTake, Reserve, Take, Taken
+from usageflow.storage.ports import WindowState
+
+_SLOT_US = 10_000_000
+"""Width of a slot of the timing wheel: states are forgotten at most this late."""
+
+_KEEP_SETTLED_US = 60_000_000
+"""How long a settled reservation is remembered, so that a repeated settlement has no effect."""
+
+
+@dataclass(slots=True)
+class _Reservation:
+    reserve: Reserve
+    debits: tuple[tuple[str, Rule, int, int | None], ...]
+    settled: bool = False
+
+
+class MemoryCounterStore:
+    """CounterStore in memory. One event loop must own it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._states: dict[str, State] = {}
+        self._wheel: defaultdict[int, set[str]] = defaultdict(set)
+        self._changed: set[str] = set()
+        self._reservations: dict[str, _Reservation] = {}
+
+    async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        """See CounterStore.take. O(limits)."""
+        now_us = self._clock.now_us()
+        return [self._take(take, now_us) for take in takes]
+
+    async def peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        """See CounterStore.peek."""
+        now_us = self._clock.now_us()
+        results = []
+        for take in takes:
+            _, before = self._assess(take.limits, now_us)
+            results.append(Taken(all(item.wait_us == 0 for item in before), before))
+        return results
+
+    def _assess(self, limits: Sequence[LimitTake], now_us: int) -> tuple[list[State], tuple[Standing, ...]]:
+        states = [current(self._states.get(item.key), item.rule, now_us) for item in limits]
+        standings = tuple(
+            standing(state, item.rule, now_us, item.cost) for state, item in zip(states, limits, strict=True)
+        )
+        return states, standings
+
+    def _take(self, take: Take, now_us: int) -> Taken:
+        states, before = self._assess(take.limits, now_us)
+        if any(item.wait_us != 0 for item in before):
+            return Taken(admitted=False, standings=before)
+        after = []
+        for item, state in zip(take.limits, states, strict=True):
+            debited = debit(state, item.rule, item.cost)
+            self._put(item.key, debited)
+            seen = standing(debited, item.rule, now_us, item.cost)
+            after.append(Standing(seen.remaining, seen.reset_us, 0))
+        if take.reserve is not None:
+            self._remember(take.reserve, take.limits)
+        return Taken(admitted=True, standings=tuple(after))
+
+    def _put(self, key: str, state: State) -> None:
+        if key not in self._states:
+            self._wheel[expires_us(state) // _SLOT_US].add(key)
+        self._states[key] = state
+        if isinstance(state, Window) and state.end_us - state.start_us >= LONG_WINDOW_US:
+            self._changed.add(key)
+
+    def _remember(self, reserve: Reserve, limits: Sequence[LimitTake]) -> None:
+        debits = tuple(
+            (item.key, item.rule, item.cost, instance_of(self._states[item.key])) for item in limits
+        )
+        self._reservations[reserve.reservation_id] = _Reservation(reserve, debits)
+
+    async def settle(self, reservation_id: str, actual: int) -> bool:
+        """See CounterStore.settle."""
+        record = self._reservations.get(reservation_id)
+        if record is None:
+            return False
+        self._settle(record, actual)
+        return True
+
+    def _settle(self, record: _Reservation, actual: int) -> None:
+        if record.settled:
+            return
+        record.settled = True
+        now_us = self._clock.now_us()
+        for key, rule, reserved, instance_us in record.debits:
+            state = current(self._states.get(key), rule, now_us)
+            if same_instance(state, instance_us):
+                self._put(key, debit(state, rule, actual - reserved))
+
+    async def changed_windows(self) -> Sequence[WindowState]:
+        """See CounterStore.changed_windows."""
+        keys, self._changed = self._changed, set()
+        states = ((key, self._states.get(key)) for key in keys)
+        return [
+            WindowState(key, state.start_us, state.end_us, state.used)
+            for key, state in states
+            if isinstance(state, Window)
+        ]
+
+    async def restore_windows(self, windows: Sequence[WindowState]) -> None:
+        """See CounterStore.restore_windows."""
+        for window in windows:
+            live = self._states.get(window.key)
+            if isinstance(live, Window) and (live.start_us, live.used) >= (window.start_us, window.used):
+                continue
+            self._put(window.key, Window(window.start_us, window.end_us, window.used))
+
+    async def sweep(self) -> int:
+        """See CounterStore.sweep. O(states that expire)."""
+        now_us = self._clock.now_us()
+        self._expire_reservations(now_us)
+        forgotten = 0
+        for slot in [slot for slot in self._wheel if slot < now_us // _SLOT_US]:
+            for key in self._wheel.pop(slot):
+                forgotten += self._forget(key, now_us)
+        return forgotten
+
+    def _forget(self, key: str, now_us: int) -> int:
+        until_us = expires_us(self._states[key])
+        if until_us > now_us:
+            self._wheel[until_us // _SLOT_US].add(key)
+            return 0
+        del self._states[key]
+        return 1
+
+    def _expire_reservations(self, now_us: int) -> None:
+        for reservation_id, record in list(self._reservations.items()):
+            if record.reserve.expires_us > now_us:
+                continue
+            if record.reserve.refund:
+                self._settle(record, 0)
+            if record.reserve.expires_us + _KEEP_SETTLED_US <= now_us:
+                del self._reservations[reservation_id]

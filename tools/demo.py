@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tools.processes import App, ProcessFailed, Service  # noqa: E402 - found through the line above
-from tools.traffic import Call, Tally, send_all  # noqa: E402
+from tools.processes import App, ProcessFailed, Service
+from tools.traffic import Call, Tally, send_all
 
 TRANSACTION = Call("POST", "/api/transactions", "POST /api/transactions")
 LIST_USERS = Call("GET", "/api/users", "GET /api/users")
@@ -75,7 +75,9 @@ def compare(tally: Tally, rows: dict[str, dict[str, int]]) -> None:
         }
         for name, value in sent.items():
             if row[name] != value:
-                raise Disagreement(f"{endpoint}: the callers saw {value} {name}, the service counts {row[name]}")
+                raise Disagreement(
+                    f"{endpoint}: the callers saw {value} {name}, the service counts {row[name]}"
+                )
     denied = tally.denied.total()
     if denied != expected_denials():
         raise Disagreement(f"{denied} requests were denied, {expected_denials()} should have been")
@@ -83,7 +85,9 @@ def compare(tally: Tally, rows: dict[str, dict[str, int]]) -> None:
 
 def show(tally: Tally, rows: dict[str, dict[str, int]]) -> None:
     """Prints both sides."""
-    print(f"{'endpoint':<28} {'sent':>6} {'allowed':>8} {'denied':>7}   {'counted':>7} {'denied':>7} {'units':>6}")
+    print(
+        f"{'endpoint':<28} {'sent':>6} {'allowed':>8} {'denied':>7}   {'counted':>7} {'denied':>7} {'units':>6}"
+    )
     for endpoint in sorted(tally.requests):
         row = rows.get(endpoint, {})
         sent, denied = tally.requests[endpoint], tally.denied[endpoint]
@@ -99,7 +103,9 @@ def run(data: Path) -> str:
         address = service.wait_ready()
         print(f"service ready on {address} after {service.ready_after_s:.1f} s")
         with App(address, service.credentials["api_key"]) as app:
-            print(f"quick-start app ready on 127.0.0.1:{app.port} after {app.wait_ready():.1f} s; sending traffic")
+            print(
+                f"quick-start app ready on 127.0.0.1:{app.port} after {app.wait_ready():.1f} s; sending traffic"
+            )
             tally = send_all(app.port, TRAFFIC)
             rows = wait_until_counted(service, tally.requests.total())
             app.stop()

@@ -49,7 +49,7 @@ class Process:
 
     def __enter__(self) -> Self:
         self.started = time.monotonic()
-        self._process = subprocess.Popen(  # noqa: S603 - our own commands
+        self._process = subprocess.Popen(
             self.arguments,
             cwd=self.folder,
             env=self.environment,
@@ -90,7 +90,9 @@ class Process:
                 self._reader.join(timeout=5)
                 if text in self.output:
                     return time.monotonic() - self.started
-                raise ProcessFailed(f"{self.arguments[0]} ended with {self._process.returncode}:\n{self.output}")
+                raise ProcessFailed(
+                    f"{self.arguments[0]} ended with {self._process.returncode}:\n{self.output}"
+                )
             time.sleep(0.02)
         raise ProcessFailed(f"{self.arguments[0]} did not print {text!r} in {timeout_s} s:\n{self.output}")
 
@@ -112,7 +114,9 @@ class Service(Process):
         self.data = data
         super().__init__(
             [str(COMMAND), "serve"],
-            clean_environment(USAGEFLOW_DATA=str(data), USAGEFLOW_LISTEN=listen, USAGEFLOW_LOG_LEVEL="WARNING"),
+            clean_environment(
+                USAGEFLOW_DATA=str(data), USAGEFLOW_LISTEN=listen, USAGEFLOW_LOG_LEVEL="WARNING"
+            ),
         )
 
     def wait_ready(self) -> str:
@@ -128,7 +132,7 @@ class Service(Process):
 
     def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs the command ``usageflow`` against this service."""
-        return subprocess.run(  # noqa: S603 - our own command
+        return subprocess.run(
             [str(COMMAND), *arguments],
             env=clean_environment(USAGEFLOW_DATA=str(self.data)),
             cwd=ROOT,

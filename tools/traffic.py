@@ -74,7 +74,11 @@ def _count(tally: Tally, call: Call, status: int, headers: http.client.HTTPMessa
 
 
 def _faults_of_denial(headers: http.client.HTTPMessage, body: bytes) -> list[str]:
-    faults = [f"a 429 without {name}" for name in ("Retry-After", "RateLimit", "RateLimit-Policy") if not headers[name]]
+    faults = [
+        f"a 429 without {name}"
+        for name in ("Retry-After", "RateLimit", "RateLimit-Policy")
+        if not headers[name]
+    ]
     if headers["Content-Type"] != "application/problem+json" or json.loads(body).get("status") != 429:
         faults.append("a 429 whose body is not a problem")
     return faults

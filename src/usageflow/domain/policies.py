@@ -126,6 +126,8 @@ class Limit(_Model):
     def _bound_window(cls, value: int) -> int:
         if not 1_000_000 <= value <= 366 * 86_400_000_000:
             raise ValueError("must be from 1s to 366d")
+        if value % 1_000_000:
+            raise ValueError("must be whole seconds")
         return value
 
     @field_serializer("window_us")

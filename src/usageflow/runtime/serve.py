@@ -76,6 +76,7 @@ async def _serve(settings: Settings) -> int:
     stop = _stop_on_signals()
     folder = _open_folder(settings.data)
     with lock_folder(folder):
+        _ensure_free(settings.grpc_address)
         outcome = prepare(folder / DATABASE_NAME, SystemClock())
         if outcome.kind is MigrationKind.UPGRADED:
             log.info(str(outcome))
@@ -98,12 +99,12 @@ async def _serve(settings: Settings) -> int:
 async def _run(
     settings: Settings, folder: Path, embedded: Embedded, credentials: Credentials, stop: asyncio.Event
 ) -> int:
+    ready = False
+    http = _http(settings.http_address, lambda: ready)
     first = await ensure_application(embedded.control, credentials)
     await ensure_policies(embedded.control, embedded.applying)
     await embedded.load()
     address = _listen(embedded, settings.grpc_address)
-    ready = False
-    http = _http(settings.http_address, lambda: ready)
     tasks = embedded.background()
     try:
         await embedded.rpc.server.start()
@@ -168,12 +169,26 @@ def _without_credentials(folder: Path) -> str:
     )
 
 
+def _ensure_free(address: Address) -> None:
+    """Finds a taken address before anything is loaded, and before gRPC logs about it in its own words."""
+    if address.unix:
+        return
+    try:
+        bind(address).close()
+    except OSError as error:
+        raise _taken("USAGEFLOW_LISTEN", address, error.strerror) from None
+
+
+def _taken(setting: str, address: Address, why: str | None) -> FailedPrecondition:
+    message = f"cannot listen on {address} ({why}): stop what uses it, or set {setting} to a free address"
+    return FailedPrecondition(message, reason="ADDRESS_TAKEN")
+
+
 def _listen(embedded: Embedded, address: Address) -> Address:
     try:
         port = embedded.rpc.server.add_insecure_port(str(address))
     except RuntimeError:
-        message = f"cannot listen on {address}: stop what uses it, or set USAGEFLOW_LISTEN to a free address"
-        raise FailedPrecondition(message, reason="ADDRESS_TAKEN") from None
+        raise _taken("USAGEFLOW_LISTEN", address, "gRPC was refused") from None
     return address if address.unix else Address(address.host, port)
 
 
@@ -183,11 +198,7 @@ def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | 
     try:
         listener = bind(address)
     except OSError as error:
-        message = (
-            f"cannot listen on {address} for HTTP ({error.strerror}): stop what uses it, "
-            "or set USAGEFLOW_HTTP_LISTEN to a free address (empty turns it off)"
-        )
-        raise FailedPrecondition(message, reason="ADDRESS_TAKEN") from None
+        raise _taken("USAGEFLOW_HTTP_LISTEN", address, error.strerror) from None
     return HttpListener(build_app(ready), listener)
 
 

@@ -1,0 +1,52 @@
+"""Counter windows on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, select
+
+from usageflow.domain.clock import Clock
+from usageflow.storage.ports import WindowState
+from usageflow.storage.sql.database import Database
+from usageflow.storage.sql.statements import upsert
+from usageflow.storage.sql.tables import WINDOW_CHECKPOINTS
+
+
+class SqlCheckpointStore:
+    """The CheckpointStore over SQL. Its callers pass the time; the clock is there so that all stores are made alike."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+
+    async def save_windows(self, windows: Sequence[WindowState]) -> None:
+        """See CheckpointStore. Of two states of one key the later start stays, and of equal starts the one given last."""
+        if windows:
+            await self._database.write(lambda connection: _save(connection, windows))
+
+    async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
+        """See CheckpointStore. In order of the keys."""
+        return await self._database.write(lambda connection: _load(connection, now_us))
+
+
+def _save(connection: Connection, windows: Sequence[WindowState]) -> None:
+    insert = upsert(connection, WINDOW_CHECKPOINTS)
+    excluded = insert.excluded
+    statement = insert.on_conflict_do_update(
+        index_elements=[WINDOW_CHECKPOINTS.c.key],
+        set_={"start_us": excluded.start_us, "end_us": excluded.end_us, "used": excluded.used},
+        where=excluded.start_us >= WINDOW_CHECKPOINTS.c.start_us,
+    )
+    rows = [
+        {"key": window.key, "start_us": window.start_us, "end_us": window.end_us, "used": window.used}
+        for window in windows
+    ]
+    connection.execute(statement, rows)
+
+
+def _load(connection: Connection, now_us: int) -> list[WindowState]:
+    table = WINDOW_CHECKPOINTS
+    connection.execute(delete(table).where(table.c.end_us <= now_us))
+    columns = (table.c.key, table.c.start_us, table.c.end_us, table.c.used)
+    rows = connection.execute(select(*columns).order_by(table.c.key))
+    return [WindowState(key, start_us, end_us, used) for key, start_us, end_us, used in rows]

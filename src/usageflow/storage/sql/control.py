@@ -1,0 +1,74 @@
+"""Applications, credentials, revisions, blocks and numbers in SQL: what the port offers, over control_work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select
+
+from usageflow.domain.clock import Clock
+from usageflow.domain.policies import PolicySet
+from usageflow.domain.usage import EndpointName
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Credential
+from usageflow.storage.sql import control_read, control_write
+from usageflow.storage.sql.database import Database
+from usageflow.storage.sql.tables import APPLICATIONS
+
+
+class SqlControlStore:
+    """The ControlStore over SQL."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+        """See ControlStore. A credential that is stored already is ALREADY_EXISTS too."""
+        now_us = self._clock.now_us()
+        return await self._database.write(
+            lambda connection: control_write.create_application(connection, name, credentials, now_us)
+        )
+
+    async def find_application(self, name: str) -> Application | None:
+        """See ControlStore."""
+        return await self._database.read(
+            lambda connection: control_read.find_application(connection, APPLICATIONS.c.name == name)
+        )
+
+    async def plan_versions(self) -> Mapping[str, int]:
+        """See ControlStore."""
+        statement = select(APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version)
+        return await self._database.read(lambda connection: dict(connection.execute(statement).all()))
+
+    async def load(self, application_id: str) -> ApplicationState:
+        """See ControlStore. Blocks, numbers and endpoints are in order of their keys."""
+        return await self._database.read(lambda connection: control_read.load(connection, application_id))
+
+    async def change(
+        self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
+    ) -> Application:
+        """See ControlStore. Deletions come before insertions: a block that is in both is there afterwards."""
+        revision = control_write.NewRevision(author, self._clock.now_us(), expected_plan_version)
+        return await self._database.write(
+            lambda connection: control_write.change(connection, application_id, change, revision)
+        )
+
+    async def register_endpoints(
+        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
+    ) -> Sequence[int]:
+        """See ControlStore. Raises NotFound for an unknown application."""
+        return await self._database.write(
+            lambda connection: control_write.register_endpoints(connection, application_id, endpoints, now_us)
+        )
+
+    async def find_credential(self, secret_hash: bytes) -> Credential | None:
+        """See ControlStore."""
+        return await self._database.read(
+            lambda connection: control_read.find_credential(connection, secret_hash)
+        )
+
+    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
+        """See ControlStore. Revision 0 is the empty set that the application was made with."""
+        return await self._database.read(
+            lambda connection: control_read.policies_at(connection, application_id, revision)
+        )

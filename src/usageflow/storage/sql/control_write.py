@@ -1,0 +1,208 @@
+"""The writing half of the control store; each function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from usageflow.domain.errors import FailedPrecondition
+from usageflow.domain.policies import Block, PolicySet
+from usageflow.domain.usage import EndpointName
+from usageflow.storage.ports import Application, ChangeSet, Credential, CredentialKind, NumberKind
+from usageflow.storage.sql.control_read import (
+    APPLICATION_COLUMNS,
+    application_of,
+    find_application,
+    unknown_application,
+)
+from usageflow.storage.sql.numbers import assign_numbers
+from usageflow.storage.sql.statements import chunked, upsert
+from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, REVISIONS
+
+FIRST_PLAN_VERSION = 1
+"""0 is what a client that has no plan sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRevision:
+    """Who changes an application, when, and which plan version they saw."""
+
+    author: str
+    now_us: int
+    expected_plan_version: int
+
+
+def create_application(
+    connection: Connection, name: str, credentials: Sequence[Credential], now_us: int
+) -> Application:
+    """Creates an application with its credentials. Raises FailedPrecondition (ALREADY_EXISTS)."""
+    application = Application(str(uuid.uuid4()), name, revision=0, plan_version=FIRST_PLAN_VERSION)
+    row = {
+        "application_id": application.application_id,
+        "name": name,
+        "revision": application.revision,
+        "plan_version": application.plan_version,
+        "created_us": now_us,
+    }
+    statement = upsert(connection, APPLICATIONS).on_conflict_do_nothing(index_elements=[APPLICATIONS.c.name])
+    if connection.execute(statement.values(row).returning(APPLICATIONS.c.name)).one_or_none() is None:
+        raise _exists(f"an application named {name!r} exists already: choose another name")
+    _store_revision(connection, application, PolicySet(), author="", now_us=now_us)
+    for credential in credentials:
+        _store_credential(connection, application, credential, now_us)
+    return application
+
+
+def change(
+    connection: Connection, application_id: str, change: ChangeSet, revision: NewRevision
+) -> Application:
+    """Carries out a change. Raises NotFound and FailedPrecondition (CHANGED_MEANWHILE)."""
+    application = _advance(connection, application_id, change, revision.expected_plan_version)
+    if change.policies is not None:
+        _store_revision(
+            connection, application, change.policies, author=revision.author, now_us=revision.now_us
+        )
+    _delete_blocks(connection, application_id, change.blocks_deleted)
+    _store_blocks(connection, application_id, change.blocks_upserted)
+    for kind in NumberKind:
+        assign_numbers(connection, application_id, kind, [name for of, name in change.names if of is kind])
+    return application
+
+
+def register_endpoints(
+    connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
+) -> list[int]:
+    """Stores endpoints and returns their numbers in order. Raises NotFound."""
+    # Holding the application's row keeps two registrations of one endpoint apart on every dialect.
+    lock = select(APPLICATIONS.c.application_id).where(APPLICATIONS.c.application_id == application_id)
+    if connection.execute(lock.with_for_update()).one_or_none() is None:
+        raise unknown_application(application_id)
+    if not endpoints:
+        return []
+    if _store_endpoints(connection, application_id, endpoints, now_us):
+        connection.execute(
+            update(APPLICATIONS)
+            .where(APPLICATIONS.c.application_id == application_id)
+            .values(plan_version=APPLICATIONS.c.plan_version + 1)
+        )
+    names = [f"{endpoint.method} {endpoint.template}" for endpoint in endpoints]
+    numbers = assign_numbers(connection, application_id, NumberKind.ENDPOINT, names)
+    return [numbers[name] for name in names]
+
+
+def _advance(connection: Connection, application_id: str, change: ChangeSet, expected: int) -> Application:
+    """Moves the plan version on where it is the expected one: the statement that decides every race."""
+    statement = (
+        update(APPLICATIONS)
+        .where(APPLICATIONS.c.application_id == application_id, APPLICATIONS.c.plan_version == expected)
+        .values(
+            plan_version=APPLICATIONS.c.plan_version + 1,
+            revision=APPLICATIONS.c.revision + (0 if change.policies is None else 1),
+        )
+        .returning(*APPLICATION_COLUMNS)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is not None:
+        return application_of(row)
+    if find_application(connection, APPLICATIONS.c.application_id == application_id) is None:
+        raise unknown_application(application_id)
+    raise FailedPrecondition(
+        "the application was changed meanwhile: load it again and repeat the change",
+        reason="CHANGED_MEANWHILE",
+    )
+
+
+def _exists(message: str) -> FailedPrecondition:
+    return FailedPrecondition(message, reason="ALREADY_EXISTS")
+
+
+def _store_revision(
+    connection: Connection, application: Application, policies: PolicySet, *, author: str, now_us: int
+) -> None:
+    connection.execute(
+        insert(REVISIONS).values(
+            application_id=application.application_id,
+            revision=application.revision,
+            author=author,
+            created_us=now_us,
+            document=policies.model_dump_json(by_alias=True),
+        )
+    )
+
+
+def _store_credential(
+    connection: Connection, application: Application, credential: Credential, now_us: int
+) -> None:
+    of_application = credential.kind is CredentialKind.API_KEY
+    statement = (
+        upsert(connection, CREDENTIALS)
+        .on_conflict_do_nothing()
+        .values(
+            credential_id=credential.credential_id,
+            kind=credential.kind.value,
+            application_id=application.application_id if of_application else None,
+            prefix=credential.prefix,
+            secret_hash=credential.secret_hash,
+            created_us=now_us,
+        )
+        .returning(CREDENTIALS.c.credential_id)
+    )
+    if connection.execute(statement).one_or_none() is None:
+        raise _exists(f"the credential {credential.prefix!r} is stored already: make a new one")
+
+
+def _block_key(block: Block) -> str:
+    return json.dumps([block.methods, block.path, block.identity], ensure_ascii=False, separators=(",", ":"))
+
+
+def _delete_blocks(connection: Connection, application_id: str, blocks: Sequence[Block]) -> None:
+    for chunk in chunked([_block_key(block) for block in blocks]):
+        connection.execute(
+            delete(BLOCKS).where(BLOCKS.c.application_id == application_id, BLOCKS.c.block_key.in_(chunk))
+        )
+
+
+def _store_blocks(connection: Connection, application_id: str, blocks: Sequence[Block]) -> None:
+    if not blocks:
+        return
+    statement = upsert(connection, BLOCKS)
+    statement = statement.on_conflict_do_update(
+        index_elements=[BLOCKS.c.application_id, BLOCKS.c.block_key],
+        set_={"document": statement.excluded.document},
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "application_id": application_id,
+            "block_key": _block_key(block),
+            "document": block.model_dump_json(),
+        }
+        for block in blocks
+    ]
+    connection.execute(statement, rows)
+
+
+def _store_endpoints(
+    connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
+) -> bool:
+    """Stores endpoints or marks them as seen; returns whether one of them is new."""
+    times = {"first_seen_us": now_us, "last_seen_us": now_us}
+    rows: list[dict[str, Any]] = [
+        {"application_id": application_id, "method": endpoint.method, "template": endpoint.template, **times}
+        for endpoint in dict.fromkeys(endpoints)
+    ]
+    statement = upsert(connection, ENDPOINTS)
+    key = [ENDPOINTS.c.application_id, ENDPOINTS.c.method, ENDPOINTS.c.template]
+    fresh = connection.execute(
+        statement.on_conflict_do_nothing(index_elements=key).returning(ENDPOINTS.c.method), rows
+    ).all()
+    if len(fresh) < len(rows):
+        seen = statement.on_conflict_do_update(
+            index_elements=key, set_={"last_seen_us": statement.excluded.last_seen_us}
+        )
+        connection.execute(seen, rows)
+    return bool(fresh)

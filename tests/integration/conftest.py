@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from usageflow.runtime.bootstrap import ensure_application, ensure_policies
+from usageflow.runtime.clock import SystemClock
+from usageflow.runtime.credentials import Credentials, new_credentials
+from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
+from usageflow.runtime.telemetry import set_up_metrics
+from usageflow.storage.sql import prepare
+from usageflow.v1 import admin_pb2_grpc, decision_pb2_grpc, meter_pb2_grpc
+
+
+@dataclass
+class Running:
+    """The embedded form on port 0 inside the test's loop, and stubs that talk to it over a real channel."""
+
+    embedded: Embedded
+    credentials: Credentials
+    address: str
+    channel: grpc.aio.Channel
+
+    def __post_init__(self) -> None:
+        self.decision = decision_pb2_grpc.DecisionServiceStub(self.channel)
+        self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
+        self.meter = meter_pb2_grpc.MeterServiceStub(self.channel)
+        self.as_app = (("authorization", f"Bearer {self.credentials.api_key}"),)
+        self.as_admin = (("authorization", f"Bearer {self.credentials.admin_token}"),)
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    metrics = set_up_metrics()
+    prepare(tmp_path / DATABASE_NAME, SystemClock())
+    credentials = new_credentials("")
+    embedded = compose(tmp_path, bytes.fromhex(credentials.hash_key), metrics)
+    await ensure_application(embedded.control, credentials)
+    await ensure_policies(embedded.control, embedded.applying)
+    await embedded.load()
+    port = embedded.rpc.server.add_insecure_port("127.0.0.1:0")
+    tasks = embedded.background()
+    await embedded.rpc.server.start()
+    await embedded.rpc.serving(healthy=True)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Running(embedded, credentials, f"127.0.0.1:{port}", channel)
+    await embedded.drain(0.5)
+    for task in tasks:
+        task.cancel()
+    await embedded.database.close()
+    metrics.provider.shutdown()

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import grpc
+import grpc.aio
+import pytest
+
+from tests.integration.conftest import Running
+from usageflow.v1 import admin_pb2, common_pb2, meter_pb2, usage_pb2
+
+TRANSACTIONS = common_pb2.Endpoint(method="POST", template="/api/transactions")
+
+
+def event(event_id: str, status: int = 200, **more: object) -> usage_pb2.UsageEvent:
+    fields = {"endpoint": TRANSACTIONS, "identity": common_pb2.Identity(value="alice"), **more}
+    return usage_pb2.UsageEvent(event_id=event_id, status=status, **fields)  # type: ignore[arg-type]
+
+
+def batch(batch_id: str, requests: int, units: str = "", second: int | None = None) -> usage_pb2.CountBatch:
+    count = usage_pb2.Count(
+        endpoint=TRANSACTIONS,
+        status=200,
+        second=int(time.time()) if second is None else second,
+        requests=requests,
+        units=units,
+    )
+    return usage_pb2.CountBatch(batch_id=batch_id, counts=[count])
+
+
+async def rows(
+    service: Running, group: admin_pb2.UsageGroup.ValueType = admin_pb2.USAGE_GROUP_ENDPOINT
+) -> list[admin_pb2.UsageRow]:
+    request = admin_pb2.QueryUsageRequest(application="demo", group_by=group)
+    return list((await service.admin.QueryUsage(request, metadata=service.as_admin)).rows)
+
+
+async def test_overlapping_reports_count_once(service: Running) -> None:
+    """Every client sends a window of the same 300 events, twice: each is counted once, whoever was first."""
+
+    async def send(first: int) -> usage_pb2.ReportResponse:
+        events = [event(f"event-{index % 300}") for index in range(first, first + 120)]
+        return await service.decision.Report(usage_pb2.ReportRequest(events=events), metadata=service.as_app)
+
+    answers = await asyncio.gather(*(send(first) for first in range(0, 300, 30) for _ in range(2)))
+    assert sum(answer.accepted for answer in answers) == 300
+    assert sum(answer.duplicates for answer in answers) == 20 * 120 - 300
+    (row,) = await rows(service)
+    assert (row.requests, row.units, row.endpoint.template) == (300, "300", "/api/transactions")
+
+
+async def test_a_bad_item_never_sinks_its_report(service: Running) -> None:
+    events = [event("good"), event("bad", status=99), event("good"), event("", status=200)]
+    batches = [batch("b1", 5, "2.5"), batch("b2", 0), batch("b3", 1, "x"), batch("b4", 1, second=1)]
+    response = await service.decision.Report(
+        usage_pb2.ReportRequest(events=events, batches=batches), metadata=service.as_app
+    )
+    assert (response.accepted, response.duplicates) == (2, 1)
+    faults = [(error.index, error.id, error.status.field, error.status.code) for error in response.errors]
+    assert sorted(faults) == [
+        (1, "b2", "counts[0].requests", common_pb2.ITEM_CODE_INVALID_ARGUMENT),
+        (1, "bad", "status", common_pb2.ITEM_CODE_INVALID_ARGUMENT),
+        (2, "b3", "counts[0].units", common_pb2.ITEM_CODE_INVALID_ARGUMENT),
+        (3, "", "event_id", common_pb2.ITEM_CODE_INVALID_ARGUMENT),
+        (3, "b4", "counts[0].second", common_pb2.ITEM_CODE_OUT_OF_RANGE),
+    ]
+    (row,) = await rows(service)
+    assert (row.requests, row.units) == (6, "3.5")
+
+
+async def test_an_id_with_another_payload_is_a_conflict(service: Running) -> None:
+    await service.decision.Report(usage_pb2.ReportRequest(events=[event("one")]), metadata=service.as_app)
+    response = await service.decision.Report(
+        usage_pb2.ReportRequest(events=[event("one", status=500)]), metadata=service.as_app
+    )
+    assert [error.status.reason for error in response.errors] == ["ID_REUSED"]
+    assert response.errors[0].status.code == common_pb2.ITEM_CODE_ALREADY_EXISTS
+    (row,) = await rows(service)
+    assert (row.requests, row.errors) == (1, 0)
+
+
+async def test_denials_errors_and_units_are_told_apart(service: Running) -> None:
+    events = [
+        event("a", quantity=2.5),
+        event("b", status=503),
+        event("c", status=429),
+        event("d", status=429, decision=common_pb2.DECISION_ALLOW),
+        event("e", status=403, decision=common_pb2.DECISION_DENY, reason=common_pb2.REASON_BLOCKED),
+    ]
+    await service.decision.Report(usage_pb2.ReportRequest(events=events), metadata=service.as_app)
+    (row,) = await rows(service)
+    assert (row.requests, row.errors, row.denied, row.units) == (5, 1, 2, "4.5")
+    by_status = await rows(service, admin_pb2.USAGE_GROUP_STATUS)
+    assert {(item.status, item.requests) for item in by_status} == {(200, 1), (503, 1), (429, 2), (403, 1)}
+    pending = await service.meter.ListPending(
+        meter_pb2.ListPendingRequest(application="demo"), metadata=service.as_admin
+    )
+    assert [(item.price, item.requests, item.units) for item in pending.pending] == [("price_123", 3, "4.5")]
+
+
+async def test_raw_paths_never_become_names(service: Running) -> None:
+    def by_path(event_id: str, method: str, path: str) -> usage_pb2.UsageEvent:
+        return event(event_id, endpoint=common_pb2.Endpoint(method=method), path=path)
+
+    events = [
+        by_path("1", "POST", "/api/transactions"),
+        by_path("2", "GET", "/api/users/42"),
+        by_path("3", "GET", "/elsewhere/7"),
+        by_path("4", "GET", "/elsewhere/8"),
+    ]
+    await service.decision.Report(usage_pb2.ReportRequest(events=events), metadata=service.as_app)
+    names = {(row.endpoint.method, row.endpoint.template): row.requests for row in await rows(service)}
+    assert names == {
+        ("POST", "/api/transactions"): 1,
+        ("GET", "/api/users/{rest*}"): 1,
+        ("GET", "{unmatched}"): 2,
+    }
+
+
+async def test_too_many_events_are_refused_whole(service: Running) -> None:
+    events = [event(f"event-{index}") for index in range(10_001)]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.decision.Report(usage_pb2.ReportRequest(events=events), metadata=service.as_app)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert await rows(service) == []
+
+
+async def test_a_full_report_does_not_hold_up_checks(service: Running) -> None:
+    """10,000 events are read in slices: checks that come meanwhile are answered before the report is."""
+    from tests.integration.test_decisions import check
+
+    report = asyncio.ensure_future(
+        service.decision.Report(
+            usage_pb2.ReportRequest(events=[event(f"event-{index}") for index in range(10_000)]),
+            metadata=service.as_app,
+        )
+    )
+    answered = 0
+    while not report.done():
+        await service.decision.Check(check("alice"), metadata=service.as_app)
+        answered += 1
+    assert (await report).accepted == 10_000
+    assert answered > 3

@@ -1,0 +1,129 @@
+"""What only SQL promises about usage: how rows are kept small, nameless and summable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, delete, select
+
+from usageflow.domain.clock import ManualClock
+from usageflow.domain.usage import (
+    EndpointName,
+    MeteringDelta,
+    StoredEvent,
+    UsageDelta,
+    UsageQuery,
+    UsageRecord,
+)
+from usageflow.storage.sql import Database, SqlControlStore, SqlUsageStore, open_sqlite, prepare
+from usageflow.storage.sql.tables import (
+    ENDPOINT_NAMES,
+    EVENTS,
+    IDENTITIES,
+    METERING_DELTAS,
+    REPORT_IDS,
+    USAGE_DELTAS,
+)
+
+ENDPOINT = EndpointName("GET", "/orders/{id}")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    prepare(tmp_path / "usageflow.db", ManualClock())
+    database = open_sqlite(tmp_path / "usageflow.db")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def application_id(database: Database) -> str:
+    return (await SqlControlStore(database, ManualClock()).create_application("demo", [])).application_id
+
+
+@pytest.fixture
+def store(database: Database) -> SqlUsageStore:
+    return SqlUsageStore(database, ManualClock(77))
+
+
+def record(record_id: str, identity: str, units: Decimal = Decimal("2.5")) -> UsageRecord:
+    usage = UsageDelta(
+        ENDPOINT, identity, 200, False, "OK", "", "p", 4, 60, 3, units, 10, 20, ((5, 1), (7, 2))
+    )
+    metered = MeteringDelta(ENDPOINT, identity, "p", "price_1", 4, 60, 3, units)
+    event = StoredEvent(
+        record_id, 60_000_001, ENDPOINT, "/orders/7", identity, 200, 1_500, 0.5, True, "R", '{"a":1}'
+    )
+    return UsageRecord(record_id, 9, bytes(16), (usage,), (metered,), event)
+
+
+async def all_rows(database: Database, table: Table) -> list[dict[str, Any]]:
+    rows = await database.read(lambda connection: connection.execute(select(table)).mappings().all())
+    return [dict(row) for row in rows]
+
+
+async def test_rows_hold_every_field(store: SqlUsageStore, database: Database, application_id: str) -> None:
+    await store.ingest([(application_id, [record("a", "ann")])])
+    ((endpoint,), (identity,)) = [await all_rows(database, table) for table in (ENDPOINT_NAMES, IDENTITIES)]
+    assert (endpoint["method"], endpoint["template"]) == ("GET", "/orders/{id}")
+    shared = {
+        "row_id": 1,
+        "application_id": application_id,
+        "endpoint_id": endpoint["endpoint_id"],
+        "pseudonym": identity["pseudonym"],
+    }
+    units = {"second": 60, "requests": 3, "whole": 2, "pico": 500_000_000_000}
+    assert await all_rows(database, USAGE_DELTAS) == [
+        shared
+        | units
+        | {"status": 200, "denied": False, "reason": "OK", "degraded": "", "policy": "p", "revision": 4}
+        | {"request_bytes": 10, "response_bytes": 20, "latency": "[[5,1],[7,2]]"}
+    ]
+    assert await all_rows(database, METERING_DELTAS) == [
+        shared | units | {"policy": "p", "price": "price_1", "revision": 4, "part": None}
+    ]
+    assert await all_rows(database, EVENTS) == [
+        shared
+        | {"event_id": "a", "time_us": 60_000_001, "path": "/orders/7", "status": 200, "latency_us": 1_500}
+        | {"quantity": 0.5, "denied": True, "reason": "R", "detail_json": '{"a":1}'}
+    ]
+    assert await all_rows(database, REPORT_IDS) == [
+        {
+            "application_id": application_id,
+            "record_id": "a",
+            "day": 9,
+            "payload_hash": bytes(16),
+            "received_us": 77,
+        }
+    ]
+
+
+async def test_nobody_has_no_pseudonym(store: SqlUsageStore, database: Database, application_id: str) -> None:
+    await store.ingest([(application_id, [record("a", "")])])
+    for table in (EVENTS, USAGE_DELTAS, METERING_DELTAS):
+        assert [row["pseudonym"] for row in await all_rows(database, table)] == [None]
+    assert await all_rows(database, IDENTITIES) == []
+
+
+async def test_an_identity_keeps_its_pseudonym_until_the_mapping_goes(
+    store: SqlUsageStore, database: Database, application_id: str
+) -> None:
+    for record_id in ("a", "b"):
+        await store.ingest([(application_id, [record(record_id, "ann")])])
+    await database.write(lambda connection: connection.execute(delete(IDENTITIES)).close())
+    await store.ingest([(application_id, [record("c", "ann")])])
+    first, second, third = [row["pseudonym"] for row in await all_rows(database, USAGE_DELTAS)]
+    assert first == second != third
+    assert (await store.query(application_id, UsageQuery(0, application="demo")))[0].requests == 9
+
+
+async def test_sums_go_past_64_bits(store: SqlUsageStore, application_id: str) -> None:
+    units = Decimal(2**63 - 1) + Decimal("0.5")
+    await store.ingest([(application_id, [record(f"id-{number}", "ann", units) for number in range(10)])])
+    (row,) = await store.query(application_id, UsageQuery(0, application="demo"))
+    (pending,) = await store.pending(application_id)
+    assert row.units == pending.units == Decimal((2**63 - 1) * 10 + 5)

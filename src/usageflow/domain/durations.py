@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _UNITS_US = {"w": 604_800_000_000, "d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000}
-_PART = re.compile(r"(\d{1,9})([wdhms])")
-_WHOLE = re.compile(r"(?:\d{1,9}[wdhms])+")
+_PART = re.compile(r"([0-9]{1,9})([wdhms])")
+_WHOLE = re.compile(r"(?:[0-9]{1,9}[wdhms])+")
 
 
 def parse_window(text: str) -> int:

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 PICO = 10**12
 _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _QUANTUM = Decimal(1).scaleb(-12)
-_DECIMAL = re.compile(r"\d{1,15}(\.\d{1,12})?")
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
 
 
 def parse_units(text: str) -> Decimal:

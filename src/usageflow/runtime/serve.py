@@ -109,8 +109,8 @@ async def _run(
     try:
         await embedded.rpc.server.start()
         await embedded.rpc.serving(healthy=True)
-        if credentials.address != str(address):
-            write_credentials(folder, at_address(credentials, str(address)))
+        if credentials.address != address.from_here:
+            write_credentials(folder, at_address(credentials, address.from_here))
         if http is not None:
             http.start()
         ready = True

@@ -46,6 +46,13 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def from_here(self) -> str:
+        """Returns how programs on this machine reach it: a wildcard address is reached over loopback."""
+        if not self.unix and self.host in ("0.0.0.0", "::"):
+            return str(Address("127.0.0.1" if self.host == "0.0.0.0" else "::1", self.port))
+        return str(self)
+
     def __str__(self) -> str:
         if self.unix:
             return f"unix:{self.host}"

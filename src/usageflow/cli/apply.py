@@ -1,0 +1,116 @@
+"""`usageflow apply`: makes the service equal to a file, or says what is wrong at which line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from usageflow.cli import options
+from usageflow.cli.output import Column, Output, print_json, print_line, print_table
+
+if TYPE_CHECKING:  # YAML, models and messages are heavy to import, and only this verb needs them
+    from usageflow.cli.failure import Failure
+    from usageflow.cli.rpc_errors import RpcFailure
+    from usageflow.policyfile import LoadedFile, Problem
+    from usageflow.v1.admin_pb2 import ApplyRequest, ApplyResponse
+
+EXAMPLES = (
+    "usageflow apply -f usageflow.yaml --dry-run",
+    "usageflow apply -f usageflow.yaml",
+)
+
+_MOST_SHOWN = 200
+
+FileOption = Annotated[str, typer.Option("--file", "-f", help="YAML file of policies; - for stdin.")]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete blocks that the file does not hold.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and list the changes; save nothing.")]
+
+
+def apply(
+    file: FileOption,
+    prune: Prune = False,
+    dry_run: DryRun = False,
+    output: options.OutputOption = Output.TABLE,
+    timeout: options.Timeout = 10.0,
+) -> None:
+    """Make strategies and policies equal to a file; what is absent from it is deleted."""
+    from usageflow.cli.convert import apply_request
+
+    loaded = _load(file)
+    response = _send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run), timeout)
+    result = _result(loaded, response, dry_run=dry_run)
+    (print_json if output is Output.JSON else _print)(result)
+
+
+def _load(file: str) -> LoadedFile:
+    from usageflow.cli.files import read_text, title_of
+    from usageflow.policyfile import MAX_BYTES, PolicyFileError, load
+
+    try:
+        return load(read_text(file, most=MAX_BYTES), filename=title_of(file))
+    except PolicyFileError as error:
+        raise _refused(error.problems) from error
+
+
+def _send(loaded: LoadedFile, request: ApplyRequest, timeout: float) -> ApplyResponse:
+    from usageflow.cli.connection import connect
+    from usageflow.cli.rpc_errors import RpcFailure
+
+    try:
+        with connect(timeout) as connection:
+            return connection.as_admin(connection.admin.Apply, request)
+    except RpcFailure as failure:
+        if not failure.violations:
+            raise
+        raise _refused(_problems(loaded, failure)) from failure
+
+
+def _problems(loaded: LoadedFile, failure: RpcFailure) -> tuple[Problem, ...]:
+    from usageflow.domain.errors import Fault
+
+    faults = []
+    for each in failure.violations:
+        message, _, fix = each.description.partition("; ")
+        faults.append(Fault(each.field, message, fix or "correct it"))
+    return loaded.problems_of(faults)
+
+
+def _refused(problems: tuple[Problem, ...]) -> Failure:
+    from usageflow.cli.failure import Failure
+
+    lines = [str(problem) for problem in problems[:_MOST_SHOWN]]
+    if len(problems) > _MOST_SHOWN:
+        lines.append(f"and {len(problems) - _MOST_SHOWN:,} more")
+    return Failure("\n".join([*lines, "nothing was applied"]))
+
+
+def _result(loaded: LoadedFile, response: ApplyResponse, *, dry_run: bool) -> dict[str, Any]:
+    from usageflow.cli.convert import bare_name
+    from usageflow.v1 import admin_pb2
+
+    return {
+        "application": loaded.application,
+        "revision": response.revision,
+        "dry_run": dry_run,
+        "changes": [
+            {
+                "action": bare_name(admin_pb2.ChangeAction.DESCRIPTOR, each.action, "CHANGE_ACTION_"),
+                "kind": each.kind,
+                "name": each.name,
+            }
+            for each in response.changes
+        ],
+    }
+
+
+def _print(result: dict[str, Any]) -> None:
+    changes = [[each["action"], each["kind"], each["name"]] for each in result["changes"]]
+    if changes:
+        print_table([Column("change"), Column("kind"), Column("name")], changes)
+        print_line("")
+    words = f"{len(changes)} changes" if len(changes) != 1 else "1 change"
+    saved = "dry run, nothing was saved; " if result["dry_run"] else ""
+    print_line(
+        f"{result['application']}: {words if changes else 'no changes'}; {saved}revision {result['revision']}"
+    )

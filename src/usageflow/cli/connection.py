@@ -1,0 +1,96 @@
+"""One channel to the service for one command: plaintext on this machine, TLS to others, a deadline on every call."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+# The transport's own log lines would stand beside the one sentence that a failed call prints.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+
+from usageflow.cli.failure import Failure
+from usageflow.cli.output import say
+from usageflow.cli.rpc_errors import failure_of
+from usageflow.cli.settings import Settings, read_settings
+from usageflow.v1.admin_pb2_grpc import AdminServiceStub
+from usageflow.v1.decision_pb2_grpc import DecisionServiceStub
+from usageflow.v1.meter_pb2_grpc import MeterServiceStub
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Connection:
+    """Calls the three services. Use it as a context manager: leaving it closes the channel."""
+
+    def __init__(self, settings: Settings, *, timeout_s: float) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._channel = _channel_of(settings)
+        self.admin = AdminServiceStub(self._channel)
+        self.decision = DecisionServiceStub(self._channel)
+        self.meter = MeterServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def as_client(
+        self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request
+    ) -> Response:
+        """Calls with the API key. Raises Failure, and RpcFailure where the service said no."""
+        return self._call(method, request, self._settings.api_key, "USAGEFLOW_API_KEY")
+
+    def as_admin(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """Calls with the admin token. Raises Failure, and RpcFailure where the service said no."""
+        return self._call(method, request, self._settings.admin_token, "USAGEFLOW_ADMIN_TOKEN")
+
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        secret: str,
+        variable: str,
+    ) -> Response:
+        if not secret:
+            file = self._settings.credentials_file
+            raise Failure(f"no credential: set {variable}, or start `make run` here, which writes {file}")
+        metadata = (("authorization", f"Bearer {secret}"),)
+        try:
+            return method(request, timeout=self._timeout_s, metadata=metadata)
+        except grpc.RpcError as error:
+            raise failure_of(error, self._settings, credential=variable, timeout_s=self._timeout_s) from error
+
+
+def connect(timeout_s: float) -> Connection:
+    """Returns a connection as the environment says; it is made with the first call. Raises Failure."""
+    return Connection(read_settings(os.environ), timeout_s=timeout_s)
+
+
+def _channel_of(settings: Settings) -> grpc.Channel:
+    if settings.is_local:
+        # A proxy of the environment cannot know this machine's own addresses.
+        return grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0)])
+    if settings.insecure:
+        say(f"warning: USAGEFLOW_INSECURE=1 sends the key to {settings.address} in plain text")
+        return grpc.insecure_channel(settings.address)
+    return grpc.secure_channel(settings.address, grpc.ssl_channel_credentials(_root_of(settings.ca_file)))
+
+
+def _root_of(ca_file: str) -> bytes | None:
+    if not ca_file:
+        return None
+    try:
+        return Path(ca_file).read_bytes()
+    except OSError as error:
+        raise Failure(
+            f"cannot read {ca_file}: {error.strerror}; set USAGEFLOW_CA_FILE to a PEM file"
+        ) from error

@@ -1,0 +1,107 @@
+"""Between the models, the contract's messages and what JSON shows."""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from usageflow.domain.policies import Block, Limit, Metering, Policy, Source, Strategy
+from usageflow.policyfile import LoadedFile
+from usageflow.v1 import admin_pb2, common_pb2
+
+_US = 1_000_000
+
+
+def apply_request(loaded: LoadedFile, *, prune: bool, dry_run: bool) -> admin_pb2.ApplyRequest:
+    """Returns what makes the service equal to the file; items keep the file's order, so field paths fit both."""
+    return admin_pb2.ApplyRequest(
+        application=loaded.application,
+        strategies=[_strategy(each) for each in loaded.policy_set.strategies],
+        policies=[_policy(each) for each in loaded.policy_set.policies],
+        blocks=[_block(each) for each in loaded.blocks],
+        prune=prune,
+        validate_only=dry_run,
+    )
+
+
+def _strategy(strategy: Strategy) -> admin_pb2.Strategy:
+    return admin_pb2.Strategy(
+        name=strategy.name,
+        sources=[_source(each) for each in strategy.sources],
+        on_missing=admin_pb2.OnMissing.Value(f"ON_MISSING_{strategy.on_missing}"),
+        allow_unlimited=strategy.allow_unlimited,
+    )
+
+
+def _source(source: Source) -> admin_pb2.Source:
+    location = common_pb2.AttributeLocation.Value(f"ATTRIBUTE_LOCATION_{source.location.name}")
+    return admin_pb2.Source(location=location, name=source.name, sensitive=source.sensitive)
+
+
+def _policy(policy: Policy) -> admin_pb2.Policy:
+    return admin_pb2.Policy(
+        name=policy.name,
+        match=admin_pb2.Match(methods=policy.match.methods, path=policy.match.path),
+        strategy=policy.strategy,
+        limits=[_limit(each) for each in policy.limits],
+        metering=_metering(policy.metering) if policy.metering else None,
+        mode=common_pb2.PolicyMode.Value(f"POLICY_MODE_{policy.mode}"),
+        fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{policy.fail_mode}"),
+        priority=policy.priority,
+        cost=policy.cost,
+        stop=policy.stop,
+        message=policy.message,
+    )
+
+
+def _limit(limit: Limit) -> admin_pb2.Limit:
+    return admin_pb2.Limit(
+        name=limit.name,
+        algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.algorithm}"),
+        limit=limit.limit,
+        window=duration_of(limit.window_us),
+        burst=limit.burst,
+        scope=admin_pb2.LimitScope.Value(f"LIMIT_SCOPE_{limit.scope}"),
+    )
+
+
+def _metering(metering: Metering) -> admin_pb2.Metering:
+    return admin_pb2.Metering(
+        expression=metering.expression,
+        trigger=metering.trigger.value,
+        price=metering.price,
+        event_name=metering.event_name,
+    )
+
+
+def _block(block: Block) -> admin_pb2.Block:
+    return admin_pb2.Block(
+        methods=block.methods, path=block.path, identity=block.identity, reason=block.reason
+    )
+
+
+def duration_of(microseconds: int) -> Duration:
+    """Returns a span of microseconds, 0 or more."""
+    return Duration(seconds=microseconds // _US, nanos=microseconds % _US * 1000)
+
+
+def timestamp_of(microseconds: int) -> Timestamp:
+    """Returns an instant of Unix time in microseconds."""
+    return Timestamp(seconds=microseconds // _US, nanos=microseconds % _US * 1000)
+
+
+def seconds_of(duration: Duration) -> int | float:
+    """Returns seconds: an int when whole."""
+    return round(duration.seconds + duration.nanos / 1e9, 9) if duration.nanos else duration.seconds
+
+
+def bare_name(enum: EnumDescriptor, value: int, prefix: str) -> str:
+    """Returns an enum's name without its prefix; the number itself where a newer service sent a new value."""
+    named = enum.values_by_number.get(value)
+    return str(named.name).removeprefix(prefix) if named else str(value)
+
+
+def endpoint_title(endpoint: common_pb2.Endpoint) -> str:
+    """Returns how people name an endpoint: ``POST /api/transactions``."""
+    return f"{endpoint.method} {endpoint.template}".strip()

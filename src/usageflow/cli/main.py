@@ -1,0 +1,91 @@
+"""The command `usageflow`: names the verbs and turns failures into one line and an exit code.
+
+Exit codes: 0 done, 1 nothing done, 2 wrong usage, 3 denied (`check`). Whatever is heavy to import (grpc, rich,
+pydantic, yaml) is imported inside the verbs, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from usageflow.cli import apply, check, explain, meter, report, serve, usage
+from usageflow.cli.failure import Failure
+from usageflow.cli.options import examples
+from usageflow.cli.output import say
+
+EXAMPLES = (
+    "usageflow serve",
+    "usageflow apply -f usageflow.yaml",
+    "usageflow check --method POST --path /api/transactions --header 'X-User-Id: user-1'",
+    "usageflow report -f events.jsonl",
+    "usageflow usage --since 1h",
+)
+
+_DISTRIBUTION = "usageflow-server"
+
+
+class _Verbs(TyperGroup):
+    """The one place where a failure ends the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for arg in args:
+            if not _is_unicode(arg):
+                raise typer.BadParameter(f"{arg!a} is not UTF-8: write the argument as UTF-8")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Failure as failure:
+            say(str(failure))
+            raise typer.Exit(1) from failure
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+app = typer.Typer(
+    name="usageflow", cls=_Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
+)
+app.command(epilog=examples(serve.EXAMPLES))(serve.serve)
+app.command(epilog=examples(apply.EXAMPLES))(apply.apply)
+app.command(epilog=examples(check.EXAMPLES))(check.check)
+app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
+app.command(epilog=examples(report.EXAMPLES))(report.report)
+app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
+app.add_typer(meter.app, name="meter")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"usageflow {version(_DISTRIBUTION)}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+
+
+@app.callback(epilog=examples(EXAMPLES))
+def _root(version: Version = False) -> None:
+    """Decide before each API request whether the caller may, and account for what was used.
+
+    The service is found by USAGEFLOW_ADDR, USAGEFLOW_API_KEY and USAGEFLOW_ADMIN_TOKEN, else by credentials.toml
+    in USAGEFLOW_DATA (./.usageflow), else on 127.0.0.1:50051.
+    """
+
+
+def main() -> None:
+    """Runs the command; the console script's entry."""
+    app()

@@ -1,0 +1,33 @@
+"""`usageflow serve`: runs the service in this process."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+EXAMPLES = (
+    "usageflow serve",
+    "USAGEFLOW_LISTEN=127.0.0.1:6000 usageflow serve all",
+)
+
+
+class Role(StrEnum):
+    """What a process serves."""
+
+    ALL = "all"
+    DECISION = "decision"
+    ADMIN = "admin"
+    METER = "meter"
+
+
+RoleArgument = Annotated[Role, typer.Argument(help="What to serve.")]
+
+
+def serve(role: RoleArgument = Role.ALL) -> None:
+    """Serve decisions, administration and metering until SIGTERM or Ctrl-C."""
+    # The runtime pulls in servers and databases, which no other verb needs.
+    from usageflow.runtime.serve import run
+
+    raise typer.Exit(run(role.value))

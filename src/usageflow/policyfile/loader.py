@@ -1,0 +1,89 @@
+"""Policies as code: one YAML file becomes checked models, or a list of problems with their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from usageflow.domain.errors import Fault
+from usageflow.domain.policies import Block, PolicySet
+from usageflow.domain.validation import validate
+from usageflow.policyfile.composer import Composer
+from usageflow.policyfile.nodes import Mapping, Node, nearest, steps_of, value_of
+from usageflow.policyfile.problems import PolicyFileError, Problem, in_order
+from usageflow.policyfile.schema import Document
+from usageflow.policyfile.wording import problems_of
+
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest file, in bytes of UTF-8."""
+
+_SPELLED = {"location": "in", "window_us": "window"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file that can be applied, with the place of everything in it."""
+
+    filename: str
+    application: str
+    policy_set: PolicySet
+    blocks: tuple[Block, ...]
+    root: Node
+
+    def locate(self, path: str) -> tuple[int, int]:
+        """Returns line and column (from 1) of a field such as ``policies[3].limits[0].window``.
+
+        Where the field is not in the file, it is the place of the nearest parent that is. Never raises.
+        """
+        steps = tuple(_SPELLED.get(step, step) if isinstance(step, str) else step for step in steps_of(path))
+        node = nearest(self.root, steps)
+        return node.line, node.column
+
+    def problems_of(self, faults: Sequence[Fault]) -> tuple[Problem, ...]:
+        """Returns what the service found wrong as problems of this file, by line."""
+        return in_order(
+            Problem(self.filename, *self.locate(fault.field), fault.field, fault.message, fault.fix)
+            for fault in faults
+        )
+
+
+def load(text: str, *, filename: str) -> LoadedFile:
+    """Returns what the file declares. Raises PolicyFileError with every problem that was found, by line.
+
+    ``filename`` only names the file in messages.
+    """
+    if len(text) > MAX_BYTES or len(text.encode(errors="replace")) > MAX_BYTES:
+        raise _whole_file(filename, "the file is larger than 16 MiB", "split it by application")
+    composer = Composer(text, filename=filename)
+    root = composer.compose()
+    if root is None:
+        raise _whole_file(
+            filename, "the file is empty", "write at least `version: 1` and `application: demo`"
+        )
+    document, problems = _validate(root, filename)
+    problems.extend(composer.problems)
+    if document is None or problems:
+        raise PolicyFileError(problems)
+    policy_set = PolicySet(strategies=document.strategies, policies=document.policies)
+    loaded = LoadedFile(filename, document.application, policy_set, document.blocks, root)
+    faults = validate(policy_set, document.blocks)
+    if faults:
+        raise PolicyFileError(loaded.problems_of(faults))
+    return loaded
+
+
+def _validate(root: Node, filename: str) -> tuple[Document | None, list[Problem]]:
+    if not isinstance(root, Mapping):
+        fix = "write keys and values, beginning with `version: 1`"
+        return None, [Problem(filename, root.line, root.column, "", "the file must be a mapping", fix)]
+    try:
+        # by_name=False: a file says `in` and `window`, never the names that Python code uses.
+        return Document.model_validate(value_of(root), by_alias=True, by_name=False), []
+    except ValidationError as error:
+        return None, list(problems_of(error, root, filename))
+
+
+def _whole_file(filename: str, message: str, fix: str) -> PolicyFileError:
+    return PolicyFileError([Problem(filename, 1, 1, "", message, fix)])

@@ -1,0 +1,67 @@
+"""The whole policy file as a model, and what each mapping in it may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from usageflow.domain.policies import (
+    Block,
+    Limit,
+    Match,
+    Metering,
+    Name,
+    Policy,
+    Source,
+    Strategy,
+)
+from usageflow.policyfile.nodes import Step
+
+LATER_KEYS = ("customers",)
+"""Top-level keys of later versions."""
+
+
+class Document(BaseModel):
+    """A policy file of version 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Annotated[int, Field(strict=True, ge=1, le=1)]
+    application: Name
+    strategies: tuple[Strategy, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    blocks: tuple[Block, ...] = ()
+
+
+_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): Document,
+    ("strategies",): Strategy,
+    ("strategies", "sources"): Source,
+    ("policies",): Policy,
+    ("policies", "match"): Match,
+    ("policies", "limits"): Limit,
+    ("policies", "metering"): Metering,
+    ("blocks",): Block,
+}
+
+
+def known_keys(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """Returns the keys, as files spell them, of the mapping at ``steps``; empty where no mapping stands."""
+    model = _MODELS.get(_names(steps))
+    if model is None:
+        return ()
+    return tuple(info.alias or name for name, info in model.model_fields.items())
+
+
+def bounds(steps: tuple[Step, ...]) -> tuple[int, int]:
+    """Returns the lowest and highest whole number that the field at ``steps`` takes."""
+    *parents, last = steps
+    metadata = _MODELS[_names(tuple(parents))].model_fields[str(last)].metadata
+    low = next(each.ge for each in metadata if hasattr(each, "ge"))
+    high = next(each.le for each in metadata if hasattr(each, "le"))
+    return low, high
+
+
+def _names(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    return tuple(step for step in steps if isinstance(step, str))

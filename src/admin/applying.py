@@ -10,7 +10,7 @@ from typing import TypeVar
 from usageflow.domain.errors import FailedPrecondition, NotFound
 from usageflow.domain.hashing import derive_key, keyed_hash
 from usageflow.domain.identity import attribute_key
-from usageflow.domain.policies import Block, Policy, PolicySet, Strategy
+from usageflow.domain.policies import Block, BlockKey, Policy, PolicySet, Strategy
 from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.validation import ensure_valid
 from usageflow.storage.notices import ChangeNotices
@@ -19,7 +19,6 @@ from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Co
 _ATTEMPTS = 10
 
 Named = TypeVar("Named", Strategy, Policy)
-BlockKey = tuple[tuple[str, ...], str, str]
 
 
 class Action(StrEnum):
@@ -108,8 +107,8 @@ class Applying:
         stored = {}
         for block in blocks:
             identity = keyed_hash(key, block.identity).hex() if block.identity else ""
-            kept = block.model_copy(update={"identity": identity})
-            stored[_block_key(kept)] = (kept, block.title)
+            kept = block.model_copy(update={"methods": block.key[0], "identity": identity})
+            stored[kept.key] = (kept, block.title)
         return stored
 
 
@@ -123,8 +122,8 @@ def _difference(
     state: ApplicationState, wanted: Wanted, blocks: Mapping[BlockKey, tuple[Block, str]]
 ) -> _Difference:
     old, new = state.policies, wanted.policies
-    stored = {_block_key(block): block for block in state.blocks}
-    deleted = [block for key, block in stored.items() if key not in blocks] if wanted.prune else []
+    stored = {block.key: block for block in state.blocks}
+    deleted = [block for block in state.blocks if block.key not in blocks] if wanted.prune else []
     upserted = [(block, title) for key, (block, title) in blocks.items() if stored.get(key) != block]
     changes = [
         *_changes("strategy", old.strategies, new.strategies),
@@ -161,11 +160,7 @@ def _changes(kind: str, old: Sequence[Named], new: Sequence[Named]) -> Iterable[
 
 
 def _upsert_action(block: Block, stored: Mapping[BlockKey, Block]) -> Action:
-    return Action.UPDATED if _block_key(block) in stored else Action.CREATED
-
-
-def _block_key(block: Block) -> BlockKey:
-    return (tuple(sorted(block.methods)), block.path, block.identity)
+    return Action.UPDATED if block.key in stored else Action.CREATED
 
 
 def _stored_title(block: Block) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from decision.reported import ReportedCount, ReportedEvent
+from decision.reported import ReportedCount, ReportedEvent, Verdict
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.ids import DAY_S, day_of
 from usageflow.domain.units import parse_units
@@ -19,6 +19,8 @@ MAX_PATH_BYTES = 8192
 LAST_BUCKET = 1111
 _MAX_COUNTED = 10**9
 _MAX_BYTES = 2**62
+MAX_REVISION = 2**62
+_HASH_KEY_LENGTH = 66
 
 OUT_OF_RANGE_REASONS = frozenset({"TIME_TOO_OLD", "TIME_IN_FUTURE", "ID_OUT_OF_RANGE"})
 
@@ -60,6 +62,18 @@ def check_status(status: int) -> None:
         raise InvalidArgument.of("status", f"{status} is not an HTTP status", "send 100 to 599")
 
 
+def check_verdict(verdict: Verdict) -> None:
+    """Checks what the reporter says of the decision."""
+    if verdict.revision > MAX_REVISION:
+        raise InvalidArgument.of("revision", "is over 2^62", "send the one that the answer named, or 0")
+
+
+def check_identity(identity: str) -> None:
+    """Checks an identity's key: a hash has one length."""
+    if identity.startswith("h:") and len(identity) != _HASH_KEY_LENGTH:
+        raise InvalidArgument.of("identity.hash", "is not 32 bytes", "send HMAC-SHA256, 32 bytes")
+
+
 def check_event(event: ReportedEvent) -> None:
     """Checks sizes and durations of an event."""
     if not 0 <= event.latency_us <= DAY_S * 1_000_000:
@@ -98,6 +112,9 @@ def units_of(count: ReportedCount) -> Decimal:
 
 def histogram_of(count: ReportedCount) -> tuple[tuple[int, int], ...]:
     """Returns the latency histogram: rising indices, adding up to the requests; or none."""
+    if count.latency is None:
+        message = "has another length than latency_buckets"
+        raise InvalidArgument.of("latency_counts", message, "send one count per bucket index")
     indices = [index for index, _ in count.latency]
     if indices != sorted(set(indices)) or any(index > LAST_BUCKET for index in indices):
         message = "are not rising indices from 0 to 1111"

@@ -56,16 +56,20 @@ class Checking:
         own_application(application, plan.snapshot.application)
         return plan
 
-    async def plan_for(self, principal: Principal, application: str, plan_version: int) -> Plan:
+    async def plan_for(
+        self, principal: Principal, application: str, plan_version: int, *, positional: bool = False
+    ) -> Plan:
         """Returns the plan for a message that uses numbers of ``plan_version`` (0: it uses none).
 
-        Raises FailedPrecondition, reason PLAN_UNKNOWN, where this process does not know that version yet.
+        Numbers keep their meaning, so an older version is good enough, but not for ``positional`` values, whose order
+        is one plan's own. Raises FailedPrecondition, reason PLAN_UNKNOWN, where that version is not known here.
         """
         plan = self.plan_of(principal, application)
         if plan_version > plan.snapshot.plan_version:
             await self._snapshots.refresh()
             plan = self.plan_of(principal, application)
-        if plan_version > plan.snapshot.plan_version:
+        known = plan.snapshot.plan_version
+        if plan_version > known or (positional and 0 < plan_version < known):
             message = f"plan {plan_version} is not known here; send names instead of numbers, once"
             raise FailedPrecondition(message, reason="PLAN_UNKNOWN")
         return plan
@@ -127,30 +131,30 @@ class Checking:
         left_s: float | None,
         answers: dict[int, Answer],
     ) -> None:
-        """Decides the items of these indices in one engine call, except repeats, which get the first one's answer."""
-        promises: dict[int, asyncio.Future[Answer]] = {}
+        """Decides the items of these indices in one engine call, except repeats, which get the first one's answer.
+
+        A decision that has begun runs to its end even where the caller goes away: it may have taken already, and a
+        repeat must find its answer.
+        """
+        promises: list[asyncio.Future[Answer] | None] = []
         repeats: dict[int, asyncio.Future[Answer]] = {}
         asked: list[tuple[int, Question]] = []
         for index in indices:
             question = read[index]
             promise, first = self._promise(plan, items[index].request_id, left_s)
-            if promise is not None:
-                (promises if first else repeats)[index] = promise
-            if first and isinstance(question, Question):
+            if promise is not None and not first:
+                repeats[index] = promise
+            elif isinstance(question, Question):
                 asked.append((index, question))
-        try:
-            decided = await self._engine.decide(plan.snapshot, [question for _, question in asked], left_s)
-        except BaseException:
-            for promise in promises.values():
-                promise.cancel()
-            raise
-        for (index, _), answer in zip(asked, decided, strict=True):
+                promises.append(promise)
+        questions = [question for _, question in asked]
+        deciding = asyncio.ensure_future(self._engine.decide(plan.snapshot, questions, left_s))
+        deciding.add_done_callback(lambda done: _keep(promises, done))
+        for (index, _), answer in zip(asked, await asyncio.shield(deciding), strict=True):
             answers[index] = answer
-            if index in promises:
-                promises[index].set_result(answer)
             self._decisions.add(1, {"allowed": answer.allowed, "reason": str(answer.reason)})
         for index, promise in repeats.items():
-            answers[index] = await promise
+            answers[index] = await asyncio.shield(promise)
 
     def _promise(
         self, plan: Plan, request_id: str, left_s: float | None
@@ -162,7 +166,7 @@ class Checking:
         self._forget(now_us)
         key = (plan.snapshot.application_id, request_id)
         known = self._answers.get(key)
-        if known is not None and known[0] > now_us and not known[1].cancelled():
+        if known is not None and known[0] > now_us and not _failed(known[1]):
             return known[1], False
         keep_us = round(max(2 * (left_s or 0), _KEEP_AT_LEAST_S) * 1_000_000)
         promise: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -176,3 +180,22 @@ class Checking:
             if until_us > now_us and len(self._answers) < _REMEMBERED:
                 return
             del self._answers[key]
+
+
+def _failed(promise: asyncio.Future[Answer]) -> bool:
+    return promise.done() and promise.exception() is not None
+
+
+def _keep(promises: Sequence[asyncio.Future[Answer] | None], done: asyncio.Future[list[Answer]]) -> None:
+    """Keeps the promises of the requests that a call of the engine was asked about."""
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    for index, promise in enumerate(promises):
+        if promise is None:
+            continue
+        if error is None:
+            promise.set_result(done.result()[index])
+        else:
+            promise.set_exception(
+                Unavailable("the first request with this id was not decided; send it again")
+            )
+            promise.exception()  # nobody may be waiting for it

@@ -8,9 +8,16 @@ from dataclasses import dataclass, replace
 
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare, shadow_outcomes
 from usageflow.domain.clock import Clock
-from usageflow.domain.decisions import Answer, Degraded, DegradedReason, Question, ReservationGrant
+from usageflow.domain.decisions import (
+    Answer,
+    Degraded,
+    DegradedReason,
+    LimitOutcome,
+    Question,
+    ReservationGrant,
+)
 from usageflow.domain.errors import Unavailable
-from usageflow.domain.limits import Rule
+from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
 from usageflow.storage.counters import CounterStore, Reserve, Take, Taken
@@ -68,12 +75,13 @@ class Engine:
         timeout_s = STORE_DEADLINE_S
         if time_left_s is not None:
             timeout_s = max(0.001, min(timeout_s, time_left_s - _ANSWER_MARGIN_S))
+        asked = [item.take for item in waiting if item.limits]
         try:
-            taken = await self._ask([item.take for item in waiting], timeout_s)
+            taken = iter(await self._ask(asked, timeout_s) if asked else ())
         except StoreFailed as failure:
             return [await self._degraded(item, failure.reason) for item in waiting]
         answers = [
-            _reserved(item, conclude(item, result)) for item, result in zip(waiting, taken, strict=True)
+            _reserved(item, conclude(item, next(taken))) if item.limits else item.base for item in waiting
         ]
         await self._shadow(waiting, answers, timeout_s)
         return answers
@@ -102,6 +110,8 @@ class Engine:
             answers[index] = replace(answers[index], shadow=shadow_outcomes(waiting[index], results))
 
     async def _degraded(self, pending: Pending, reason: DegradedReason) -> Answer:
+        if not pending.limits:
+            return pending.base  # only shadows had a question for the counters
         degraded = Degraded(reason, pending.fail_mode)
         if degraded.fail_mode is not FailMode.LOCAL:
             return failed(pending, degraded)
@@ -113,22 +123,24 @@ class Engine:
         pending = prepare(snapshot, question)
         if isinstance(pending, Answer):
             return Explained(pending, ())
-        (seen,) = await self._store.peek([pending.take])
+        seen, *shadows = await self._store.peek([pending.take, *(take for _, take in pending.shadows)])
         answer = conclude(pending, seen)
-        after = tuple(
-            replace(
-                outcome,
-                standing=replace(outcome.standing, remaining=outcome.standing.remaining - outcome.cost),
-            )
-            if answer.allowed
-            else outcome
-            for outcome in outcomes_of(pending, seen)
-        )
-        return Explained(replace(answer, limits=after), tuple(item.remaining for item in seen.standings))
+        if answer.allowed:
+            after = tuple(_after(outcome) for outcome in outcomes_of(pending, seen))
+            answer = replace(answer, limits=after, shadow=shadow_outcomes(pending, shadows))
+        return Explained(answer, tuple(item.remaining for item in seen.standings))
 
     async def settle(self, reservation_id: str, actual: int) -> bool:
         """Settles a reservation; False where there is none (any more)."""
         return await self._store.settle(reservation_id, actual)
+
+
+def _after(outcome: LimitOutcome) -> LimitOutcome:
+    """Returns where a limit would stand once it was taken from."""
+    rule, standing, cost = outcome.limit.rule, outcome.standing, outcome.cost
+    refill_us = -(-cost * rule.window_us // rule.limit) if rule.algorithm is Algorithm.TOKEN_BUCKET else 0
+    after = Standing(standing.remaining - cost, standing.reset_us + refill_us, 0)
+    return replace(outcome, standing=after)
 
 
 def _reserved(pending: Pending, answer: Answer) -> Answer:

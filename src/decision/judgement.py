@@ -30,7 +30,8 @@ class Pending:
     @property
     def fail_mode(self) -> FailMode:
         """Returns what decides where the counters do not answer: CLOSED beats LOCAL beats OPEN."""
-        modes = [policy.policy.fail_mode for policy in self.base.policies if policy.limits]
+        counting = {limit.policy for limit in self.limits}  # a policy that skips this caller has no say
+        modes = [policy.policy.fail_mode for policy in self.base.policies if policy.name in counting]
         return max(modes, key=_FAIL_MODE_RANK.__getitem__, default=FailMode.OPEN)
 
 

@@ -53,10 +53,13 @@ class Plan:
 
 
 def build_plan(snapshot: Snapshot) -> Plan:
-    """Returns the plan of a snapshot. O(endpoints x policies that match)."""
-    instructions = {
-        number: _instruction(snapshot, number, endpoint) for number, endpoint in snapshot.endpoints.items()
-    }
+    """Returns the plan of a snapshot. O(endpoints x policies that match).
+
+    An endpoint whose attributes have no number yet (it is just being registered) is left out: what a plan does not know
+    is checked by name.
+    """
+    made = (_instruction(snapshot, number, endpoint) for number, endpoint in snapshot.endpoints.items())
+    instructions = {item.number: item for item in made if item is not None}
     used = {number for item in instructions.values() for number in item.attributes}
     sensitive = {
         key for strategy in snapshot.strategies for key, _, is_sensitive in strategy.sources if is_sensitive
@@ -69,7 +72,7 @@ def build_plan(snapshot: Snapshot) -> Plan:
     return Plan(snapshot, instructions, attributes)
 
 
-def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> EndpointInstruction:
+def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> EndpointInstruction | None:
     parameters = snapshot.trie.distinguishing_parameters(endpoint.method, endpoint.template)
     parameters |= snapshot.blocks.distinguishing_parameters(endpoint.method, endpoint.template)
     policies = snapshot.trie.could_match(endpoint.method, endpoint.template)
@@ -79,6 +82,8 @@ def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> End
     check = bool(blocks) or any(policy.asks for policy in policies)
     keys = [(PATH_PARAMETER, name) for name in sorted(parameters)]
     keys += _identity_keys(snapshot, policies, every=any(block.identity_hash for block in blocks))
+    if not all(key in snapshot.attribute_numbers for key in keys):
+        return None
     numbers = tuple(snapshot.attribute_numbers[key] for key in keys) if check else ()
     return EndpointInstruction(number, endpoint, check, numbers, _fail_mode(policies), _local(policies))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from decision.plan import EndpointInstruction
 from usageflow.domain.decisions import Question
 from usageflow.domain.errors import Fault, InvalidArgument
-from usageflow.domain.identity import Attributes, attribute_key
+from usageflow.domain.identity import Attributes, attribute_key, size_of
 from usageflow.domain.matching import MatchTarget, target_of_route
 from usageflow.domain.paths import normalise_path
 from usageflow.domain.policies import MAX_UNITS, Location
@@ -58,6 +58,7 @@ def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> 
     """Returns the question of a request that is described by name. Raises InvalidArgument."""
     _check_terms(terms)
     attributes = _attributes(request)
+    _check_parameters(request.parameters)
     if request.route and request.route != UNMATCHED:
         endpoint = _endpoint(request.method, request.route)
         return _question(endpoint, target_of_route(endpoint.template, request.parameters), attributes, terms)
@@ -122,11 +123,19 @@ def _attributes(request: HttpRequest) -> Attributes:
             raise InvalidArgument.of(
                 f"attributes[{index}].location", message, "send header or query attributes"
             )
-        if not 1 <= len(name.encode()) <= 256:
+        if not 1 <= size_of(name) <= 256:
             raise InvalidArgument.of(f"attributes[{index}].name", "has no or over 256 bytes", "send its name")
         _check_value(f"attributes[{index}].value", value)
         pairs.append((attribute_key(Location(location), name), value))
     return Attributes.of(pairs, request.client_ip)
+
+
+def _check_parameters(parameters: Mapping[str, str]) -> None:
+    if len(parameters) > MAX_ATTRIBUTES:
+        message = f"there are {len(parameters)} parameters"
+        raise InvalidArgument.of("path_parameters", message, f"send at most {MAX_ATTRIBUTES}: the route's")
+    for name, value in parameters.items():
+        _check_value(f"path_parameters[{name[:64]}]", value)
 
 
 def _check_value(field_name: str, value: str | bytes) -> None:
@@ -135,7 +144,7 @@ def _check_value(field_name: str, value: str | bytes) -> None:
             raise InvalidArgument.of(
                 field_name, f"a hash of {len(value)} bytes", "send HMAC-SHA256, 32 bytes"
             )
-    elif len(value.encode()) > MAX_VALUE_BYTES:
+    elif size_of(value) > MAX_VALUE_BYTES:
         raise InvalidArgument.of(
             field_name, f"is over {MAX_VALUE_BYTES} bytes", "leave out what is that long"
         )

@@ -12,7 +12,9 @@ from decimal import Decimal
 from decision.bounds import (
     check_count,
     check_event,
+    check_identity,
     check_status,
+    check_verdict,
     day,
     histogram_of,
     quantity_of,
@@ -24,10 +26,9 @@ from decision.questions import endpoint_of
 from decision.reported import EndpointRef, ReportedBatch, ReportedCount, ReportedEvent, Verdict
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.latency import bucket_of
-from usageflow.domain.matching import target_of_route
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
-from usageflow.domain.templates import UNMATCHED
+from usageflow.domain.templates import UNMATCHED, canonical_template
 from usageflow.domain.units import units_of_quantity
 from usageflow.domain.usage import EndpointName, MeteringDelta, StoredEvent, UsageDelta, UsageRecord
 
@@ -124,7 +125,10 @@ def _delta(
     """Returns what an event or a count adds, and the enforced policies that it matched."""
     check_status(item.status)
     endpoint = _endpoint(item.endpoint, path, desk)
-    matched = _matched(endpoint, path, desk.deciding(item.verdict.revision))
+    check_verdict(item.verdict)
+    check_identity(item.identity)
+    route = endpoint.template if isinstance(item.endpoint, int) else item.endpoint[1]
+    matched = _matched(endpoint.method, route, path, desk.deciding(item.verdict.revision))
     denied = _denied(item.verdict, item.status)
     delta = UsageDelta(
         endpoint=endpoint,
@@ -166,15 +170,15 @@ def _denied(verdict: Verdict, status: int) -> bool:
     return status == 429 if verdict.denied is None else verdict.denied
 
 
-def _matched(endpoint: EndpointName, path: str, snapshot: Snapshot) -> Sequence[CompiledPolicy]:
-    if endpoint.template == UNMATCHED:
-        return _enforced(snapshot.trie.lookup_paths(endpoint.method, path)) if path.startswith("/") else ()
-    parameters = parameters_of(endpoint.template, path)
-    return _enforced(snapshot.trie.lookup(endpoint.method, target_of_route(endpoint.template, parameters)))
-
-
-def _enforced(policies: Iterable[CompiledPolicy]) -> Sequence[CompiledPolicy]:
-    return [policy for policy in policies if policy.enforced]
+def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence[CompiledPolicy]:
+    """Returns the enforced policies that match what was decided on: the route with its values, else the raw path."""
+    raw = (
+        path if path.startswith("/") else ""
+    )  # `*` and `http://...` are targets too, which no pattern takes apart
+    template = canonical_template(route) if route else UNMATCHED
+    parameters = parameters_of(template, raw) if template != UNMATCHED else {}
+    matched = snapshot.trie.lookup_request(method, template, parameters, raw)
+    return [policy for policy in matched if policy.enforced]
 
 
 def _policy_name(verdict: Verdict, matched: Sequence[CompiledPolicy], desk: Desk) -> str:

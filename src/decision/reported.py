@@ -42,7 +42,10 @@ class ReportedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """Requests that share everything but their number, unchecked."""
+    """Requests that share everything but their number, unchecked.
+
+    ``latency`` holds (bucket, requests), None where the two lists did not go together.
+    """
 
     endpoint: EndpointRef
     identity: str
@@ -53,7 +56,7 @@ class ReportedCount:
     units: str
     request_bytes: int
     response_bytes: int
-    latency: tuple[tuple[int, int], ...]
+    latency: tuple[tuple[int, int], ...] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from decision.bounds import MAX_REVISION
 from decision.engine import Engine
 from decision.ingest import Ingest
 from decision.plan import Plan
@@ -113,7 +114,9 @@ class Reporting:
         named = {event.verdict.revision for event in report.events}
         named |= {count.verdict.revision for batch in report.batches for count in batch.counts}
         revisions = {
-            revision: await self._snapshots.at(plan.snapshot, revision) for revision in named if revision
+            revision: await self._snapshots.at(plan.snapshot, revision)
+            for revision in named
+            if 0 < revision <= MAX_REVISION
         }
         return Desk(plan, now_us, clock_offset(now_us, report.sent_at_us), revisions, self._boundaries)
 

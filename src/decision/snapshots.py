@@ -49,12 +49,8 @@ class SnapshotRegistry:
         state = await self._control.load(application_id)
         try:
             plan = await asyncio.to_thread(lambda: build_plan(self._compile(state)))
-        except UsageFlowError as error:
-            log.error(  # noqa: TRY400 - the sentence says it all; nobody needs the trace
-                "snapshot refused; deciding by the last one",
-                application=state.application.name,
-                error=str(error),
-            )
+        except Exception:  # whatever is wrong with it, it must not end the process or replace a good one
+            log.exception("snapshot refused; deciding by the last one", application=state.application.name)
             return
         self._plans[application_id] = plan
         async with self._changed:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import grpc.aio
 import pytest
@@ -26,9 +27,15 @@ class Running:
     channel: grpc.aio.Channel
 
     def __post_init__(self) -> None:
-        self.decision = decision_pb2_grpc.DecisionServiceStub(self.channel)
-        self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
-        self.meter = meter_pb2_grpc.MeterServiceStub(self.channel)
+        self.decision = cast(
+            "decision_pb2_grpc.DecisionServiceAsyncStub", decision_pb2_grpc.DecisionServiceStub(self.channel)
+        )
+        self.admin = cast(
+            "admin_pb2_grpc.AdminServiceAsyncStub", admin_pb2_grpc.AdminServiceStub(self.channel)
+        )
+        self.meter = cast(
+            "meter_pb2_grpc.MeterServiceAsyncStub", meter_pb2_grpc.MeterServiceStub(self.channel)
+        )
         self.as_app = (("authorization", f"Bearer {self.credentials.api_key}"),)
         self.as_admin = (("authorization", f"Bearer {self.credentials.admin_token}"),)
 

@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 
 from tests.integration.conftest import Running
+from tests.integration.test_decisions import check
 from usageflow.v1 import admin_pb2, common_pb2, meter_pb2, usage_pb2
 
 TRANSACTIONS = common_pb2.Endpoint(method="POST", template="/api/transactions")
@@ -128,8 +129,6 @@ async def test_too_many_events_are_refused_whole(service: Running) -> None:
 
 async def test_a_full_report_does_not_hold_up_checks(service: Running) -> None:
     """10,000 events are read in slices: checks that come meanwhile are answered before the report is."""
-    from tests.integration.test_decisions import check
-
     report = asyncio.ensure_future(
         service.decision.Report(
             usage_pb2.ReportRequest(events=[event(f"event-{index}") for index in range(10_000)]),

@@ -51,7 +51,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
     ) -> decision_pb2.BatchCheckResponse:
         """See the contract."""
         plan = await self._use.checking.plan_for(
-            current_principal(), request.application, request.plan_version
+            current_principal(), request.application, request.plan_version, positional=True
         )
         items = [unpack.check_item(item) for item in request.items]
         answers = await self._use.checking.check_many(plan, items, context.time_remaining())

@@ -120,7 +120,9 @@ def nothing_held(
     ]
 
 
-def _not_held(kind: usage_pb2.ReportItemKind.ValueType, ids: Iterable[bytes]) -> Iterable[usage_pb2.ItemError]:
+def _not_held(
+    kind: usage_pb2.ReportItemKind.ValueType, ids: Iterable[bytes]
+) -> Iterable[usage_pb2.ItemError]:
     fault = Fault(
         "id", "no such lease or slot is held here (any more)", "drop it: nothing is left of it", "NOT_FOUND"
     )

@@ -20,7 +20,6 @@ from decision.reported import (
     ReportedEvent,
     Verdict,
 )
-from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import network_of
 from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
 
@@ -106,9 +105,7 @@ def _batch(batch: usage_pb2.CountBatch) -> ReportedBatch:
 
 
 def _count(count: usage_pb2.Count) -> ReportedCount:
-    if len(count.latency_buckets) != len(count.latency_counts):
-        message = "has another length than latency_buckets"
-        raise InvalidArgument.of("latency_counts", message, "send one count per bucket index")
+    paired = len(count.latency_buckets) == len(count.latency_counts)
     return ReportedCount(
         endpoint=_endpoint(count),
         identity=_identity(count.identity),
@@ -119,7 +116,7 @@ def _count(count: usage_pb2.Count) -> ReportedCount:
         units=count.units,
         request_bytes=count.request_bytes,
         response_bytes=count.response_bytes,
-        latency=tuple(zip(count.latency_buckets, count.latency_counts, strict=True)),
+        latency=tuple(zip(count.latency_buckets, count.latency_counts, strict=True)) if paired else None,
     )
 
 

@@ -84,7 +84,11 @@ class CompiledStrategy:
     def of(cls, strategy: Strategy) -> CompiledStrategy:
         """Compiles a strategy."""
         sources = tuple(
-            (attribute_key(source.location, source.name), f"{source.location} {source.name}", is_sensitive(source))
+            (
+                attribute_key(source.location, source.name),
+                f"{source.location} {source.name}",
+                is_sensitive(source),
+            )
             for source in strategy.sources
         )
         return cls(strategy.name, sources, strategy.on_missing)
@@ -109,9 +113,14 @@ def _single(values: Sequence[str | bytes]) -> str | bytes | None:
     if len(values) != 1:
         return None
     value = values[0]
-    if isinstance(value, str) and (not value.strip() or len(value.encode()) > MAX_VALUE_BYTES):
+    if isinstance(value, str) and (not value.strip() or size_of(value) > MAX_VALUE_BYTES):
         return None
     return value
+
+
+def size_of(text: str) -> int:
+    """Returns the bytes of a text's UTF-8; lone surrogates, which some servers put in headers, count three each."""
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _key_of(value: str | bytes, sensitive: bool, hash_key: bytes) -> str:

@@ -160,6 +160,10 @@ class Policy(_Model):
     message: Annotated[str, Field(max_length=500)] = ""
 
 
+BlockKey = tuple[tuple[str, ...], str, str]
+"""What makes two blocks the same: methods in one spelling, path, identity."""
+
+
 class Block(_Model):
     """Refuses an endpoint, an identity (raw value), or both; an empty identity means everybody."""
 
@@ -169,6 +173,11 @@ class Block(_Model):
     path: Annotated[str, Field(min_length=1, max_length=1024)]
     identity: Annotated[str, Field(max_length=256)] = ""
     reason: Annotated[str, Field(max_length=500)] = ""
+
+    @property
+    def key(self) -> BlockKey:
+        """Returns what names the block: neither the order nor the case of its methods matters."""
+        return (tuple(sorted({name.upper() for name in self.methods})), self.path, self.identity)
 
     @property
     def title(self) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import quote, unquote
 
+from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import Entry, PatternTrie
-from usageflow.domain.patterns import Methods, Pattern
+from usageflow.domain.patterns import Kind, Methods, Pattern
 from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
 from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
 from usageflow.domain.usage import EndpointName
@@ -122,17 +124,39 @@ class Snapshot:
 
 
 def template_of_pattern(path: str) -> str:
-    """Returns the template that a policy's pattern stands for; ``*`` alone is ``{unmatched}``."""
-    segments = path.strip("/").split("/")
-    if segments in (["*"], [""]):
-        return "/" if segments == [""] else UNMATCHED
-    named = [
-        "{rest*}" if segment == "*" and last else f"{{any{index}}}" if segment == "*" else segment
-        for index, (segment, last) in enumerate(
-            zip(segments, [False] * (len(segments) - 1) + [True], strict=True), start=1
+    """Returns the template that a policy's pattern stands for; ``*`` alone is ``{unmatched}``, and so is what no
+    template can say (longer than one may be).
+    """
+    pattern = Pattern.parse(path)
+    if pattern.takes_everything:
+        return UNMATCHED
+    texts = path.removesuffix("/").split("/")[1:]
+    named: list[str] = []
+    for index, (segment, text) in enumerate(zip(pattern.segments, texts, strict=True), start=1):
+        named.append(_template_segment(segment.kind, text, index, named))
+    return _canonical("/" + "/".join(named)) or UNMATCHED
+
+
+def _template_segment(kind: Kind, text: str, index: int, taken: Sequence[str]) -> str:
+    """Returns a pattern's segment as templates spell it; a name that is none, or is taken, becomes ``{any2}``."""
+    if kind is Kind.REST:
+        return "{rest*}"
+    if kind is Kind.LITERAL:
+        return (
+            text
+            if _canonical(f"/{text}") == f"/{text}"
+            else quote(unquote(text, errors="surrogateescape"), safe="", errors="surrogateescape")
         )
-    ]
-    return canonical_template("/" + "/".join(named))
+    named = "{" + text.strip(":{}") + "}"
+    return named if named not in taken and _canonical(f"/{named}") == f"/{named}" else f"{{any{index}}}"
+
+
+def _canonical(template: str) -> str:
+    """Returns the canonical template, "" for what is none."""
+    try:
+        return canonical_template(template)
+    except InvalidArgument:
+        return ""
 
 
 def compile_snapshot(
@@ -173,7 +197,7 @@ def compile_snapshot(
         blocks=PatternTrie(_block_entry(block) for block in blocks),
         strategies=tuple(strategies.values()),
         endpoints=known,
-        templates=PatternTrie(_template_entry(name) for name in known.values() if name.template != UNMATCHED),
+        templates=PatternTrie(_template_entries(known.values())),
         attributes=_attributes(numbers),
         policy_numbers={item.number: item for item in compiled if item.number},
     )
@@ -189,9 +213,17 @@ def _block_entry(block: Block) -> Entry[CompiledBlock]:
     return Entry(Methods.parse(block.methods), Pattern.parse(block.path), 0, block.identity, value)
 
 
-def _template_entry(name: EndpointName) -> Entry[EndpointName]:
-    pattern = "/" + "/".join(_pattern_segment(segment) for segment in segments_of(name.template))
-    return Entry(Methods.parse((name.method,)), Pattern.parse(pattern), 0, name.template, name)
+def _template_entries(names: Iterable[EndpointName]) -> Iterator[Entry[EndpointName]]:
+    """Yields the routes that a raw path may be counted under; one that no path can have (``/a/../b``) is left out."""
+    for name in names:
+        if name.template == UNMATCHED:
+            continue
+        text = "/" + "/".join(_pattern_segment(segment) for segment in segments_of(name.template))
+        try:
+            methods, pattern = Methods.parse((name.method,)), Pattern.parse(text)
+        except InvalidArgument:
+            continue
+        yield Entry(methods, pattern, 0, name.template, name)
 
 
 def _pattern_segment(segment: TemplateSegment) -> str:

@@ -23,7 +23,7 @@ def validate(policies: PolicySet, blocks: Sequence[Block] = ()) -> list[Fault]:
         *_each("strategies", policies.strategies, _strategy),
         *_each("policies", policies.policies, lambda policy: _policy(policy, frozenset(names))),
         *_each("blocks", blocks, lambda block: _match(block.methods, block.path)),
-        *_duplicates("blocks", [block.title for block in blocks], field=""),
+        *_duplicates("blocks", [_block_name(block) for block in blocks], field=""),
     ]
 
 
@@ -32,6 +32,10 @@ def ensure_valid(policies: PolicySet, blocks: Sequence[Block] = ()) -> None:
     faults = validate(policies, blocks)
     if faults:
         raise InvalidArgument(faults)
+
+
+def _block_name(block: Block) -> str:
+    return block.model_copy(update={"methods": block.key[0]}).title
 
 
 def _each(kind: str, items: Sequence[T], check: Callable[[T], Iterable[Fault]]) -> Iterator[Fault]:
@@ -52,7 +56,9 @@ def _duplicates(kind: str, names: Sequence[str], field: str = ".name") -> Iterat
 def _strategy(strategy: Strategy) -> Iterator[Fault]:
     if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
         message = "SKIP lets callers without an identity pass without any limit"
-        yield Fault("on_missing", message, "add `allow_unlimited: true` if that is meant, or use ANONYMOUS_PER_IP")
+        yield Fault(
+            "on_missing", message, "add `allow_unlimited: true` if that is meant, or use ANONYMOUS_PER_IP"
+        )
 
 
 def _policy(policy: Policy, strategies: frozenset[str]) -> Iterator[Fault]:

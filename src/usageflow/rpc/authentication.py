@@ -30,6 +30,7 @@ _HOW = {
 class _Known:
     credential: Credential | None
     at_us: int
+    renewing: bool = False
 
 
 class Authenticator:
@@ -68,8 +69,8 @@ class Authenticator:
         age_us = self._clock.now_us() - known.at_us if known is not None else _VALID_US
         if known is None or not 0 <= age_us < _VALID_US:
             return await self._look_up(secret_hash)
-        if age_us >= _FRESH_US:
-            known.at_us = self._clock.now_us() - _FRESH_US // 2  # one renewal at a time
+        if age_us >= _FRESH_US and not known.renewing:
+            known.renewing = True
             task = asyncio.create_task(self._renew(secret_hash))
             self._renewals.add(task)
             task.add_done_callback(self._renewals.discard)

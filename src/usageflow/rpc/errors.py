@@ -6,7 +6,7 @@ field and the fix, Overloaded and Unavailable add RetryInfo.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from usageflow.domain.errors import (
     FailedPrecondition,
+    Fault,
     InvalidArgument,
     NotFound,
     Overloaded,
@@ -27,6 +28,11 @@ from usageflow.domain.errors import (
 )
 
 ERROR_DOMAIN = "usageflow"
+
+_MAX_DETAIL_BYTES = 4_000
+"""A status travels in a trailer of 8 KiB: the faults that fit are sent, and how many are left."""
+
+_MAX_MESSAGE = 1_000
 
 _CODES: dict[type[UsageFlowError], int] = {
     InvalidArgument: code_pb2.INVALID_ARGUMENT,
@@ -41,7 +47,8 @@ _CODES: dict[type[UsageFlowError], int] = {
 
 def grpc_status_of(error: UsageFlowError) -> grpc.Status:
     """Returns the status, with details, that a caller sees of an error."""
-    status = status_pb2.Status(code=_CODES[type(error)], message=str(error))
+    code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), code_pb2.INTERNAL)
+    status = status_pb2.Status(code=code, message=str(error)[:_MAX_MESSAGE])
     for detail in _details(error):
         packed = AnyMessage()
         packed.Pack(detail)
@@ -61,15 +68,22 @@ def internal_status() -> grpc.Status:
 def _details(error: UsageFlowError) -> Iterable[Message]:
     yield error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)
     if isinstance(error, InvalidArgument):
-        yield error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=fault.field, description=f"{fault.message}; {fault.fix}", reason=fault.reason
-                )
-                for fault in error.faults
-            ]
-        )
+        yield _bad_request(error.faults)
     if isinstance(error, Overloaded | Unavailable):
         delay = Duration()
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         yield error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def _bad_request(faults: Sequence[Fault]) -> error_details_pb2.BadRequest:
+    violation = error_details_pb2.BadRequest.FieldViolation
+    request = error_details_pb2.BadRequest()
+    for index, fault in enumerate(faults):
+        description = f"{fault.message}; {fault.fix}"[:_MAX_MESSAGE]
+        added = violation(field=fault.field[:_MAX_MESSAGE], description=description, reason=fault.reason)
+        if request.ByteSize() + added.ByteSize() > _MAX_DETAIL_BYTES:
+            left = f"{len(faults) - index} more; correct these first"
+            request.field_violations.append(violation(field="...", description=left))
+            break
+        request.field_violations.append(added)
+    return request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import tomllib
@@ -41,28 +42,34 @@ def read_credentials(folder: Path) -> Credentials | None:
     """Returns the credentials of a data folder, None where it has none. Raises FailedPrecondition where they are broken."""
     path = folder / FILE_NAME
     try:
-        fields = tomllib.loads(path.read_text())
-        return Credentials(*(str(fields[name]) for name in Credentials.__slots__))
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        credentials = Credentials(*(str(fields[name]) for name in Credentials.__slots__))
+        bytes.fromhex(credentials.hash_key)
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:  # ValueError: no TOML, no UTF-8, no hex
         message = f"{path} cannot be read ({error}): restore it from a copy, or move the folder away for a new start"
         raise FailedPrecondition(message, reason="CREDENTIALS_BROKEN") from None
+    return credentials
 
 
 def write_credentials(folder: Path, credentials: Credentials) -> None:
     """Writes the file so that it is whole or not there, and nobody else can read it."""
-    lines = [f'{name} = "{getattr(credentials, name)}"\n' for name in Credentials.__slots__]
+    lines = [f"{name} = {_quoted(getattr(credentials, name))}\n" for name in Credentials.__slots__]
     text = (
         "# The keys of this UsageFlow. Keep them secret: whoever has them can decide and change policies.\n"
     )
     temporary = folder / f".{FILE_NAME}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text + "".join(lines))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / FILE_NAME)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings have JSON's escapes
 
 
 def at_address(credentials: Credentials, address: str) -> Credentials:

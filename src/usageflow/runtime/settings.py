@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -30,7 +30,7 @@ class Address:
         if text.startswith("unix:"):
             return cls(text.removeprefix("unix:"), 0, unix=True)
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65535:
+        if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
             raise ValueError(
                 f"{text!r} is not an address: write HOST:PORT, such as {DEFAULT_LISTEN}, or unix:PATH"
             )
@@ -66,6 +66,8 @@ class Settings(BaseSettings):
         env_prefix="USAGEFLOW_", env_ignore_empty=False, extra="ignore", frozen=True
     )
 
+    # Declared first: the addresses are judged by it.
+    insecure: bool = Field(False, description="Allows plaintext beyond this machine.")
     listen: str = Field(DEFAULT_LISTEN, description="Where gRPC is served: HOST:PORT or unix:PATH.")
     http_listen: str | None = Field(
         None,
@@ -79,14 +81,19 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="32 bytes in hex for keyed hashes; unset means the one in credentials.toml.",
     )
-    insecure: bool = Field(False, description="Allows plaintext beyond this machine.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; logs go to stderr.")
 
     @field_validator("listen", "http_listen")
     @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        if value:
-            Address.parse(value)
+    def _is_safe_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or (not value and info.field_name == "http_listen"):
+            return value
+        address = Address.parse(value)
+        if not address.is_local and not info.data.get("insecure", True):
+            raise ValueError(
+                f"{address} would be reached in plaintext from other machines: listen on 127.0.0.1, "
+                "or set USAGEFLOW_INSECURE=1 where the network is yours"
+            )
         return value
 
     @field_validator("database_url", "redis_url")
@@ -116,17 +123,6 @@ class Settings(BaseSettings):
         if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError(f"{value!r} is not a level: write DEBUG, INFO, WARNING or ERROR")
         return value.upper()
-
-    @model_validator(mode="after")
-    def _is_safe(self) -> Settings:
-        addresses = [self.grpc_address, self.http_address]
-        for name, address in zip(("USAGEFLOW_LISTEN", "USAGEFLOW_HTTP_LISTEN"), addresses, strict=True):
-            if address is not None and not address.is_local and not self.insecure:
-                raise ValueError(
-                    f"{name}={address} would be reached in plaintext from other machines: listen on 127.0.0.1, "
-                    "or set USAGEFLOW_INSECURE=1 where the network is yours"
-                )
-        return self
 
     @property
     def grpc_address(self) -> Address:

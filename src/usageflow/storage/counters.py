@@ -63,7 +63,8 @@ class CounterStore(Protocol):
     async def settle(self, reservation_id: str, actual: int) -> bool:
         """Corrects a reservation's debit to ``actual`` units in the window instances that were debited.
 
-        Idempotent: a second call changes nothing and returns True. Returns False where there is no record (any more).
+        Idempotent: a second call changes nothing and returns True. Returns False where there is no record (any more):
+        one that nobody settled ends when it expires. Never credits more than was held.
         """
 
     async def changed_windows(self) -> Sequence[WindowState]:

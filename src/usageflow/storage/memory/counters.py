@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.limits import (
@@ -45,20 +46,39 @@ class MemoryCounterStore:
         self._wheel: defaultdict[int, set[str]] = defaultdict(set)
         self._changed: set[str] = set()
         self._reservations: dict[str, _Reservation] = {}
+        self._due: list[tuple[int, str]] = []
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
         """See CounterStore.take. O(limits)."""
-        now_us = self._clock.now_us()
+        now_us = self._now()
         return [self._take(take, now_us) for take in takes]
 
     async def peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
         """See CounterStore.peek."""
-        now_us = self._clock.now_us()
+        now_us = self._now()
         results = []
         for take in takes:
             _, before = self._assess(take.limits, now_us)
             results.append(Taken(all(item.wait_us == 0 for item in before), before))
         return results
+
+    def _now(self) -> int:
+        """Returns the time, after what expired by then did expire: answers never depend on when sweep ran."""
+        now_us = self._clock.now_us()
+        while self._due and self._due[0][0] <= now_us:
+            self._expire(heappop(self._due)[1], now_us)
+        return now_us
+
+    def _expire(self, reservation_id: str, now_us: int) -> None:
+        """Ends a hold; a settled one is remembered a little longer, for those who settle it again."""
+        record = self._reservations[reservation_id]
+        forget_us = record.reserve.expires_us + _KEEP_SETTLED_US
+        if record.settled and forget_us > now_us:
+            heappush(self._due, (forget_us, reservation_id))
+            return
+        if record.reserve.refund and not record.settled:
+            self._correct(record, 0, now_us)
+        del self._reservations[reservation_id]
 
     def _assess(self, limits: Sequence[LimitTake], now_us: int) -> tuple[list[State], tuple[Standing, ...]]:
         states = [current(self._states.get(item.key), item.rule, now_us) for item in limits]
@@ -93,20 +113,20 @@ class MemoryCounterStore:
             (item.key, item.rule, item.cost, instance_of(self._states[item.key])) for item in limits
         )
         self._reservations[reserve.reservation_id] = _Reservation(reserve, debits)
+        heappush(self._due, (reserve.expires_us, reserve.reservation_id))
 
     async def settle(self, reservation_id: str, actual: int) -> bool:
         """See CounterStore.settle."""
+        now_us = self._now()
         record = self._reservations.get(reservation_id)
         if record is None:
             return False
-        self._settle(record, actual)
+        if not record.settled:
+            record.settled = True
+            self._correct(record, max(0, actual), now_us)
         return True
 
-    def _settle(self, record: _Reservation, actual: int) -> None:
-        if record.settled:
-            return
-        record.settled = True
-        now_us = self._clock.now_us()
+    def _correct(self, record: _Reservation, actual: int, now_us: int) -> None:
         for key, rule, reserved, instance_us in record.debits:
             state = current(self._states.get(key), rule, now_us)
             if same_instance(state, instance_us):
@@ -124,16 +144,16 @@ class MemoryCounterStore:
 
     async def restore_windows(self, windows: Sequence[WindowState]) -> None:
         """See CounterStore.restore_windows."""
+        now_us = self._now()
         for window in windows:
             live = self._states.get(window.key)
-            if isinstance(live, Window) and (live.start_us, live.used) >= (window.start_us, window.used):
-                continue
-            self._put(window.key, Window(window.start_us, window.end_us, window.used))
+            known = isinstance(live, Window) and now_us < live.end_us and live.used >= window.used
+            if not known and now_us < window.end_us:
+                self._put(window.key, Window(window.start_us, window.end_us, window.used))
 
     async def sweep(self) -> int:
         """See CounterStore.sweep. O(states that expire)."""
-        now_us = self._clock.now_us()
-        self._expire_reservations(now_us)
+        now_us = self._now()
         forgotten = 0
         for slot in [slot for slot in self._wheel if slot < now_us // _SLOT_US]:
             for key in self._wheel.pop(slot):
@@ -147,12 +167,3 @@ class MemoryCounterStore:
             return 0
         del self._states[key]
         return 1
-
-    def _expire_reservations(self, now_us: int) -> None:
-        for reservation_id, record in list(self._reservations.items()):
-            if record.reserve.expires_us > now_us:
-                continue
-            if record.reserve.refund:
-                self._settle(record, 0)
-            if record.reserve.expires_us + _KEEP_SETTLED_US <= now_us:
-                del self._reservations[reservation_id]

@@ -1,0 +1,102 @@
+"""The client's settings: arguments first, then the environment, then defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from usageflow.client._core import keys
+
+FailModeName = Literal["open", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """Settings of a client; `ClientConfig.load` fills in the environment."""
+
+    api_key: str = ""
+    """`uf_...`; empty: the application is served unmetered and nothing is connected to."""
+    address: str = keys.DEFAULT_ADDRESS
+    """`host:port`, or `unix:PATH`."""
+    deadline_s: float = 0.05
+    """How long a check may take, in seconds; then the endpoint's fail mode decides."""
+    fail_mode: FailModeName = "open"
+    """What happens before the first plan has arrived: `open` lets requests run, `closed` answers 503."""
+    disabled: bool = False
+    """True: the application is served as if UsageFlow were not there."""
+    plaintext: bool = True
+    """False: TLS."""
+    ca_certificates: bytes | None = None
+    """PEM; None means the system's."""
+    release: str = ""
+    """Version of the application, so that the service can tell which routes a release dropped."""
+    flush_interval_s: float = 1.0
+    """Longest time that an event waits for company, in seconds."""
+    max_events: int = 10_000
+    """Events kept in memory while the service cannot be reached."""
+    shutdown_s: float = 2.0
+    """Longest wait for the last delivery, in seconds."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for settings that make no sense."""
+        if self.fail_mode not in ("open", "closed"):
+            raise ValueError(f"fail_mode is 'open' or 'closed', not {self.fail_mode!r}")
+        if not 0 < self.deadline_s <= 60:
+            raise ValueError(f"deadline_s is in seconds, above 0 and at most 60, not {self.deadline_s!r}")
+        if self.max_events < 1 or self.flush_interval_s <= 0 or self.shutdown_s < 0:
+            raise ValueError("max_events must be at least 1, flush_interval_s above 0, shutdown_s 0 or more")
+
+    @property
+    def active(self) -> bool:
+        """True where there is a service to talk to."""
+        return bool(self.api_key) and not self.disabled
+
+    @property
+    def insecure(self) -> bool:
+        """True where keys and values travel in plaintext to another machine."""
+        return self.plaintext and not keys.is_local(self.address)
+
+    @classmethod
+    def load(
+        cls,
+        api_key: str | None = None,
+        *,
+        address: str | None = None,
+        deadline_s: float = 0.05,
+        fail_mode: FailModeName = "open",
+        disabled: bool = False,
+        release: str = "",
+        environ: Mapping[str, str] | None = None,
+    ) -> ClientConfig:
+        """Returns settings from arguments and environment.
+
+        Reads USAGEFLOW_API_KEY, USAGEFLOW_ADDR, USAGEFLOW_DISABLED, USAGEFLOW_CA_FILE and USAGEFLOW_INSECURE. Raises
+        ValueError where a setting cannot be used, saying what to change.
+        """
+        env = os.environ if environ is None else environ
+        where = keys.resolve_address(address, env)
+        plaintext = keys.is_local(where) or keys.is_set(env, "USAGEFLOW_INSECURE")
+        return cls(
+            api_key=keys.resolve_key(api_key, env),
+            address=where,
+            deadline_s=deadline_s,
+            fail_mode=fail_mode,
+            disabled=disabled or keys.is_set(env, "USAGEFLOW_DISABLED"),
+            plaintext=plaintext,
+            ca_certificates=None if plaintext else _read_ca(env.get("USAGEFLOW_CA_FILE", "")),
+            release=release,
+        )
+
+
+def _read_ca(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"USAGEFLOW_CA_FILE cannot be read ({error}); name a PEM file or unset it"
+        ) from error

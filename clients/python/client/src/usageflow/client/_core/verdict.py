@@ -1,0 +1,74 @@
+"""What was decided for one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from usageflow.v1 import common_pb2 as common
+
+
+@dataclass(frozen=True, slots=True)
+class LimitView:
+    """The state of one limit, with everything that its headers need."""
+
+    policy: str
+    limit_name: str
+    algorithm: int
+    limit: int
+    window_us: int
+    remaining: int
+    reset_us: int
+    exceeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision, by the service or by a fail mode."""
+
+    decision: common.Decision.ValueType
+    reason: common.Reason.ValueType = common.REASON_UNSPECIFIED
+    limits: tuple[LimitView, ...] = ()
+    retry_after_us: int = 0
+    """Microseconds until this cost fits; 0 for none."""
+    identity: common.Identity | None = None
+    policy_number: int = 0
+    revision: int = 0
+    degraded: common.Degraded | None = None
+    message: str = ""
+    """The deciding policy's own text; empty for the default."""
+    invalid_request: bool = False
+    """True where the request's path cannot be understood, so that nothing was decided: HTTP 400."""
+
+    @property
+    def allowed(self) -> bool:
+        """True where the request may run."""
+        return self.decision == common.DECISION_ALLOW
+
+
+NOT_ASKED = Verdict(common.DECISION_ALLOW)
+"""For endpoints that need no check: allowed, and the service finds out the rest from the event."""
+
+INVALID_REQUEST = Verdict(common.DECISION_DENY, invalid_request=True)
+"""For requests whose path cannot be understood."""
+
+
+def failed(
+    fail_mode: common.FailMode.ValueType,
+    why: common.DegradedReason.ValueType,
+    *,
+    wait_s: float = 0.0,
+    revision: int = 0,
+) -> Verdict:
+    """Returns what a fail mode decides.
+
+    `fail_mode` is OPEN (allow), CLOSED (deny) or LOCAL: then `wait_s` is 0.0 where the local bucket had room, else the
+    seconds until it will.
+    """
+    denies = fail_mode == common.FAIL_MODE_CLOSED or wait_s > 0
+    return Verdict(
+        common.DECISION_DENY if denies else common.DECISION_ALLOW,
+        common.REASON_FAIL_MODE,
+        retry_after_us=int(wait_s * 1e6),
+        revision=revision,
+        degraded=common.Degraded(reason=why, fail_mode=fail_mode),
+    )

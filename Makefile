@@ -25,23 +25,23 @@ help: ## list the targets
 
 setup: .venv/.ready ## make the environment (.venv); the other targets do it themselves
 
-# The stamp holds a hash of what the environment was made from; a change makes it anew, because packages that share files
-# break one another when one of them is removed in place.
+# A changed lock makes the environment anew, because packages that share files break one another when one of them is removed
+# in place; a changed pyproject only installs our own packages again.
 .venv/.ready: $(LOCK_INPUTS)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: install Python 3.11 or newer" >&2; exit 1; }
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
-	wanted=$$(cat $(LOCK_INPUTS) | $(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')
+	wanted=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("requirements.lock", "rb").read()).hexdigest())')
 	if [ "$$(cat .venv/.made-from 2>/dev/null || true)" != "$$wanted" ]; then
 	  echo "setting up .venv (once)" >&2
 	  rm -rf .venv
 	  $(PYTHON) -m venv .venv || { echo "make: python's venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	  $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
-	  $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(LOCAL)
-	  $(BIN)/python -m compileall -q src gen/python clients/python
-	  echo "$$wanted" > .venv/.made-from
 	fi
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(LOCAL)
+	$(BIN)/python -m compileall -q src gen/python clients/python
+	echo "$$wanted" > .venv/.made-from
 	touch $@
 
 run: .venv/.ready ## serve everything on 127.0.0.1:50051, data in ./.usageflow

@@ -151,7 +151,14 @@ class App(Process):
         self.port = free_port()
         super().__init__(
             [str(BIN / "python"), str(ROOT / "examples" / "quickstart_fastapi.py")],
-            clean_environment(USAGEFLOW_ADDR=address, USAGEFLOW_API_KEY=api_key, PORT=str(self.port)),
+            clean_environment(
+                USAGEFLOW_ADDR=address,
+                USAGEFLOW_API_KEY=api_key,
+                # On a busy machine 50 ms pass easily, and a check that times out is allowed: both sides would still agree, but
+                # not on the number of denials that is expected here.
+                USAGEFLOW_DEADLINE_MS="5000",
+                PORT=str(self.port),
+            ),
         )
 
     def wait_ready(self) -> float:

@@ -26,13 +26,13 @@ MAX_HOLD_US = 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as a caller describes it, unchecked. ``attributes`` are (location, name, value)."""
+    """A request as a caller describes it, unchecked. ``attributes`` are (location, name, value or hash)."""
 
     method: str
     path: str = ""
     route: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    attributes: Sequence[tuple[str, str, str]] = ()
+    attributes: Sequence[tuple[str, str, str | bytes]] = ()
     client_ip: str = ""
 
 

@@ -41,12 +41,16 @@ def http_request(message: decision_pb2.HttpRequest) -> HttpRequest:
             (
                 _LOCATIONS.get(item.location, _enum_name(common_pb2.AttributeLocation.Name, item.location)),
                 item.name,
-                item.value,
+                _content(item),
             )
             for item in message.attributes
         ],
         client_ip=message.client_ip,
     )
+
+
+def _content(item: common_pb2.Attribute) -> str | bytes:
+    return item.hash if item.WhichOneof("content") == "hash" else item.value
 
 
 def terms(cost: int, message: decision_pb2.CheckRequest | decision_pb2.CheckItem) -> Terms:

@@ -16,7 +16,10 @@ from usageflow.domain.hashing import display, keyed_hash
 from usageflow.domain.policies import Location, OnMissing, Source, Strategy
 
 MAX_VALUE_BYTES = 256
-"""A longer value counts as missing."""
+"""A longer plain value counts as missing."""
+
+MAX_SENSITIVE_BYTES = 8192
+"""The same for values that are kept as hashes: tokens may be long."""
 
 _SENSITIVE = re.compile(r"authorization|cookie|api[-_]?key|token|secret|password|credential", re.IGNORECASE)
 
@@ -99,7 +102,8 @@ class CompiledStrategy:
         Missing, empty, duplicated and over-long values are all "missing".
         """
         for key, source, sensitive in self.sources:
-            value = _single(attributes.values.get(key, ()))
+            most = MAX_SENSITIVE_BYTES if sensitive else MAX_VALUE_BYTES
+            value = _single(attributes.values.get(key, ()), most)
             if value is not None:
                 return Identity(_key_of(value, sensitive, hash_key), source)
         if self.on_missing is OnMissing.ANONYMOUS_PER_IP:
@@ -109,11 +113,11 @@ class CompiledStrategy:
         return None
 
 
-def _single(values: Sequence[str | bytes]) -> str | bytes | None:
+def _single(values: Sequence[str | bytes], most: int) -> str | bytes | None:
     if len(values) != 1:
         return None
     value = values[0]
-    if isinstance(value, str) and (not value.strip() or size_of(value) > MAX_VALUE_BYTES):
+    if isinstance(value, str) and (not value.strip() or size_of(value) > most):
         return None
     return value
 

@@ -164,6 +164,8 @@ async def test_a_local_fail_mode_limits_by_itself(service: FakeService, make: Ma
     assert [v.allowed for v in verdicts] == [True, True, False]
     assert verdicts[2].retry_after_us > 0
     assert verdicts[2].degraded.fail_mode == common.FAIL_MODE_LOCAL
+    assert verdicts[2].reason == common.REASON_LIMIT_EXCEEDED  # 429, as where the service's own bucket denies
+    assert verdicts[1].reason == common.REASON_FAIL_MODE
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,26 @@ def test_senseless_settings_are_refused(bad: dict[str, Any]) -> None:
         ClientConfig(**bad)
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        (None, {}, 0.05),
+        (None, {"USAGEFLOW_DEADLINE_MS": "200"}, 0.2),
+        (1.5, {"USAGEFLOW_DEADLINE_MS": "200"}, 1.5),
+    ],
+)
+def test_the_deadline_comes_from_the_argument_then_the_environment(
+    given: float | None, environment: dict[str, str], expected: float
+) -> None:
+    assert ClientConfig.load("uf_1", deadline_s=given, environ=environment).deadline_s == expected
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "1.5", "\u0661", "99999999"])
+def test_an_unreadable_deadline_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="USAGEFLOW_DEADLINE_MS"):
+        ClientConfig.load("uf_1", environ={"USAGEFLOW_DEADLINE_MS": text})
+
+
 def test_without_a_key_one_warning_and_no_connection(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         client = UsageFlowClient(ClientConfig.load("YOUR_API_KEY", environ={}))

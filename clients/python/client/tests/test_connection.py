@@ -27,6 +27,7 @@ from usageflow.v1 import common_pb2 as common
 from usageflow.v1 import plan_pb2
 
 SKIP, REPORT = plan_pb2.PLAN_ACTION_SKIP, plan_pb2.PLAN_ACTION_REPORT
+CHECK = plan_pb2.PLAN_ACTION_CHECK
 
 
 async def test_routes_are_registered_before_the_plan_is_asked_for_and_again_when_they_change(
@@ -199,3 +200,25 @@ if pid == 0:
     os._exit(0)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
+
+
+async def test_the_first_request_waits_for_a_plan_that_is_on_its_way(
+    service: FakeService, make: Make
+) -> None:
+    """Without a lifespan the first request is what connects: it must not pass unchecked for that."""
+    service.push(full_plan(endpoint_plan(1, "GET", "/x", CHECK)))
+    client = make(deadline_s=5.0)
+    verdict = await run(client)
+    assert verdict.degraded is None
+
+
+async def test_a_start_waits_for_the_plan_but_not_for_a_service_that_is_absent(make: Make) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    client = make(address=address, startup_s=30.0)
+    client.set_routes([("GET", "/x")])
+    client.start()
+    async with asyncio.timeout(10):
+        await client.settled()
+    assert client.status().plan_version == 0

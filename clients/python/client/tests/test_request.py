@@ -97,7 +97,11 @@ def test_only_what_the_plan_names_is_sent_and_secrets_are_hashed() -> None:
     assert len(by_number.values[2].hash) == 32, "credentials are hashed whatever the plan says"
     assert by_number.values[3].WhichOneof("kind") is None
     by_name = build_item(plan, rule, request, 50, by_name=True)
-    assert [a.value for a in by_name.request.attributes] == ["alice"]
+    named = {a.name: a for a in by_name.request.attributes}
+    assert named["X-User-Id"].value == "alice"
+    hashed = {name for name, a in named.items() if a.WhichOneof("content") == "hash"}
+    assert hashed == {"X-Api-Key", "Authorization"}
+    assert named["X-Api-Key"].hash == by_number.values[0].hash
     for item in (by_number, by_name):
         assert b"sk_" not in item.SerializeToString()
 
@@ -110,6 +114,8 @@ def test_without_a_key_a_secret_is_absent() -> None:
     request = RequestView("GET", "/x", "/x", headers=[(b"x", b"secret")])
     item = build_item(plan, plan.rule(("GET", "/x")), request, 50, by_name=False)
     assert item.values[0].WhichOneof("kind") is None
+    by_name = build_item(plan, plan.rule(("GET", "/x")), request, 50, by_name=True)
+    assert not by_name.request.attributes
 
 
 def test_a_request_without_a_route_goes_by_name_with_its_path() -> None:

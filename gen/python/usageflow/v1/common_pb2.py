@@ -15,29 +15,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19usageflow/v1/common.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\"c\n\x08\x44\x65graded\x12,\n\x06reason\x18\x01 \x01(\x0e\x32\x1c.usageflow.v1.DegradedReason\x12)\n\tfail_mode\x18\x02 \x01(\x0e\x32\x16.usageflow.v1.FailMode\"o\n\nItemStatus\x12$\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x16.usageflow.v1.ItemCode\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\",\n\x08\x45ndpoint\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\t\"[\n\tAttribute\x12\x31\n\x08location\x18\x01 \x01(\x0e\x32\x1f.usageflow.v1.AttributeLocation\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"H\n\x08Identity\x12\x0f\n\x05value\x18\x01 \x01(\tH\x00\x12\x0e\n\x04hash\x18\x02 \x01(\x0cH\x00\x12\x13\n\tanonymous\x18\x03 \x01(\tH\x00\x42\x06\n\x04kind\"\xf4\x01\n\x0bLimitStatus\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nlimit_name\x18\x02 \x01(\t\x12*\n\talgorithm\x18\x03 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x04 \x01(\x03\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tremaining\x18\x06 \x01(\x03\x12(\n\x05reset\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x65xceeded\x18\x08 \x01(\x08\x12\x0c\n\x04\x63ost\x18\t \x01(\x03\"H\n\rShadowVerdict\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nwould_deny\x18\x02 \x01(\x08\x12\x13\n\x0blimit_names\x18\x03 \x03(\t*K\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02*\xf1\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14REASON_WITHIN_LIMITS\x10\x01\x12\x14\n\x10REASON_NO_POLICY\x10\x02\x12\x19\n\x15REASON_LIMIT_EXCEEDED\x10\x03\x12\x1b\n\x17REASON_COST_ABOVE_LIMIT\x10\x04\x12\x12\n\x0eREASON_BLOCKED\x10\x05\x12\x1c\n\x18REASON_IDENTITY_REQUIRED\x10\x06\x12\x1f\n\x1bREASON_CONCURRENCY_EXCEEDED\x10\x07\x12\x14\n\x10REASON_FAIL_MODE\x10\x08*d\n\x08\x46\x61ilMode\x12\x19\n\x15\x46\x41IL_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41IL_MODE_OPEN\x10\x01\x12\x14\n\x10\x46\x41IL_MODE_CLOSED\x10\x02\x12\x13\n\x0f\x46\x41IL_MODE_LOCAL\x10\x03*\x86\x02\n\x0e\x44\x65gradedReason\x12\x1f\n\x1b\x44\x45GRADED_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x45GRADED_REASON_STORE_TIMEOUT\x10\x01\x12%\n!DEGRADED_REASON_STORE_UNAVAILABLE\x10\x02\x12#\n\x1f\x44\x45GRADED_REASON_SERVICE_TIMEOUT\x10\x03\x12\'\n#DEGRADED_REASON_SERVICE_UNAVAILABLE\x10\x04\x12\x1b\n\x17\x44\x45GRADED_REASON_NO_PLAN\x10\x05\x12\x1e\n\x1a\x44\x45GRADED_REASON_OVERLOADED\x10\x06*\x97\x01\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41LGORITHM_FIXED_WINDOW\x10\x01\x12\x1a\n\x16\x41LGORITHM_TOKEN_BUCKET\x10\x02\x12\x1c\n\x18\x41LGORITHM_SLIDING_WINDOW\x10\x03\x12\x19\n\x15\x41LGORITHM_CONCURRENCY\x10\x04*t\n\nPolicyMode\x12\x1b\n\x17POLICY_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13POLICY_MODE_ENFORCE\x10\x01\x12\x16\n\x12POLICY_MODE_SHADOW\x10\x02\x12\x18\n\x14POLICY_MODE_DISABLED\x10\x03*\xbf\x02\n\x11\x41ttributeLocation\x12\"\n\x1e\x41TTRIBUTE_LOCATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41TTRIBUTE_LOCATION_HEADER\x10\x01\x12\x1c\n\x18\x41TTRIBUTE_LOCATION_QUERY\x10\x02\x12%\n!ATTRIBUTE_LOCATION_PATH_PARAMETER\x10\x03\x12\x1b\n\x17\x41TTRIBUTE_LOCATION_BODY\x10\x04\x12\x1d\n\x19\x41TTRIBUTE_LOCATION_COOKIE\x10\x05\x12 \n\x1c\x41TTRIBUTE_LOCATION_JWT_CLAIM\x10\x06\x12 \n\x1c\x41TTRIBUTE_LOCATION_CLIENT_IP\x10\x07\x12\"\n\x1e\x41TTRIBUTE_LOCATION_APP_CONTEXT\x10\x08*\x98\x02\n\x08ItemCode\x12\x19\n\x15ITEM_CODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aITEM_CODE_INVALID_ARGUMENT\x10\x01\x12\x1f\n\x1bITEM_CODE_PERMISSION_DENIED\x10\x02\x12\x17\n\x13ITEM_CODE_NOT_FOUND\x10\x03\x12\x1c\n\x18ITEM_CODE_ALREADY_EXISTS\x10\x04\x12\x1a\n\x16ITEM_CODE_OUT_OF_RANGE\x10\x05\x12\x1f\n\x1bITEM_CODE_DEADLINE_EXCEEDED\x10\x06\x12\x19\n\x15ITEM_CODE_UNAVAILABLE\x10\x07\x12!\n\x1dITEM_CODE_FAILED_PRECONDITION\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19usageflow/v1/common.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\"c\n\x08\x44\x65graded\x12,\n\x06reason\x18\x01 \x01(\x0e\x32\x1c.usageflow.v1.DegradedReason\x12)\n\tfail_mode\x18\x02 \x01(\x0e\x32\x16.usageflow.v1.FailMode\"o\n\nItemStatus\x12$\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x16.usageflow.v1.ItemCode\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\",\n\x08\x45ndpoint\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\t\"x\n\tAttribute\x12\x31\n\x08location\x18\x01 \x01(\x0e\x32\x1f.usageflow.v1.AttributeLocation\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x05value\x18\x03 \x01(\tH\x00\x12\x0e\n\x04hash\x18\x04 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"H\n\x08Identity\x12\x0f\n\x05value\x18\x01 \x01(\tH\x00\x12\x0e\n\x04hash\x18\x02 \x01(\x0cH\x00\x12\x13\n\tanonymous\x18\x03 \x01(\tH\x00\x42\x06\n\x04kind\"\xf4\x01\n\x0bLimitStatus\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nlimit_name\x18\x02 \x01(\t\x12*\n\talgorithm\x18\x03 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x04 \x01(\x03\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tremaining\x18\x06 \x01(\x03\x12(\n\x05reset\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x65xceeded\x18\x08 \x01(\x08\x12\x0c\n\x04\x63ost\x18\t \x01(\x03\"H\n\rShadowVerdict\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nwould_deny\x18\x02 \x01(\x08\x12\x13\n\x0blimit_names\x18\x03 \x03(\t*K\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02*\xf1\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14REASON_WITHIN_LIMITS\x10\x01\x12\x14\n\x10REASON_NO_POLICY\x10\x02\x12\x19\n\x15REASON_LIMIT_EXCEEDED\x10\x03\x12\x1b\n\x17REASON_COST_ABOVE_LIMIT\x10\x04\x12\x12\n\x0eREASON_BLOCKED\x10\x05\x12\x1c\n\x18REASON_IDENTITY_REQUIRED\x10\x06\x12\x1f\n\x1bREASON_CONCURRENCY_EXCEEDED\x10\x07\x12\x14\n\x10REASON_FAIL_MODE\x10\x08*d\n\x08\x46\x61ilMode\x12\x19\n\x15\x46\x41IL_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41IL_MODE_OPEN\x10\x01\x12\x14\n\x10\x46\x41IL_MODE_CLOSED\x10\x02\x12\x13\n\x0f\x46\x41IL_MODE_LOCAL\x10\x03*\x86\x02\n\x0e\x44\x65gradedReason\x12\x1f\n\x1b\x44\x45GRADED_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x44\x45GRADED_REASON_STORE_TIMEOUT\x10\x01\x12%\n!DEGRADED_REASON_STORE_UNAVAILABLE\x10\x02\x12#\n\x1f\x44\x45GRADED_REASON_SERVICE_TIMEOUT\x10\x03\x12\'\n#DEGRADED_REASON_SERVICE_UNAVAILABLE\x10\x04\x12\x1b\n\x17\x44\x45GRADED_REASON_NO_PLAN\x10\x05\x12\x1e\n\x1a\x44\x45GRADED_REASON_OVERLOADED\x10\x06*\x97\x01\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41LGORITHM_FIXED_WINDOW\x10\x01\x12\x1a\n\x16\x41LGORITHM_TOKEN_BUCKET\x10\x02\x12\x1c\n\x18\x41LGORITHM_SLIDING_WINDOW\x10\x03\x12\x19\n\x15\x41LGORITHM_CONCURRENCY\x10\x04*t\n\nPolicyMode\x12\x1b\n\x17POLICY_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13POLICY_MODE_ENFORCE\x10\x01\x12\x16\n\x12POLICY_MODE_SHADOW\x10\x02\x12\x18\n\x14POLICY_MODE_DISABLED\x10\x03*\xbf\x02\n\x11\x41ttributeLocation\x12\"\n\x1e\x41TTRIBUTE_LOCATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41TTRIBUTE_LOCATION_HEADER\x10\x01\x12\x1c\n\x18\x41TTRIBUTE_LOCATION_QUERY\x10\x02\x12%\n!ATTRIBUTE_LOCATION_PATH_PARAMETER\x10\x03\x12\x1b\n\x17\x41TTRIBUTE_LOCATION_BODY\x10\x04\x12\x1d\n\x19\x41TTRIBUTE_LOCATION_COOKIE\x10\x05\x12 \n\x1c\x41TTRIBUTE_LOCATION_JWT_CLAIM\x10\x06\x12 \n\x1c\x41TTRIBUTE_LOCATION_CLIENT_IP\x10\x07\x12\"\n\x1e\x41TTRIBUTE_LOCATION_APP_CONTEXT\x10\x08*\x98\x02\n\x08ItemCode\x12\x19\n\x15ITEM_CODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aITEM_CODE_INVALID_ARGUMENT\x10\x01\x12\x1f\n\x1bITEM_CODE_PERMISSION_DENIED\x10\x02\x12\x17\n\x13ITEM_CODE_NOT_FOUND\x10\x03\x12\x1c\n\x18ITEM_CODE_ALREADY_EXISTS\x10\x04\x12\x1a\n\x16ITEM_CODE_OUT_OF_RANGE\x10\x05\x12\x1f\n\x1bITEM_CODE_DEADLINE_EXCEEDED\x10\x06\x12\x19\n\x15ITEM_CODE_UNAVAILABLE\x10\x07\x12!\n\x1dITEM_CODE_FAILED_PRECONDITION\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'usageflow.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISION']._serialized_start=823
-  _globals['_DECISION']._serialized_end=898
-  _globals['_REASON']._serialized_start=901
-  _globals['_REASON']._serialized_end=1142
-  _globals['_FAILMODE']._serialized_start=1144
-  _globals['_FAILMODE']._serialized_end=1244
-  _globals['_DEGRADEDREASON']._serialized_start=1247
-  _globals['_DEGRADEDREASON']._serialized_end=1509
-  _globals['_ALGORITHM']._serialized_start=1512
-  _globals['_ALGORITHM']._serialized_end=1663
-  _globals['_POLICYMODE']._serialized_start=1665
-  _globals['_POLICYMODE']._serialized_end=1781
-  _globals['_ATTRIBUTELOCATION']._serialized_start=1784
-  _globals['_ATTRIBUTELOCATION']._serialized_end=2103
-  _globals['_ITEMCODE']._serialized_start=2106
-  _globals['_ITEMCODE']._serialized_end=2386
+  _globals['_DECISION']._serialized_start=852
+  _globals['_DECISION']._serialized_end=927
+  _globals['_REASON']._serialized_start=930
+  _globals['_REASON']._serialized_end=1171
+  _globals['_FAILMODE']._serialized_start=1173
+  _globals['_FAILMODE']._serialized_end=1273
+  _globals['_DEGRADEDREASON']._serialized_start=1276
+  _globals['_DEGRADEDREASON']._serialized_end=1538
+  _globals['_ALGORITHM']._serialized_start=1541
+  _globals['_ALGORITHM']._serialized_end=1692
+  _globals['_POLICYMODE']._serialized_start=1694
+  _globals['_POLICYMODE']._serialized_end=1810
+  _globals['_ATTRIBUTELOCATION']._serialized_start=1813
+  _globals['_ATTRIBUTELOCATION']._serialized_end=2132
+  _globals['_ITEMCODE']._serialized_start=2135
+  _globals['_ITEMCODE']._serialized_end=2415
   _globals['_DEGRADED']._serialized_start=75
   _globals['_DEGRADED']._serialized_end=174
   _globals['_ITEMSTATUS']._serialized_start=176
@@ -45,11 +45,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDPOINT']._serialized_start=289
   _globals['_ENDPOINT']._serialized_end=333
   _globals['_ATTRIBUTE']._serialized_start=335
-  _globals['_ATTRIBUTE']._serialized_end=426
-  _globals['_IDENTITY']._serialized_start=428
-  _globals['_IDENTITY']._serialized_end=500
-  _globals['_LIMITSTATUS']._serialized_start=503
-  _globals['_LIMITSTATUS']._serialized_end=747
-  _globals['_SHADOWVERDICT']._serialized_start=749
-  _globals['_SHADOWVERDICT']._serialized_end=821
+  _globals['_ATTRIBUTE']._serialized_end=455
+  _globals['_IDENTITY']._serialized_start=457
+  _globals['_IDENTITY']._serialized_end=529
+  _globals['_LIMITSTATUS']._serialized_start=532
+  _globals['_LIMITSTATUS']._serialized_end=776
+  _globals['_SHADOWVERDICT']._serialized_start=778
+  _globals['_SHADOWVERDICT']._serialized_end=850
 # @@protoc_insertion_point(module_scope)

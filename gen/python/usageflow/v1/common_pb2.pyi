@@ -416,20 +416,26 @@ class Attribute(google.protobuf.message.Message):
     LOCATION_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
+    HASH_FIELD_NUMBER: builtins.int
     location: global___AttributeLocation.ValueType
     """Where it was found."""
     name: builtins.str
     """Header, parameter, cookie, claim or dot path; at most 256 bytes."""
     value: builtins.str
-    """The value; at most 8,192 bytes on the wire. An attribute may come twice: such a value counts as missing."""
+    """The plain value; at most 8,192 bytes."""
+    hash: builtins.bytes
+    """Keyed hash of a sensitive value: 32 bytes, HMAC-SHA256 under the application's key from the plan."""
     def __init__(
         self,
         *,
         location: global___AttributeLocation.ValueType = ...,
         name: builtins.str = ...,
         value: builtins.str = ...,
+        hash: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["location", b"location", "name", b"name", "value", b"value"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["content", b"content", "hash", b"hash", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["content", b"content", "hash", b"hash", "location", b"location", "name", b"name", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["content", b"content"]) -> typing.Literal["value", "hash"] | None: ...
 
 global___Attribute = Attribute
 

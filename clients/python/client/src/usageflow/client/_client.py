@@ -71,6 +71,11 @@ class UsageFlowClient:
         if self.active:
             self._session()
 
+    async def settled(self) -> None:
+        """Returns with the first plan, or as soon as the service turns out to be unreachable, or after `startup_s`."""
+        if self.active:
+            await self._session().settled(self._config.startup_s)
+
     def begin(self, request: RequestView) -> Exchange | None:
         """Begins a watched request. Returns None where the plan says to leave the endpoint alone."""
         session = self._session()

@@ -37,6 +37,8 @@ class ClientConfig:
     """Longest time that an event waits for company, in seconds."""
     max_events: int = 10_000
     """Events kept in memory while the service cannot be reached."""
+    startup_s: float = 0.5
+    """Longest wait of a starting application for its first plan, in seconds."""
     shutdown_s: float = 2.0
     """Longest wait for the last delivery, in seconds."""
 
@@ -46,8 +48,10 @@ class ClientConfig:
             raise ValueError(f"fail_mode is 'open' or 'closed', not {self.fail_mode!r}")
         if not 0 < self.deadline_s <= 60:
             raise ValueError(f"deadline_s is in seconds, above 0 and at most 60, not {self.deadline_s!r}")
-        if self.max_events < 1 or self.flush_interval_s <= 0 or self.shutdown_s < 0:
-            raise ValueError("max_events must be at least 1, flush_interval_s above 0, shutdown_s 0 or more")
+        if self.max_events < 1 or self.flush_interval_s <= 0 or min(self.startup_s, self.shutdown_s) < 0:
+            raise ValueError(
+                "max_events must be at least 1, flush_interval_s above 0, startup_s and shutdown_s 0 or more"
+            )
 
     @property
     def active(self) -> bool:
@@ -65,7 +69,7 @@ class ClientConfig:
         api_key: str | None = None,
         *,
         address: str | None = None,
-        deadline_s: float = 0.05,
+        deadline_s: float | None = None,
         fail_mode: FailModeName = "open",
         disabled: bool = False,
         release: str = "",
@@ -73,8 +77,8 @@ class ClientConfig:
     ) -> ClientConfig:
         """Returns settings from arguments and environment.
 
-        Reads USAGEFLOW_API_KEY, USAGEFLOW_ADDR, USAGEFLOW_DISABLED, USAGEFLOW_CA_FILE and USAGEFLOW_INSECURE. Raises
-        ValueError where a setting cannot be used, saying what to change.
+        Reads USAGEFLOW_API_KEY, USAGEFLOW_ADDR, USAGEFLOW_DEADLINE_MS, USAGEFLOW_DISABLED, USAGEFLOW_CA_FILE and
+        USAGEFLOW_INSECURE. Raises ValueError where a setting cannot be used, saying what to change.
         """
         env = os.environ if environ is None else environ
         where = keys.resolve_address(address, env)
@@ -82,7 +86,7 @@ class ClientConfig:
         return cls(
             api_key=keys.resolve_key(api_key, env),
             address=where,
-            deadline_s=deadline_s,
+            deadline_s=keys.resolve_deadline(deadline_s, env),
             fail_mode=fail_mode,
             disabled=disabled or keys.is_set(env, "USAGEFLOW_DISABLED"),
             plaintext=plaintext,

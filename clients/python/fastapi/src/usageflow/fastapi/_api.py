@@ -27,7 +27,7 @@ class FastAPIUsageFlowAPI:
         *,
         address: str | None = None,
         fail_mode: Literal["open", "closed"] = "open",
-        deadline_s: float = 0.05,
+        deadline_s: float | None = None,
         trusted_proxies: int = 0,
         disabled: bool = False,
         release: str = "",
@@ -36,7 +36,7 @@ class FastAPIUsageFlowAPI:
 
         `api_key` and `address` default to USAGEFLOW_API_KEY and USAGEFLOW_ADDR; the placeholder `YOUR_API_KEY` counts
         as not given. `fail_mode` rules until the first plan has arrived, then each endpoint's own does. `deadline_s` is
-        how long a check may take, in seconds. `trusted_proxies` is how many own proxies a request passes: so many hops
+        how long a check may take, in seconds (default: USAGEFLOW_DEADLINE_MS, else 50 ms). `trusted_proxies` is how many own proxies a request passes: so many hops
         of X-Forwarded-For are believed. `release` names the application's version. Raises ValueError for settings that
         cannot be used.
         """

@@ -113,6 +113,7 @@ class UsageFlowMiddleware:
             if kind == "lifespan.startup.complete":
                 self._routes(scope)
                 self.client.start()
+                await self.client.settled()
             elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
                 await self.client.aclose()
             await send(message)

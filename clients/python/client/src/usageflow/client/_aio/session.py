@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -52,11 +53,21 @@ class Session:
     async def decide(self, rule: EndpointRule | None, request: RequestView) -> Verdict:
         """Returns the verdict for a request; waits for the service for at most the deadline."""
         if rule is None:
+            # The first requests of an application that did not wait at its start: the plan may be a moment away.
+            await self.settled(self._config.deadline_s)
+            rule = self.plans.rule(request.method, request.route)
+        if rule is None:
             return failed(self._first_mode(), common.DEGRADED_REASON_NO_PLAN)
-        if rule.action == plan_pb2.PLAN_ACTION_REPORT:
+        if rule.action in (plan_pb2.PLAN_ACTION_REPORT, plan_pb2.PLAN_ACTION_SKIP):
             return NOT_ASKED
         answer = await self._lane(rule.store_group).ask(rule, request)
         return answer if isinstance(answer, Verdict) else self._fail(rule, request, answer)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Returns once there is a plan or the service turned out to be unreachable, at the latest after the time-out."""
+        if not self._watcher.answered.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._watcher.answered.wait(), timeout_s)
 
     def report(
         self, started_ns: int, request: RequestView, verdict: Verdict, data: RequestData, outcome: Outcome

@@ -32,6 +32,8 @@ class Watcher:
         self._routes: list[EndpointName] = []
         self._changed = asyncio.Event()
         self._tried = asyncio.Event()
+        self.answered = asyncio.Event()
+        """Set once there is a plan, or once it is known that there is none to be had now."""
 
     def set_routes(self, routes: Sequence[EndpointName]) -> None:
         """Replaces the route table."""
@@ -57,6 +59,7 @@ class Watcher:
             fault = await self._follow(backoff)
             if fault is not None:
                 self._link.fails(fault)
+                self.answered.set()
             hold_s = fault.hold_s if fault else 0.0
             await asyncio.sleep(backoff.next(random.random(), at_least_s=hold_s))  # noqa: S311 - jitter, not a secret
 
@@ -70,6 +73,7 @@ class Watcher:
         except Exception as error:  # noqa: BLE001 - whatever a hostile service provokes, the application runs
             fault = Fault.of(error)
             self._link.fails(fault)
+            self.answered.set()
             self._changed.set()
             return backoff.next(random.random(), at_least_s=fault.hold_s)  # noqa: S311 - jitter, not a secret
         backoff.reset()
@@ -98,6 +102,7 @@ class Watcher:
         try:
             async for change in call:
                 self._plans.received(change)
+                self.answered.set()
                 self._link.works()
                 self._heard()
                 if change.draining:

@@ -58,11 +58,17 @@ def _by_name(plan: Plan, request: RequestView) -> wire.HttpRequest:
 def _named_attributes(plan: Plan, request: RequestView) -> list[common.Attribute]:
     found: list[common.Attribute] = []
     for spec in plan.attributes.values():
-        # A named attribute has no place for a hash, and a secret never leaves in the clear: it counts as missing.
-        value = None if spec.sensitive else extract(spec, request)
-        if value is not None:
-            location = common.AttributeLocation.ValueType(spec.location)
-            found.append(common.Attribute(location=location, name=spec.name, value=value))
+        value = extract(spec, request)
+        if value is None or (spec.sensitive and not plan.hash_key):
+            continue  # a secret never leaves in the clear: without a key it counts as missing
+        attribute = common.Attribute(
+            location=common.AttributeLocation.ValueType(spec.location), name=spec.name
+        )
+        if spec.sensitive:
+            attribute.hash = keyed_hash(plan.hash_key, value)
+        else:
+            attribute.value = value
+        found.append(attribute)
     return found
 
 

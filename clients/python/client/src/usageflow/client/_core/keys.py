@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 PLACEHOLDER_KEY = "YOUR_API_KEY"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_DEADLINE_S = 0.05
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -26,6 +27,18 @@ def resolve_key(given: str | None, environ: Mapping[str, str]) -> str:
 def resolve_address(given: str | None, environ: Mapping[str, str]) -> str:
     """Returns the service's address: the argument, else USAGEFLOW_ADDR, else 127.0.0.1:50051."""
     return (given or environ.get("USAGEFLOW_ADDR") or "").strip() or DEFAULT_ADDRESS
+
+
+def resolve_deadline(given: float | None, environ: Mapping[str, str]) -> float:
+    """Returns how long a check may take, in seconds: the argument, else USAGEFLOW_DEADLINE_MS, else 50 ms."""
+    if given is not None:
+        return given
+    text = environ.get("USAGEFLOW_DEADLINE_MS", "").strip()
+    if not text:
+        return DEFAULT_DEADLINE_S
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise ValueError(f"USAGEFLOW_DEADLINE_MS is a whole number of milliseconds, not {text[:40]!r}")
+    return int(text) / 1000
 
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:

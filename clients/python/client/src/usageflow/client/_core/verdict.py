@@ -62,12 +62,12 @@ def failed(
     """Returns what a fail mode decides.
 
     `fail_mode` is OPEN (allow), CLOSED (deny) or LOCAL: then `wait_s` is 0.0 where the local bucket had room, else the
-    seconds until it will.
+    seconds until it will; a bucket without room is a limit that is exceeded, as it is at the service.
     """
     denies = fail_mode == common.FAIL_MODE_CLOSED or wait_s > 0
     return Verdict(
         common.DECISION_DENY if denies else common.DECISION_ALLOW,
-        common.REASON_FAIL_MODE,
+        common.REASON_LIMIT_EXCEEDED if wait_s > 0 else common.REASON_FAIL_MODE,
         retry_after_us=int(wait_s * 1e6),
         revision=revision,
         degraded=common.Degraded(reason=why, fail_mode=fail_mode),

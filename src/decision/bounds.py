@@ -87,8 +87,9 @@ def check_event(event: ReportedEvent) -> None:
 
 
 def _check_bytes(request_bytes: int, response_bytes: int) -> None:
-    if request_bytes > _MAX_BYTES or response_bytes > _MAX_BYTES:
-        raise InvalidArgument.of("response_bytes", "is over 2^62", "send the bytes of the request")
+    for field, size in (("request_bytes", request_bytes), ("response_bytes", response_bytes)):
+        if size > _MAX_BYTES:
+            raise InvalidArgument.of(field, "is over 2^62", "send the bytes of the request")
 
 
 def quantity_of(quantity: float | None) -> float:

@@ -25,6 +25,7 @@ from decision.plan import Plan
 from decision.questions import endpoint_of
 from decision.reported import EndpointRef, ReportedBatch, ReportedCount, ReportedEvent, Verdict
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.hashing import keyed_hash
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
@@ -78,7 +79,7 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
         time_us=time_us,
         endpoint=usage.endpoint,
         path=event.path,
-        identity=event.identity,
+        identity=usage.identity,
         status=event.status,
         latency_us=event.latency_us,
         quantity=quantity,
@@ -132,7 +133,7 @@ def _delta(
     denied = _denied(item.verdict, item.status)
     delta = UsageDelta(
         endpoint=endpoint,
-        identity=item.identity,
+        identity=_kept_identity(item.identity, matched, desk.snapshot.hash_key),
         status=item.status,
         denied=denied,
         reason=item.verdict.reason,
@@ -179,6 +180,14 @@ def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence
     parameters = parameters_of(template, raw) if template != UNMATCHED else {}
     matched = snapshot.trie.lookup_request(method, template, parameters, raw)
     return [policy for policy in matched if policy.enforced]
+
+
+def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: bytes) -> str:
+    """Returns the identity's key as it is stored: a raw value of a strategy that reads credentials only is hashed."""
+    strategy = next((policy.strategy for policy in matched if policy.strategy is not None), None)
+    if strategy is None or not strategy.reads_secrets_only or not identity.startswith("v:"):
+        return identity
+    return f"h:{keyed_hash(hash_key, identity.removeprefix('v:')).hex()}"
 
 
 def _policy_name(verdict: Verdict, matched: Sequence[CompiledPolicy], desk: Desk) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -141,3 +142,18 @@ async def test_a_full_report_does_not_hold_up_checks(service: Running) -> None:
         answered += 1
     assert (await report).accepted == 10_000
     assert answered > 3
+
+
+async def test_a_raw_credential_in_a_report_is_stored_as_a_hash(service: Running, tmp_path: Path) -> None:
+    source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-Api-Key")
+    request = admin_pb2.ApplyRequest(application="demo")
+    request.strategies.add(name="by-key", sources=[source])
+    request.policies.add(name="keyed", match=admin_pb2.Match(path="/api/transactions"), strategy="by-key")
+    await service.admin.Apply(request, metadata=service.as_admin)
+    await service.embedded.snapshots.refresh()
+    raw = common_pb2.Identity(value="sk_planted_secret")
+    await service.decision.Report(
+        usage_pb2.ReportRequest(events=[event("a", identity=raw)]), metadata=service.as_app
+    )
+    assert len(await rows(service)) == 1
+    assert b"sk_planted_secret" not in b"".join(path.read_bytes() for path in tmp_path.glob("usageflow.db*"))

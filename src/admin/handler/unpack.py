@@ -61,7 +61,11 @@ def _models(
 
 
 def _faults(error: ValidationError) -> Iterable[Fault]:
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    for problem in problems:
+        inside = [other for other in problems if other["loc"][:-1][: len(problem["loc"])] == problem["loc"]]
+        if problem["type"] == "too_short" and inside:
+            continue  # what is wrong with an item is told; that the list lacks it is no second fault
         path = ""
         for step in problem["loc"]:
             path += f"[{step}]" if isinstance(step, int) else f".{step}"

@@ -7,7 +7,7 @@ kept in units x window, so every step is exact integer arithmetic at any rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from usageflow.domain.policies import Algorithm
 
@@ -91,8 +91,8 @@ def standing(state: State, rule: Rule, now_us: int, cost: int) -> Standing:
 def debit(state: State, rule: Rule, cost: int) -> State:
     """Returns a current state after ``cost`` units; a negative cost credits, never below empty."""
     if isinstance(state, Window):
-        return replace(state, used=max(0, state.used + cost))
-    return replace(state, debt=max(0, state.debt + cost * rule.window_us))
+        return Window(state.start_us, state.end_us, max(0, state.used + cost))
+    return Bucket(max(0, state.debt + cost * rule.window_us), state.at_us, state.rate)
 
 
 def expires_us(state: State) -> int:

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from admin.handler import pack, unpack
+from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.policies import Algorithm, FailMode, Mode, OnMissing, Scope, Trigger
+from usageflow.domain.usage import EndpointName, UsageGroup, UsageRow
+from usageflow.v1 import admin_pb2, common_pb2
+
+
+def message(**fields: object) -> admin_pb2.ApplyRequest:
+    request = admin_pb2.ApplyRequest(application="demo")
+    good = admin_pb2.Policy(name="p", match=admin_pb2.Match(path="/a"), **fields)  # type: ignore[arg-type]
+    request.policies.append(good)
+    return request
+
+
+def limit(**fields: object) -> admin_pb2.Limit:
+    return admin_pb2.Limit(**{"limit": 5, "window": Duration(seconds=60), **fields})  # type: ignore[arg-type]
+
+
+def fields_of(request: admin_pb2.ApplyRequest) -> list[str]:
+    with pytest.raises(InvalidArgument) as error:
+        unpack.wanted(request)
+    assert all(fault.message and fault.fix for fault in error.value.faults)
+    return [fault.field for fault in error.value.faults]
+
+
+def test_what_is_not_set_gets_its_default() -> None:
+    request = message(limits=[limit()], metering=admin_pb2.Metering(price="price_1"))
+    source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User")
+    request.strategies.add(name="s", sources=[source])
+    request.blocks.add(path="/x")
+    wanted = unpack.wanted(request)
+    (policy,) = wanted.policies.policies
+    assert (policy.mode, policy.fail_mode, policy.cost, policy.match.methods) == (
+        Mode.ENFORCE,
+        FailMode.OPEN,
+        1,
+        ("*",),
+    )
+    assert (
+        policy.limits[0].name,
+        policy.limits[0].algorithm,
+        policy.limits[0].scope,
+        policy.limits[0].window_us,
+    ) == (
+        "default",
+        Algorithm.FIXED_WINDOW,
+        Scope.IDENTITY,
+        60_000_000,
+    )
+    assert policy.metering is not None
+    assert (policy.metering.expression, policy.metering.trigger) == (
+        "usage_record.quantity",
+        Trigger.STRIPE_USAGE,
+    )
+    assert wanted.policies.strategies[0].on_missing is OnMissing.ANONYMOUS_PER_IP
+    assert (wanted.blocks[0].methods, wanted.prune, wanted.validate_only) == (("*",), False, False)
+
+
+def test_what_is_set_is_kept() -> None:
+    request = message(
+        limits=[
+            limit(
+                name="l",
+                algorithm=common_pb2.ALGORITHM_TOKEN_BUCKET,
+                burst=9,
+                scope=admin_pb2.LIMIT_SCOPE_SHARED,
+            )
+        ],
+        mode=common_pb2.POLICY_MODE_SHADOW,
+        fail_mode=common_pb2.FAIL_MODE_LOCAL,
+        priority=-3,
+        cost=2,
+        stop=True,
+        message="No",
+    )
+    request.prune = request.validate_only = True
+    wanted = unpack.wanted(request)
+    (policy,) = wanted.policies.policies
+    assert (policy.mode, policy.fail_mode, policy.priority, policy.cost, policy.stop, policy.message) == (
+        Mode.SHADOW,
+        FailMode.LOCAL,
+        -3,
+        2,
+        True,
+        "No",
+    )
+    assert (policy.limits[0].algorithm, policy.limits[0].burst, policy.limits[0].scope) == (
+        Algorithm.TOKEN_BUCKET,
+        9,
+        Scope.SHARED,
+    )
+    assert wanted.prune
+    assert wanted.validate_only
+
+
+def test_faults_of_shape_carry_paths_all_at_once() -> None:
+    request = message()
+    request.policies.add(name="Bad Name", match=admin_pb2.Match(path="/a"))
+    request.policies.add(
+        name="q", match=admin_pb2.Match(path="/a"), limits=[limit(), admin_pb2.Limit(limit=5), limit(limit=0)]
+    )
+    request.strategies.add(name="s")
+    request.strategies.add(name="t", sources=[admin_pb2.Source(name="x")])
+    request.blocks.add()
+    assert fields_of(request) == [
+        "strategies[0].sources",
+        "strategies[1].sources[0].in",
+        "policies[1].name",
+        "policies[2].limits[1].window",
+        "policies[2].limits[2].limit",
+        "blocks[0].path",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"limits": [limit(window=Duration(nanos=1))]}, "limits[0].window"),
+        ({"limits": [limit(window=Duration(seconds=1, nanos=500_000_000))]}, "limits[0].window"),
+        ({"limits": [limit(window=Duration(seconds=367 * 86_400))]}, "limits[0].window"),
+        ({"limits": [limit(algorithm=common_pb2.ALGORITHM_CONCURRENCY)]}, "limits[0].algorithm"),
+        ({"limits": [limit(algorithm=99)]}, "limits[0].algorithm"),
+        ({"limits": [limit()] * 21}, "limits"),
+        ({"mode": 99}, "mode"),
+        ({"cost": -1}, "cost"),
+        ({"priority": 1001}, "priority"),
+        ({"message": "x" * 501}, "message"),
+        ({"metering": admin_pb2.Metering(price="123")}, "metering.price"),
+        ({"metering": admin_pb2.Metering(price="price_1", trigger="other")}, "metering.trigger"),
+    ],
+)
+def test_what_the_model_refuses_is_named(fields: dict[str, object], field: str) -> None:
+    assert fields_of(message(**fields)) == [f"policies[0].{field}"]
+
+
+def test_groups_default_to_endpoints() -> None:
+    assert unpack.usage_group(admin_pb2.USAGE_GROUP_UNSPECIFIED) is UsageGroup.ENDPOINT
+    assert unpack.usage_group(admin_pb2.USAGE_GROUP_STATUS) is UsageGroup.STATUS
+    assert unpack.usage_group(admin_pb2.USAGE_GROUP_MINUTE) is UsageGroup.MINUTE
+
+
+def test_rows_are_packed_with_their_one_key() -> None:
+    rows = [
+        UsageRow(3, 1, 1, Decimal("2.50"), endpoint=EndpointName("GET", "/a")),
+        UsageRow(1, 0, 0, Decimal(100), status=404),
+        UsageRow(1, 0, 0, Decimal(0), minute=1_700_000_040),
+    ]
+    packed = pack.usage_response(rows).rows
+    assert [row.units for row in packed] == ["2.5", "100", "0"]
+    assert packed[0].endpoint.template == "/a"
+    assert packed[1].status == 404
+    assert packed[2].minute.seconds == 1_700_000_040

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from decision.checkpoints import Checkpointer
+from usageflow.domain.clock import ManualClock
+from usageflow.domain.errors import Unavailable
+from usageflow.domain.limits import Rule
+from usageflow.domain.policies import Algorithm
+from usageflow.storage.counters import LimitTake, Take
+from usageflow.storage.memory import MemoryCounterStore
+from usageflow.storage.ports import WindowState
+
+RULE = Rule(Algorithm.FIXED_WINDOW, 10, 3_600_000_000)
+
+
+class Shelf:
+    """A CheckpointStore in memory."""
+
+    def __init__(self) -> None:
+        self.windows: dict[str, WindowState] = {}
+        self.down = False
+        self.calls = 0
+
+    async def save_windows(self, windows: Sequence[WindowState]) -> None:
+        self.calls += 1
+        if self.down:
+            raise Unavailable("down")
+        self.windows |= {window.key: window for window in windows}
+
+    async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
+        return [window for window in self.windows.values() if window.end_us > now_us]
+
+
+async def take(store: MemoryCounterStore, key: str, cost: int) -> None:
+    await store.take([Take((LimitTake(key, RULE, cost),))])
+
+
+async def test_a_quota_outlives_a_restart() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    store = MemoryCounterStore(clock)
+    await take(store, "a", 4)
+    await take(store, "b", 2)
+    await Checkpointer(store, shelf, clock).save()
+    fresh = MemoryCounterStore(clock)
+    assert await Checkpointer(fresh, shelf, clock).restore() == 2
+    (seen,) = await fresh.peek([Take((LimitTake("a", RULE, 1), LimitTake("b", RULE, 1)))])
+    assert [standing.remaining for standing in seen.standings] == [6, 8]
+
+
+async def test_what_cannot_be_saved_is_kept_for_the_next_time() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    store = MemoryCounterStore(clock)
+    checkpointer = Checkpointer(store, shelf, clock)
+    shelf.down = True
+    for key, cost in (("a", 4), ("b", 2)):
+        await take(store, key, cost)
+        with pytest.raises(Unavailable):
+            await checkpointer.save()
+    await take(store, "a", 1)
+    shelf.down = False
+    await checkpointer.save()
+    assert {key: window.used for key, window in shelf.windows.items()} == {"a": 5, "b": 2}
+    calls = shelf.calls
+    await checkpointer.save()
+    assert shelf.calls == calls

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from decision.engine import Engine
+from decision.explaining import Explaining, Explanation
+from decision.questions import HttpRequest
+from decision.snapshots import SnapshotRegistry
+from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, request, strategy
+from usageflow.domain.clock import ManualClock
+from usageflow.domain.errors import InvalidArgument, NotFound
+from usageflow.domain.policies import Mode, PolicySet
+from usageflow.storage.memory import MemoryCounterStore
+from usageflow.storage.notices import LocalNotices
+
+POLICIES = PolicySet(
+    strategies=(strategy(),),
+    policies=(
+        policy("everything", limits=[limit(5)], strategy="by-user"),
+        policy("posts", "/a", ["POST"]),
+        policy("elsewhere", "/b"),
+        policy("off", "/a", mode=Mode.DISABLED),
+        policy("trial", "/a", limits=[limit(1)], mode=Mode.SHADOW),
+        policy("hit", "/a", strategy="by-user", limits=[limit(3)]),
+    ),
+)
+
+
+async def explain(policies: PolicySet, item: HttpRequest, application: str = "demo") -> Explanation:
+    control, clock = FakeControl(), ManualClock()
+    control.add(policies)
+    snapshots = SnapshotRegistry(control, LocalNotices(), HASH_KEY)
+    await snapshots.refresh()
+    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r")
+    return await Explaining(control, snapshots, engine).explain(application, item, 0)
+
+
+async def test_every_policy_is_explained_those_that_apply_first() -> None:
+    explanation = await explain(POLICIES, request("//a", "u"))
+    reasons = {item.name: (item.applies, item.because) for item in explanation.policies}
+    assert reasons == {
+        "everything": (True, "method and path match"),
+        "trial": (True, "method and path match"),
+        "hit": (True, "method and path match"),
+        "posts": (False, "method GET is not among POST"),
+        "elsewhere": (False, "the path does not match /b"),
+        "off": (False, "the policy is disabled"),
+    }
+    assert [item.applies for item in explanation.policies] == [True] * 3 + [False] * 3
+    assert explanation.identity_source == "header X-User"
+    assert explanation.matched_path == "/a"
+    assert explanation.explained.before == (3, 5)
+    assert [item.policy.name for item in explanation.explained.answer.shadow] == ["trial"]
+
+
+async def test_what_stop_leaves_out_is_said() -> None:
+    policies = PolicySet(policies=(policy("all", limits=[limit(1)]), policy("health", "/health", stop=True)))
+    explanation = await explain(policies, request("/health"))
+    reasons = {item.name: item.because for item in explanation.policies}
+    assert reasons["all"] == "a more specific policy says stop"
+    assert explanation.identity_source == "no policy that applies yields one"
+
+
+async def test_a_route_is_shown_as_it_is_matched() -> None:
+    explanation = await explain(POLICIES, HttpRequest("GET", route="/a/<id>", parameters={"id": "1"}))
+    assert explanation.matched_path == "/a/{id}"
+
+
+async def test_an_unknown_application_and_a_bad_request_are_errors() -> None:
+    with pytest.raises(NotFound):
+        await explain(POLICIES, request(), application="other")
+    with pytest.raises(InvalidArgument):
+        await explain(POLICIES, request("bad"))

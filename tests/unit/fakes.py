@@ -1,0 +1,286 @@
+"""What unit tests are made of: short ways to write policies, compiled snapshots, and stores that do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+
+from hypothesis import settings
+
+from decision.questions import HttpRequest
+from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
+from usageflow.domain.hashing import derive_key, keyed_hash
+from usageflow.domain.identity import attribute_key
+from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Source, Strategy
+from usageflow.domain.snapshot import PATH_PARAMETER, Snapshot, attribute_name, compile_snapshot
+from usageflow.domain.templates import segments_of
+from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+from usageflow.storage.counters import Take, Taken
+from usageflow.storage.memory import MemoryCounterStore
+from usageflow.storage.ports import (
+    Application,
+    ApplicationState,
+    ChangeSet,
+    Credential,
+    CredentialKind,
+    NumberKind,
+)
+
+steady = settings(derandomize=True, deadline=None, max_examples=150)
+
+HASH_KEY = bytes(range(32))
+APPLICATION = "demo"
+APPLICATION_KEY = derive_key(HASH_KEY, APPLICATION)
+
+
+def strategy(name: str = "by-user", *headers: str, **fields: object) -> Strategy:
+    """A strategy over headers, X-User by default."""
+    sources = [{"in": "header", "name": header} for header in headers or ("X-User",)]
+    return Strategy.model_validate({"name": name, "sources": sources, **fields})
+
+
+def limit(number: int, window: str = "1h", **fields: object) -> Limit:
+    """A limit of ``number`` units per window."""
+    return Limit.model_validate({"limit": number, "window": window, **fields})
+
+
+def policy(
+    name: str = "p",
+    path: str = "*",
+    methods: Sequence[str] = ("*",),
+    limits: Sequence[Limit] = (),
+    **fields: object,
+) -> Policy:
+    """A policy; by default it matches everything."""
+    match = Match(methods=tuple(methods), path=path)
+    return Policy.model_validate({"name": name, "match": match, "limits": tuple(limits), **fields})
+
+
+def metering(price: str = "price_1") -> Metering:
+    return Metering(price=price)
+
+
+def hashed_block(
+    path: str = "*", identity: str = "", reason: str = "", methods: Sequence[str] = ("*",)
+) -> Block:
+    """A block as it is stored: its identity is hashed."""
+    stored = keyed_hash(APPLICATION_KEY, identity).hex() if identity else ""
+    return Block(methods=tuple(methods), path=path, identity=stored, reason=reason)
+
+
+def numbers_of(policies: PolicySet, endpoints: Iterable[EndpointName]) -> dict[tuple[NumberKind, str], int]:
+    """A number for everything that plans name."""
+    names = [(NumberKind.POLICY, item.name) for item in policies.policies]
+    for endpoint in endpoints:
+        names.append((NumberKind.ENDPOINT, f"{endpoint.method} {endpoint.template}"))
+        for segment in segments_of(endpoint.template):
+            names += [
+                (NumberKind.ATTRIBUTE, attribute_name((PATH_PARAMETER, name))) for name in segment.names
+            ]
+    sources: list[Source] = [source for item in policies.strategies for source in item.sources]
+    names += [
+        (NumberKind.ATTRIBUTE, attribute_name(attribute_key(source.location, source.name)))
+        for source in sources
+    ]
+    return {name: number for number, name in enumerate(sorted(dict.fromkeys(names)), start=1)}
+
+
+def snapshot(
+    *policies: Policy,
+    strategies: Sequence[Strategy] = (),
+    blocks: Sequence[Block] = (),
+    endpoints: Sequence[tuple[str, str]] = (),
+    revision: int = 7,
+    plan_version: int = 11,
+) -> Snapshot:
+    """A compiled state of application ``app-1``; everything has a number."""
+    declared = PolicySet(strategies=tuple(strategies) or (strategy(),), policies=policies)
+    names = [EndpointName(*endpoint) for endpoint in endpoints]
+    return compile_snapshot(
+        application_id="app-1",
+        application=APPLICATION,
+        revision=revision,
+        plan_version=plan_version,
+        hash_key=APPLICATION_KEY,
+        policies=declared,
+        blocks=blocks,
+        numbers={(str(kind), name): number for (kind, name), number in numbers_of(declared, names).items()},
+        endpoints=names,
+    )
+
+
+def request(path: str = "/a", user: str | None = None, method: str = "GET", **fields: object) -> HttpRequest:
+    """A request of a user, by raw path."""
+    attributes = () if user is None else (("header", "X-User", user),)
+    return replace(HttpRequest(method, path, attributes=attributes), **fields)  # type: ignore[arg-type]
+
+
+class SilentStore(MemoryCounterStore):
+    """Counters that never answer, or that refuse, as long as they are told to; they count their calls."""
+
+    error: Exception | None = None
+    silent = False
+    calls = 0
+
+    async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        self.calls += 1
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+        return await super().take(takes)
+
+
+class FakeControl:
+    """A ControlStore in memory, with switches for what may go wrong."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, ApplicationState] = {}
+        self.revisions: dict[tuple[str, int], PolicySet] = {}
+        self.credentials: dict[bytes, Credential] = {}
+        self.down = False
+        self.races = 0
+        self.looked_up = 0
+        self.saved: list[ChangeSet] = []
+        self._ids = count(1)
+
+    def _up(self) -> None:
+        if self.down:
+            raise Unavailable("the database is down")
+
+    def add(self, policies: PolicySet | None = None, name: str = APPLICATION) -> Application:
+        """Adds an application at revision 0."""
+        application = Application(f"app-{next(self._ids)}", name, 0, 1)
+        self.states[application.application_id] = ApplicationState(application, PolicySet(), (), {}, ())
+        self.revisions[application.application_id, 0] = PolicySet()
+        if policies is not None:
+            self.set(application.application_id, policies)
+        return self.states[application.application_id].application
+
+    def set(self, application_id: str, policies: PolicySet, blocks: tuple[Block, ...] = ()) -> None:
+        """Makes a revision, past every check."""
+        state = self.states[application_id]
+        application = replace(
+            state.application,
+            revision=state.application.revision + 1,
+            plan_version=state.application.plan_version + 1,
+        )
+        numbers = numbers_of(policies, state.endpoints)
+        self.states[application_id] = ApplicationState(
+            application, policies, blocks, numbers, state.endpoints
+        )
+        self.revisions[application_id, application.revision] = policies
+
+    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+        self._up()
+        application = self.add(name=name)
+        for item in credentials:
+            owner = application.application_id if item.kind is CredentialKind.API_KEY else ""
+            self.credentials[item.secret_hash] = replace(item, application_id=owner)
+        return application
+
+    async def find_application(self, name: str) -> Application | None:
+        self._up()
+        return next((s.application for s in self.states.values() if s.application.name == name), None)
+
+    async def plan_versions(self) -> Mapping[str, int]:
+        self._up()
+        return {key: state.application.plan_version for key, state in self.states.items()}
+
+    async def load(self, application_id: str) -> ApplicationState:
+        self._up()
+        if application_id not in self.states:
+            raise NotFound("no such application")
+        return self.states[application_id]
+
+    async def change(
+        self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
+    ) -> Application:
+        self._up()
+        state = self.states[application_id]
+        now = state.application
+        if self.races > 0 or now.plan_version != expected_plan_version:
+            self.races -= 1
+            self.states[application_id] = replace(
+                state, application=replace(now, plan_version=now.plan_version + 1)
+            )
+            raise FailedPrecondition("changed meanwhile", reason="CHANGED_MEANWHILE")
+        made = change.policies is not None
+        application = replace(now, plan_version=now.plan_version + 1, revision=now.revision + made)
+        blocks = {block.key: block for block in state.blocks if block not in change.blocks_deleted}
+        blocks |= {block.key: block for block in change.blocks_upserted}
+        numbers = dict(state.numbers)
+        for name in change.names:
+            numbers.setdefault(name, len(numbers) + 1)
+        policies = change.policies if change.policies is not None else state.policies
+        self.states[application_id] = ApplicationState(
+            application, policies, tuple(blocks.values()), numbers, state.endpoints
+        )
+        self.revisions[application_id, application.revision] = policies
+        self.saved.append(change)
+        return application
+
+    async def register_endpoints(
+        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
+    ) -> Sequence[int]:
+        self._up()
+        state = self.states[application_id]
+        numbers, known = dict(state.numbers), list(state.endpoints)
+        fresh = [item for item in endpoints if item not in known]
+        for item in fresh:
+            numbers.setdefault((NumberKind.ENDPOINT, f"{item.method} {item.template}"), len(numbers) + 1)
+        application = replace(state.application, plan_version=state.application.plan_version + bool(fresh))
+        self.states[application_id] = replace(
+            state, application=application, numbers=numbers, endpoints=(*known, *fresh)
+        )
+        return [numbers[NumberKind.ENDPOINT, f"{item.method} {item.template}"] for item in endpoints]
+
+    async def find_credential(self, secret_hash: bytes) -> Credential | None:
+        self.looked_up += 1
+        self._up()
+        return self.credentials.get(secret_hash)
+
+    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
+        self._up()
+        return self.revisions.get((application_id, revision))
+
+
+class FakeUsage:
+    """A UsageStore in memory. ``errors`` are raised by the next calls, ``poison`` by every call that holds that id."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, str], UsageRecord] = {}
+        self.calls: list[list[str]] = []
+        self.errors: list[Exception] = []
+        self.poison = ""
+        self.gate: asyncio.Event | None = None
+        self.rows: list[UsageRow] = []
+        self.waiting: list[PendingRow] = []
+        self.asked: list[UsageQuery] = []
+
+    async def ingest(
+        self, groups: Sequence[tuple[str, Sequence[UsageRecord]]]
+    ) -> Sequence[Sequence[Outcome]]:
+        self.calls.append([record.record_id for _, records in groups for record in records])
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.poison in self.calls[-1]:
+            raise ValueError("the database refuses a value")
+        return [[self._keep(application, record) for record in records] for application, records in groups]
+
+    def _keep(self, application: str, record: UsageRecord) -> Outcome:
+        known = self.stored.setdefault((application, record.record_id), record)
+        if known is record:
+            return Outcome.ACCEPTED
+        return Outcome.DUPLICATE if known.payload_hash == record.payload_hash else Outcome.CONFLICT
+
+    async def query(self, application_id: str, query: UsageQuery) -> Sequence[UsageRow]:
+        self.asked.append(query)
+        return self.rows
+
+    async def pending(self, application_id: str) -> Sequence[PendingRow]:
+        return self.waiting

@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
-from usageflow.domain.policies import FailMode, OnMissing
+from usageflow.domain.policies import FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
 from usageflow.storage.counters import LimitTake, Reserve, Take, Taken
-
-_FAIL_MODE_RANK = {FailMode.OPEN: 0, FailMode.LOCAL: 1, FailMode.CLOSED: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,7 @@ class Pending:
     def fail_mode(self) -> FailMode:
         """Returns what decides where the counters do not answer: CLOSED beats LOCAL beats OPEN."""
         counting = {limit.policy for limit in self.limits}  # a policy that skips this caller has no say
-        modes = [policy.policy.fail_mode for policy in self.base.policies if policy.name in counting]
-        return max(modes, key=_FAIL_MODE_RANK.__getitem__, default=FailMode.OPEN)
+        return strictest(policy.policy.fail_mode for policy in self.base.policies if policy.name in counting)
 
 
 class _Resolver:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from usageflow.domain.identity import AttributeKey
-from usageflow.domain.policies import FailMode
+from usageflow.domain.policies import FailMode, strictest
 from usageflow.domain.snapshot import PATH_PARAMETER, CompiledPolicy, Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import NumberKind
-
-_RANK = {FailMode.OPEN: 0, FailMode.LOCAL: 1, FailMode.CLOSED: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,11 @@ class Plan:
     snapshot: Snapshot
     instructions: Mapping[int, EndpointInstruction]
     attributes: tuple[PlanAttribute, ...]
+
+    @cached_property
+    def has_local_fallback(self) -> bool:
+        """Tells whether clients share a rate among them where nobody answers."""
+        return any(item.fail_mode is FailMode.LOCAL for item in self.instructions.values())
 
 
 def build_plan(snapshot: Snapshot) -> Plan:
@@ -107,8 +111,7 @@ def _identity_keys(
 
 
 def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:
-    modes = [policy.policy.fail_mode for policy in policies if policy.enforced and policy.limits]
-    return max(modes, key=_RANK.__getitem__, default=FailMode.OPEN)
+    return strictest(policy.policy.fail_mode for policy in policies if policy.enforced and policy.limits)
 
 
 def _local(policies: Iterable[CompiledPolicy]) -> tuple[int, int] | None:

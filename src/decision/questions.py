@@ -14,6 +14,7 @@ from usageflow.domain.identity import Attributes, attribute_key, size_of
 from usageflow.domain.matching import MatchTarget, target_of_route
 from usageflow.domain.paths import normalise_path
 from usageflow.domain.policies import MAX_UNITS, Location
+from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import PATH_PARAMETER, Snapshot
 from usageflow.domain.templates import UNMATCHED, canonical_template
 from usageflow.domain.usage import EndpointName
@@ -61,7 +62,8 @@ def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> 
     _check_parameters(request.parameters)
     if request.route and request.route != UNMATCHED:
         endpoint = _endpoint(request.method, request.route)
-        return _question(endpoint, target_of_route(endpoint.template, request.parameters), attributes, terms)
+        parameters = request.parameters or parameters_of(endpoint.template, request.path)
+        return _question(endpoint, target_of_route(endpoint.template, parameters), attributes, terms)
     _endpoint(request.method, UNMATCHED)
     if not request.path:
         raise InvalidArgument.of(

@@ -30,6 +30,7 @@ class SnapshotRegistry:
         self._hash_key = hash_key
         self._plans: dict[str, Plan] = {}
         self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
+        self._refused: dict[str, int] = {}
         self._changed = asyncio.Condition()
         self._refreshing = asyncio.Lock()
 
@@ -42,7 +43,8 @@ class SnapshotRegistry:
         async with self._refreshing:
             for application_id, version in (await self._control.plan_versions()).items():
                 plan = self._plans.get(application_id)
-                if plan is None or plan.snapshot.plan_version != version:
+                known = plan.snapshot.plan_version if plan is not None else 0
+                if version not in (known, self._refused.get(application_id)):
                     await self._load(application_id)
 
     async def _load(self, application_id: str) -> None:
@@ -50,6 +52,8 @@ class SnapshotRegistry:
         try:
             plan = await asyncio.to_thread(lambda: build_plan(self._compile(state)))
         except Exception:  # whatever is wrong with it, it must not end the process or replace a good one
+            # Tried again with the next change only: compiling the same state again would end the same way.
+            self._refused[application_id] = state.application.plan_version
             log.exception("snapshot refused; deciding by the last one", application=state.application.name)
             return
         self._plans[application_id] = plan

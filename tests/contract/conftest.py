@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
+from usageflow.storage.counters import CounterStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.sql import SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite, prepare
 from usageflow.storage.sql.tables import NUMBERS
@@ -119,3 +121,9 @@ def forget_numbers(stores: Stores) -> Callable[[], Awaitable[None]]:
 @pytest.fixture
 async def application_id(control: ControlStore) -> str:
     return (await control.create_application("demo", [])).application_id
+
+
+@pytest.fixture(params=list(BACK_ENDS.values()), ids=list(BACK_ENDS))
+def store(request: pytest.FixtureRequest, clock: ManualClock) -> CounterStore:
+    make: Maker = request.param
+    return make(clock)

@@ -1,69 +1,26 @@
-"""The contract of CounterStore. Add a back end to _BACK_ENDS and every sentence is held against it."""
+"""The contract of CounterStore: takes and reservations."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.contract.reference_model import ReferenceModel
-from tests.unit.fakes import steady
+from tests.contract.counter_stores import (
+    BOTH,
+    FIXED,
+    HOUR,
+    TOKENS,
+    S,
+    hold,
+    item,
+    remaining,
+    take,
+)
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.limits import Rule, Standing
+from usageflow.domain.limits import Standing
 from usageflow.domain.policies import Algorithm
-from usageflow.storage.counters import CounterStore, LimitTake, Reserve, Take, Taken
-from usageflow.storage.memory import MemoryCounterStore
-from usageflow.storage.ports import WindowState
-
-S = 1_000_000
-HOUR = 3600 * S
-FIXED, TOKENS = Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET
-BOTH = [FIXED, TOKENS]
-
-Maker = Callable[[ManualClock], CounterStore]
-
-_BACK_ENDS: dict[str, Maker] = {"memory": MemoryCounterStore}
-back_ends = pytest.mark.parametrize("make", _BACK_ENDS.values(), ids=_BACK_ENDS)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture(params=list(_BACK_ENDS.values()), ids=list(_BACK_ENDS))
-def store(request: pytest.FixtureRequest, clock: ManualClock) -> CounterStore:
-    make: Maker = request.param
-    return make(clock)
-
-
-def item(
-    key: str = "k",
-    limit: int = 10,
-    window_us: int = HOUR,
-    cost: int = 1,
-    algorithm: Algorithm = FIXED,
-    burst: int = 0,
-) -> LimitTake:
-    return LimitTake(key, Rule(algorithm, limit, window_us, burst), cost)
-
-
-def hold(clock: ManualClock, name: str = "r1", *, seconds: int = 60, refund: bool = False) -> Reserve:
-    return Reserve(name, clock.now_us() + seconds * S, refund)
-
-
-async def take(store: CounterStore, *items: LimitTake, reserve: Reserve | None = None) -> Taken:
-    (taken,) = await store.take([Take(items, reserve)])
-    return taken
-
-
-async def remaining(store: CounterStore, wanted: LimitTake) -> int:
-    (seen,) = await store.peek([Take((wanted,))])
-    return seen.standings[0].remaining
-
+from usageflow.storage.counters import CounterStore, Take, Taken
 
 # take
 
@@ -252,172 +209,3 @@ async def test_a_reservation_keeps_to_itself(store: CounterStore, clock: ManualC
     assert await remaining(store, item()) == 8
     await store.settle("r1", 0)
     assert await remaining(store, item()) == 10
-
-
-# checkpoints
-
-
-async def test_changed_windows_are_told_once_with_their_newest_state(
-    store: CounterStore, clock: ManualClock
-) -> None:
-    start = clock.now_us()
-    await take(store, item("long", cost=2), item("short", window_us=HOUR - S), item("b", algorithm=TOKENS))
-    clock.advance(seconds=5)
-    await take(store, item("long", cost=3))
-    assert list(await store.changed_windows()) == [WindowState("long", start, start + HOUR, 5)]
-    assert list(await store.changed_windows()) == []
-    await take(store, item("long", cost=6))  # denied: nothing changed
-    assert list(await store.changed_windows()) == []
-    await take(store, item("long"))
-    assert [window.used for window in await store.changed_windows()] == [6]
-
-
-async def test_settling_changes_a_window_too(store: CounterStore, clock: ManualClock) -> None:
-    await take(store, item(cost=5), reserve=hold(clock))
-    await store.changed_windows()
-    await store.settle("r1", 1)
-    assert [window.used for window in await store.changed_windows()] == [1]
-
-
-@back_ends
-async def test_a_restored_window_goes_on_where_it_was(make: Maker) -> None:
-    clock = ManualClock()
-    before, after = make(clock), make(clock)
-    await take(before, item(cost=8))
-    saved = await before.changed_windows()
-    clock.advance(seconds=600)
-    await after.restore_windows(saved)
-    denied = await take(after, item(cost=3))
-    assert denied.standings == (Standing(2, HOUR - 600 * S, HOUR - 600 * S),)
-    clock.advance(seconds=3000)
-    assert (await take(after, item(cost=10))).admitted
-
-
-@pytest.mark.parametrize(("saved", "used"), [(2, 5), (5, 5), (9, 9)])
-@pytest.mark.parametrize("later", [0, 60])
-async def test_a_live_window_keeps_the_higher_use(
-    store: CounterStore, clock: ManualClock, saved: int, used: int, later: int
-) -> None:
-    start = clock.now_us()
-    clock.advance(seconds=later)
-    await take(store, item(cost=5))
-    await store.restore_windows([WindowState("k", start, start + HOUR, saved)])
-    assert await remaining(store, item()) == 10 - used
-
-
-async def test_a_window_that_has_ended_is_not_restored(store: CounterStore, clock: ManualClock) -> None:
-    start = clock.now_us()
-    clock.advance(seconds=3600)
-    await take(store, item(cost=1))
-    await store.restore_windows([WindowState("k", start, start + HOUR, 9)])
-    assert await remaining(store, item()) == 9
-
-
-# sweep
-
-
-async def test_sweep_forgets_what_says_nothing_any_more(store: CounterStore, clock: ManualClock) -> None:
-    for n in range(50):
-        await take(store, item(f"w{n}", window_us=60 * S), item(f"b{n}", window_us=60 * S, algorithm=TOKENS))
-    await take(store, item("long"))
-    assert await store.sweep() == 0
-    clock.advance(seconds=120)
-    assert await store.sweep() == 100
-    assert await store.sweep() == 0
-    assert await remaining(store, item("long")) == 9
-
-
-async def test_sweep_keeps_what_was_taken_from_again(store: CounterStore, clock: ManualClock) -> None:
-    wanted = item(window_us=60 * S, cost=4)
-    await take(store, wanted)
-    clock.advance(seconds=100)
-    await take(store, wanted)
-    clock.advance(seconds=20)
-    await store.sweep()
-    assert await remaining(store, wanted) == 6
-    clock.advance(seconds=60)
-    assert await store.sweep() == 1
-
-
-# against the model, and against a twin that is never swept
-
-keys = st.sampled_from(["a", "b", "c"])
-_RULES = {
-    "a": Rule(FIXED, 7, 20 * S),
-    "b": Rule(TOKENS, 5, 7 * S, burst=3),
-    "c": Rule(FIXED, 4, HOUR),
-}
-items = st.dictionaries(keys, st.integers(1, 4), min_size=1).map(
-    lambda costs: tuple(LimitTake(key, _RULES[key], cost) for key, cost in costs.items())
-)
-steps = st.lists(
-    st.tuples(st.integers(0, 15 * S), st.lists(items, min_size=1, max_size=3), st.booleans()), max_size=40
-)
-Steps = list[tuple[int, list[tuple[LimitTake, ...]], bool]]
-
-
-@back_ends
-@steady
-@given(steps=steps)
-async def test_every_back_end_decides_like_the_model(make: Maker, steps: Steps) -> None:
-    clock, model = ManualClock(), ReferenceModel()
-    store = make(clock)
-    for gap_us, takes, sweep in steps:
-        clock.advance(seconds=gap_us / S)
-        now_us = clock.now_us()
-        expected = [model.take(limits, now_us) for limits in takes]
-        taken = await store.take([Take(limits) for limits in takes])
-        assert [one.admitted for one in taken] == expected
-        everything = tuple(LimitTake(key, rule, 1) for key, rule in _RULES.items())
-        (seen,) = await store.peek([Take(everything)])
-        assert [standing.remaining for standing in seen.standings] == [
-            model.room(limit, now_us) for limit in everything
-        ]
-        if sweep:
-            await store.sweep()
-
-
-actions = st.lists(
-    st.tuples(
-        st.integers(0, 40 * S),
-        items,
-        st.sampled_from(["take", "keep", "refund", "settle"]),
-        st.integers(0, 6),
-        st.integers(1, 90),
-    ),
-    max_size=40,
-)
-
-
-async def _act(
-    store: CounterStore,
-    now_us: int,
-    action: tuple[int, tuple[LimitTake, ...], str, int, int],
-    known: Sequence[str],
-) -> object:
-    _, limits, what, number, seconds = action
-    if what == "settle":
-        return await store.settle(known[number % len(known)] if known else "none", number)
-    reserve = None
-    if what != "take":
-        reserve = Reserve(f"r{len(known)}", now_us + seconds * S, what == "refund")
-    return await store.take([Take(limits, reserve)])
-
-
-@back_ends
-@steady
-@given(actions=actions)
-async def test_sweeping_never_changes_an_answer(
-    make: Maker, actions: list[tuple[int, tuple[LimitTake, ...], str, int, int]]
-) -> None:
-    clock = ManualClock()
-    swept, twin = make(clock), make(clock)
-    known: list[str] = []
-    for action in actions:
-        clock.advance(seconds=action[0] / S)
-        await swept.sweep()
-        assert await _act(swept, clock.now_us(), action, known) == await _act(
-            twin, clock.now_us(), action, known
-        )
-        if action[2] in {"keep", "refund"}:
-            known.append(f"r{len(known)}")

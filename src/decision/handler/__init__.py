@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +93,10 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
     ) -> AsyncIterator[plan_pb2.WatchPlanResponse]:
         """See the contract."""
         plan = self._use.checking.plan_of(current_principal(), request.application)
-        async for other in self._use.watching.watch(plan.snapshot.application_id, request.plan_version):
-            yield pack.plan_response(other) if other else plan_pb2.WatchPlanResponse(draining=True)
+        plans = self._use.watching.watch(plan.snapshot.application_id, request.plan_version)
+        async with aclosing(plans):
+            async for sent in plans:
+                yield pack.plan_response(sent) if sent else plan_pb2.WatchPlanResponse(draining=True)
 
     async def Explain(  # noqa: N802
         self, request: decision_pb2.ExplainRequest, context: _Context

@@ -8,9 +8,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from decision.explaining import Explanation
-from decision.plan import EndpointInstruction, Plan
+from decision.plan import EndpointInstruction
 from decision.registering import Registered
 from decision.reporting import ItemFault, ReportResult
+from decision.watching import Sent
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, ReservationGrant, ShadowOutcome
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.identity import Identity
@@ -142,14 +143,14 @@ def register_response(results: Iterable[Registered]) -> plan_pb2.RegisterEndpoin
     return response
 
 
-def plan_response(plan: Plan) -> plan_pb2.WatchPlanResponse:
+def plan_response(sent: Sent) -> plan_pb2.WatchPlanResponse:
     """Returns the whole plan."""
-    snapshot = plan.snapshot
+    plan, snapshot = sent.plan, sent.plan.snapshot
     return plan_pb2.WatchPlanResponse(
         plan_version=snapshot.plan_version,
         revision=snapshot.revision,
         full=True,
-        endpoints=[_endpoint_plan(item) for item in plan.instructions.values()],
+        endpoints=[_endpoint_plan(item, sent.share_ppm) for item in plan.instructions.values()],
         attributes=[
             plan_pb2.PlanAttribute(
                 number=item.number,
@@ -166,7 +167,7 @@ def plan_response(plan: Plan) -> plan_pb2.WatchPlanResponse:
     )
 
 
-def _endpoint_plan(item: EndpointInstruction) -> plan_pb2.EndpointPlan:
+def _endpoint_plan(item: EndpointInstruction, share_ppm: int) -> plan_pb2.EndpointPlan:
     message = plan_pb2.EndpointPlan(
         number=item.number,
         endpoint=common_pb2.Endpoint(method=item.endpoint.method, template=item.endpoint.template),
@@ -178,7 +179,7 @@ def _endpoint_plan(item: EndpointInstruction) -> plan_pb2.EndpointPlan:
     )
     if item.local is not None:
         message.local.CopyFrom(
-            plan_pb2.LocalFallback(limit=item.local[0], window=_duration(item.local[1]), share_ppm=1_000_000)
+            plan_pb2.LocalFallback(limit=item.local[0], window=_duration(item.local[1]), share_ppm=share_ppm)
         )
     return message
 

@@ -7,6 +7,7 @@ by usageflow.domain.validation.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -66,6 +67,14 @@ class FailMode(StrEnum):
     OPEN = "OPEN"
     CLOSED = "CLOSED"
     LOCAL = "LOCAL"
+
+
+_STRICTNESS = (FailMode.OPEN, FailMode.LOCAL, FailMode.CLOSED)
+
+
+def strictest(modes: Iterable[FailMode]) -> FailMode:
+    """Returns the mode that decides among several: CLOSED beats LOCAL beats OPEN, which stands for none."""
+    return max(modes, key=_STRICTNESS.index, default=FailMode.OPEN)
 
 
 class Trigger(StrEnum):

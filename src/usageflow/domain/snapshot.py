@@ -46,7 +46,8 @@ class CompiledLimit:
             return self.prefix
         if self.scope is Scope.IDENTITY:
             return f"{self.prefix}|{identity}"
-        return f"{self.prefix}|{endpoint.method} {endpoint.template}|{identity}"
+        # No template holds a control character: where it ends cannot be mistaken.
+        return f"{self.prefix}|{endpoint.method} {endpoint.template}\x1f{identity}"
 
 
 @dataclass(frozen=True)

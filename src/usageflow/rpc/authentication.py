@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from usageflow.domain.clock import Clock
-from usageflow.domain.errors import PermissionDenied, Unauthenticated, UsageFlowError
+from usageflow.domain.errors import PermissionDenied, Unauthenticated, Unavailable, UsageFlowError
 from usageflow.domain.keys import hash_of, is_well_formed
 from usageflow.rpc.principal import Principal
 from usageflow.storage.ports import ControlStore, Credential, CredentialKind
@@ -67,8 +67,10 @@ class Authenticator:
     async def _find(self, secret_hash: bytes) -> Credential | None:
         known = self._known.get(secret_hash)
         age_us = self._clock.now_us() - known.at_us if known is not None else _VALID_US
-        if known is None or not 0 <= age_us < _VALID_US:
+        if known is None:
             return await self._look_up(secret_hash)
+        if not 0 <= age_us < _VALID_US:
+            return await self._look_up_again(secret_hash, known)
         if age_us >= _FRESH_US and not known.renewing:
             known.renewing = True
             task = asyncio.create_task(self._renew(secret_hash))
@@ -83,6 +85,13 @@ class Authenticator:
         while len(self._known) > _CACHED:
             self._known.popitem(last=False)
         return credential
+
+    async def _look_up_again(self, secret_hash: bytes, known: _Known) -> Credential | None:
+        try:
+            return await self._look_up(secret_hash)
+        except Unavailable:
+            # While the database is silent nobody can revoke a key either: decisions go on by what was known last.
+            return known.credential
 
     async def _renew(self, secret_hash: bytes) -> None:
         try:

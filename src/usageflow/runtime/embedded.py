@@ -65,11 +65,10 @@ class Embedded:
         return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
     async def drain(self, grace_s: float) -> None:
-        """Ends streams, lets calls end within ``grace_s`` seconds, and saves what memory holds."""
+        """Ends streams and lets calls end within ``grace_s`` seconds."""
         self.watching.drain()
         await self.rpc.serving(healthy=False)
         await self.rpc.server.stop(grace_s)
-        await self.checkpointer.save()
 
 
 def compose(folder: Path, hash_key: bytes, metrics: Metrics) -> Embedded:

@@ -123,6 +123,7 @@ async def _run(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await embedded.checkpointer.save()
         if http is not None:
             await http.stop()
 

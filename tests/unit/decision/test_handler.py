@@ -6,8 +6,9 @@ from decision.handler import pack, unpack
 from decision.plan import build_plan
 from decision.questions import Terms, question_by_name
 from decision.records import record_of_event
-from tests.unit.decision.test_engine import Bench
-from tests.unit.decision.test_records import desk
+from decision.watching import Sent
+from tests.unit.decision.benches import Bench
+from tests.unit.decision.reported_items import desk
 from tests.unit.fakes import hashed_block, limit, policy, request, snapshot, strategy
 from usageflow.domain.policies import Mode
 from usageflow.v1 import common_pb2, decision_pb2, plan_pb2, usage_pb2
@@ -169,11 +170,11 @@ def test_a_plan_is_packed_whole() -> None:
         policy("p", "/a/b", limits=[limit(4, "1m")], fail_mode="LOCAL", strategy="by-user", message="No"),
         endpoints=[("GET", "/a/{x}"), ("GET", "/free")],
     )
-    message = pack.plan_response(build_plan(state))
+    message = pack.plan_response(Sent(build_plan(state), 250_000))
     assert (message.plan_version, message.revision, message.full) == (11, 7, True)
     actions = {item.endpoint.template: item.action for item in message.endpoints}
     assert actions == {"/a/{x}": plan_pb2.PLAN_ACTION_CHECK, "/free": plan_pb2.PLAN_ACTION_REPORT}
     (checked,) = (item for item in message.endpoints if item.attributes)
-    assert (checked.local.limit, checked.local.window.seconds) == (4, 60)
+    assert (checked.local.limit, checked.local.window.seconds, checked.local.share_ppm) == (4, 60, 250_000)
     assert {item.name for item in message.attributes} == {"x", "x-user"}
     assert message.policies[0].message == "No"

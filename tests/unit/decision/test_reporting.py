@@ -13,7 +13,7 @@ from decision.questions import Terms, question_by_name
 from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
 from decision.reporting import ItemKind, Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
-from tests.unit.decision.test_records import BOUNDARIES, COUNT, EVENT, NOW
+from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
 from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, limit, metering, policy, request
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, Overloaded, Unavailable

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from decision.snapshots import SnapshotRegistry
-from decision.watching import Watching
+from decision.watching import Sent, Watching
 from tests.unit.fakes import APPLICATION_KEY, HASH_KEY, FakeControl, limit, policy
 from usageflow.domain.errors import Unavailable
-from usageflow.domain.policies import PolicySet
+from usageflow.domain.policies import FailMode, PolicySet
+from usageflow.domain.usage import EndpointName
 from usageflow.storage.notices import LocalNotices
 
 ONE = PolicySet(policies=(policy("one", limits=[limit(1)]),))
@@ -155,12 +157,13 @@ async def test_a_watcher_gets_the_plan_now_and_on_every_change_until_it_is_drain
     watching = Watching(registry)
     stream = watching.watch("app-1", 0)
     first = await anext(stream)
-    assert first is registry.plan("app-1")
+    assert first is not None
+    assert first.plan is registry.plan("app-1")
     control.set("app-1", TWO)
     await registry.refresh()
     second = await anext(stream)
     assert second is not None
-    assert second.snapshot.revision == 2
+    assert second.plan.snapshot.revision == 2
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -182,10 +185,34 @@ async def test_a_watcher_that_holds_the_plan_is_not_sent_it_again(
     assert not waiting.done()
     control.set("app-1", TWO)
     await registry.refresh()
-    plan = await waiting
-    assert plan is not None
-    assert plan.snapshot.plan_version == 3
-    await stream.aclose()  # type: ignore[attr-defined]
+    sent = await waiting
+    assert sent is not None
+    assert sent.plan.snapshot.plan_version == 3
+    await stream.aclose()
+
+
+async def test_watchers_share_local_fallbacks_and_are_told_when_one_comes_or_goes(
+    control: FakeControl, registry: SnapshotRegistry
+) -> None:
+    local = policy("local", limits=[limit(10)], fail_mode=FailMode.LOCAL)
+    await control.register_endpoints("app-1", [EndpointName("GET", "/x")], now_us=0)
+    control.set("app-1", PolicySet(policies=(local,)))
+    await registry.refresh()
+    watching = Watching(registry)
+    first, second = watching.watch("app-1", 0), watching.watch("app-1", 0)
+
+    async def share(stream: AsyncGenerator[Sent | None, None]) -> int:
+        async with asyncio.timeout(5):
+            sent = await anext(stream)
+        assert sent is not None
+        return sent.share_ppm
+
+    assert await share(first) == 1_000_000
+    assert await share(second) == 500_000
+    assert await share(first) == 500_000
+    await second.aclose()
+    assert await share(first) == 1_000_000
+    await first.aclose()
 
 
 async def test_a_watcher_that_leaves_takes_nothing_along(registry: SnapshotRegistry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 EndpointRef = int | tuple[str, str]
@@ -72,10 +72,12 @@ class ReportedBatch:
 class Report:
     """What one call reports. ``sent_at_us`` is the reporter's clock, None where it was not said.
 
-    ``settlements`` are (reservation id, actual units).
+    ``settlements`` are (reservation id, actual units), ``revisions`` those that events and counts name. Events may be made
+    while they are read, once.
     """
 
     sent_at_us: int | None = None
-    events: Sequence[ReportedEvent] = ()
+    revisions: frozenset[int] = frozenset()
+    events: Collection[ReportedEvent] = ()
     batches: Sequence[ReportedBatch] = ()
     settlements: Sequence[tuple[str, int]] = ()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from decision.bounds import MAX_REVISION
 from decision.engine import Engine
 from decision.ingest import Ingest
 from decision.plan import Plan
@@ -111,12 +110,11 @@ class Reporting:
 
     async def _desk(self, plan: Plan, report: Report) -> Desk:
         now_us = self._clock.now_us()
-        named = {event.verdict.revision for event in report.events}
-        named |= {count.verdict.revision for batch in report.batches for count in batch.counts}
+        current = plan.snapshot
         revisions = {
-            revision: await self._snapshots.at(plan.snapshot, revision)
-            for revision in named
-            if 0 < revision <= MAX_REVISION
+            revision: await self._snapshots.at(current, revision)
+            for revision in report.revisions
+            if 0 < revision < current.revision
         }
         return Desk(plan, now_us, clock_offset(now_us, report.sent_at_us), revisions, self._boundaries)
 

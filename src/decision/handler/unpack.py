@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -28,6 +29,8 @@ _LOCATIONS = {
     common_pb2.ATTRIBUTE_LOCATION_QUERY: "query",
 }
 _DEFAULT_HOLD_US = 60_000_000
+
+Made = TypeVar("Made")
 
 
 def http_request(message: decision_pb2.HttpRequest) -> HttpRequest:
@@ -79,10 +82,34 @@ def report(message: usage_pb2.ReportRequest) -> Report:
     """Returns what is reported, unchecked."""
     return Report(
         sent_at_us=_micros(message.sent_at) if message.HasField("sent_at") else None,
-        events=[_event(event) for event in message.events],
+        revisions=frozenset(_revisions(message)),
+        events=_Lazily(message.events, _event),
         batches=[_batch(batch) for batch in message.batches],
         settlements=[(item.reservation_id, item.actual) for item in message.settlements],
     )
+
+
+def _revisions(message: usage_pb2.ReportRequest) -> Iterator[int]:
+    yield from (event.revision for event in message.events)
+    for batch in message.batches:
+        yield from (count.revision for count in batch.counts)
+
+
+class _Lazily(Collection[Made], Generic[Made]):
+    """What a function makes of messages, made while it is read: ten thousand at once would hold up checks."""
+
+    def __init__(self, messages: Collection[Any], make: Callable[[Any], Made]) -> None:
+        self._messages = messages
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[Made]:
+        return map(self._make, self._messages)
+
+    def __contains__(self, item: object) -> bool:
+        return any(made == item for made in self)
 
 
 def _event(event: usage_pb2.UsageEvent) -> ReportedEvent:

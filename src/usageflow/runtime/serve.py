@@ -30,15 +30,17 @@ DRAIN_S = 1.0
 
 log = structlog.get_logger()
 
-_NEXT = """
+_NEXT = r"""
 Application `demo` is ready with the policies of examples/usageflow.yaml. In another terminal:
 
   {command} check --method POST --path /api/transactions --header 'X-User-Id: alice'
-  {command} apply -f examples/usageflow.yaml      change policies
-  {command} usage                                 what was reported
-  {python} examples/quickstart_fastapi.py       an application that asks this service
+  {command} usage
+  {command} apply -f examples/usageflow.yaml
 
-Keys are in {credentials}.
+and an application that asks this service:
+
+  export USAGEFLOW_ADDR={address} USAGEFLOW_API_KEY=$(sed -n 's/^api_key = "\(.*\)"/\1/p' {credentials})
+  {python} examples/quickstart_fastapi.py
 """
 
 
@@ -209,6 +211,7 @@ def _announce(address: Address, folder: Path, *, first: bool) -> None:
         command = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == "usageflow" else Path(".venv/bin")
         sys.stdout.write(
             _NEXT.format(
+                address=address.from_here,
                 command=_short(command / "usageflow"),
                 python=_short(command / "python"),
                 credentials=_short(folder / "credentials.toml"),

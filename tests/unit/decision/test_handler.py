@@ -93,6 +93,18 @@ def test_a_count_whose_histogram_does_not_go_together_does_not_sink_the_report()
     assert report.batches[1].counts[0].latency is None
 
 
+def test_events_are_made_while_they_are_read_and_their_revisions_known_before() -> None:
+    message = usage_pb2.ReportRequest(
+        events=[usage_pb2.UsageEvent(event_id=f"e{n}", revision=n) for n in range(3)]
+    )
+    message.batches.add().counts.add(revision=7)
+    report = unpack.report(message)
+    assert report.revisions == {0, 1, 2, 7}
+    assert len(report.events) == 3
+    assert [event.event_id for event in report.events] == ["e0", "e1", "e2"]
+    assert next(iter(report.events)) in report.events
+
+
 def test_enums_of_a_later_version_are_not_said() -> None:
     message = usage_pb2.UsageEvent(event_id="e")
     message.reason = 999  # type: ignore[assignment]

@@ -53,7 +53,9 @@ class Desk:
         return (await self.engine.explain(self.plan.snapshot, question)).before[0]
 
     async def report(self, *events: ReportedEvent, **fields: object) -> ReportResult:
-        return await self.reporting.report(self.plan, Report(events=events, **fields))  # type: ignore[arg-type]
+        revisions = frozenset(item.verdict.revision for item in events)
+        report = Report(events=events, revisions=revisions, **fields)  # type: ignore[arg-type]
+        return await self.reporting.report(self.plan, report)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 
 import structlog
 
@@ -12,6 +13,9 @@ from usageflow.storage.counters import CounterStore
 from usageflow.storage.ports import CheckpointStore, WindowState
 
 INTERVAL_S = 1.0
+
+_DROP_EVERY = 60
+"""Rounds between two clean-ups of windows that have ended: identities that never come back leave nothing behind."""
 
 log = structlog.get_logger()
 
@@ -39,11 +43,17 @@ class Checkpointer:
             self._unsaved.clear()
 
     async def run(self) -> None:
-        """Saves and sweeps every second, for ever."""
-        while True:
+        """Does a round every second, for ever."""
+        for number in count(1):
             await asyncio.sleep(INTERVAL_S)
-            try:
-                await self.save()
-            except UsageFlowError as error:
-                log.warning("cannot save quota checkpoints; they are kept", error=str(error))
-            await self._counters.sweep()
+            await self.round(number)
+
+    async def round(self, number: int) -> None:
+        """Saves and sweeps, and now and then drops what has ended; a silent database stops nothing."""
+        try:
+            await self.save()
+            if number % _DROP_EVERY == 0:
+                await self._checkpoints.drop_ended(now_us=self._clock.now_us())
+        except UsageFlowError as error:
+            log.warning("cannot save quota checkpoints; they are kept", error=str(error))
+        await self._counters.sweep()

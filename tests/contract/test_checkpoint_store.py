@@ -56,10 +56,14 @@ async def test_within_one_call_the_newest_state_of_a_key_stays(checkpoints: Chec
     assert await saved(checkpoints) == {"a": newest}
 
 
-async def test_windows_that_have_ended_are_deleted(checkpoints: CheckpointStore) -> None:
+async def test_windows_that_have_ended_are_not_loaded_and_can_be_dropped(
+    checkpoints: CheckpointStore,
+) -> None:
     await checkpoints.save_windows([window("a", end_us=100), window("b", end_us=101)])
     assert set(await saved(checkpoints, now_us=99)) == {"a", "b"}
     assert set(await saved(checkpoints, now_us=100)) == {"b"}
+    assert await checkpoints.drop_ended(now_us=99) == 0
+    assert await checkpoints.drop_ended(now_us=100) == 1
     assert set(await saved(checkpoints, now_us=0)) == {"b"}
 
 

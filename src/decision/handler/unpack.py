@@ -184,7 +184,7 @@ def _detail(event: usage_pb2.UsageEvent) -> str:
     detail: dict[str, object] = {}
     if event.metadata.fields:
         detail["metadata"] = json_format.MessageToDict(event.metadata)
-    for name in ("client_ip", "user_agent"):
+    for name in ("client_ip", "user_agent", "reservation_id"):
         if value := getattr(event, name):
             detail[name] = value[:512]
     return json.dumps(detail, ensure_ascii=False, separators=(",", ":")) if detail else ""

@@ -155,4 +155,7 @@ class CheckpointStore(Protocol):
         """Stores the newest state of each key, in one transaction; an older window of a key is replaced."""
 
     async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
-        """Returns every window that has not ended; ended ones are deleted."""
+        """Returns every window that has not ended."""
+
+    async def drop_ended(self, *, now_us: int) -> int:
+        """Deletes every window that has ended; returns how many there were."""

@@ -33,6 +33,11 @@ class Shelf:
     async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
         return [window for window in self.windows.values() if window.end_us > now_us]
 
+    async def drop_ended(self, *, now_us: int) -> int:
+        kept = {key: window for key, window in self.windows.items() if window.end_us > now_us}
+        dropped, self.windows = len(self.windows) - len(kept), kept
+        return dropped
+
 
 async def take(store: MemoryCounterStore, key: str, cost: int) -> None:
     await store.take([Take((LimitTake(key, RULE, cost),))])
@@ -66,3 +71,26 @@ async def test_what_cannot_be_saved_is_kept_for_the_next_time() -> None:
     calls = shelf.calls
     await checkpointer.save()
     assert shelf.calls == calls
+
+
+async def test_rounds_save_sweep_and_leave_nothing_of_identities_that_never_come_back() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    store = MemoryCounterStore(clock)
+    checkpointer = Checkpointer(store, shelf, clock)
+    await take(store, "a", 4)
+    await checkpointer.round(1)
+    assert set(shelf.windows) == {"a"}
+    clock.advance(seconds=2 * 3600)
+    for number in range(2, 61):
+        await checkpointer.round(number)
+    assert shelf.windows == {}
+    assert await store.sweep() == 0
+
+
+async def test_a_silent_database_does_not_stop_the_rounds() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    store = MemoryCounterStore(clock)
+    await take(store, "a", 4)
+    shelf.down = True
+    await Checkpointer(store, shelf, clock).round(60)
+    assert shelf.calls == 1

@@ -26,7 +26,11 @@ class SqlCheckpointStore:
 
     async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
         """See CheckpointStore. In order of the keys."""
-        return await self._database.write(lambda connection: _load(connection, now_us))
+        return await self._database.read(lambda connection: _load(connection, now_us))
+
+    async def drop_ended(self, *, now_us: int) -> int:
+        """See CheckpointStore."""
+        return await self._database.write(lambda connection: _drop_ended(connection, now_us))
 
 
 def _save(connection: Connection, windows: Sequence[WindowState]) -> None:
@@ -44,9 +48,13 @@ def _save(connection: Connection, windows: Sequence[WindowState]) -> None:
     connection.execute(statement, rows)
 
 
+def _drop_ended(connection: Connection, now_us: int) -> int:
+    statement = delete(WINDOW_CHECKPOINTS).where(WINDOW_CHECKPOINTS.c.end_us <= now_us)
+    return connection.execute(statement).rowcount
+
+
 def _load(connection: Connection, now_us: int) -> list[WindowState]:
     table = WINDOW_CHECKPOINTS
-    connection.execute(delete(table).where(table.c.end_us <= now_us))
     columns = (table.c.key, table.c.start_us, table.c.end_us, table.c.used)
-    rows = connection.execute(select(*columns).order_by(table.c.key))
+    rows = connection.execute(select(*columns).where(table.c.end_us > now_us).order_by(table.c.key))
     return [WindowState(key, start_us, end_us, used) for key, start_us, end_us, used in rows]

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from usageflow.domain.errors import FailedPrecondition, NotFound
 from usageflow.domain.hashing import derive_key, keyed_hash
-from usageflow.domain.identity import attribute_key
+from usageflow.domain.identity import source_keys
 from usageflow.domain.policies import Block, BlockKey, Policy, PolicySet, Strategy
 from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.validation import ensure_valid
@@ -174,4 +174,4 @@ def _names(policies: PolicySet) -> Iterable[tuple[NumberKind, str]]:
         yield NumberKind.POLICY, policy.name
     for strategy in policies.strategies:
         for source in strategy.sources:
-            yield NumberKind.ATTRIBUTE, attribute_name(attribute_key(source.location, source.name))
+            yield from ((NumberKind.ATTRIBUTE, attribute_name(key)) for key in source_keys(source))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare, shadow_outcomes
+from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import (
     Answer,
@@ -46,11 +47,20 @@ class Explained:
 
 
 class Engine:
-    """Decisions over one counter store. ``local`` holds the buckets of fail mode LOCAL; ``new_id`` makes reservation ids."""
+    """Decisions over one counter store. ``local`` holds the buckets of fail mode LOCAL; ``new_id`` makes reservation ids.
+
+    Without ``tokens`` every token counts as missing.
+    """
 
     def __init__(
-        self, store: CounterStore, local: CounterStore, clock: Clock, new_id: Callable[[], str]
+        self,
+        store: CounterStore,
+        local: CounterStore,
+        clock: Clock,
+        new_id: Callable[[], str],
+        tokens: TokenReader | None = None,
     ) -> None:
+        self._tokens = tokens
         self._store = store
         self._local = local
         self._clock = clock
@@ -66,10 +76,17 @@ class Engine:
         return [next(decided) if isinstance(item, Pending) else item for item in prepared]
 
     def _prepare(self, snapshot: Snapshot, question: Question) -> Answer | Pending:
+        question = self._verified(snapshot, question)
         if not question.hold_us:
             return prepare(snapshot, question)
         expires_us = self._clock.now_us() + question.hold_us
         return prepare(snapshot, question, Reserve(self._new_id(), expires_us, question.refund_on_expiry))
+
+    def _verified(self, snapshot: Snapshot, question: Question) -> Question:
+        """Returns the question with claims in the place of tokens."""
+        if self._tokens is None:
+            return question
+        return replace(question, attributes=self._tokens.read(snapshot, question.attributes))
 
     async def _settle_all(self, waiting: Sequence[Pending], time_left_s: float | None) -> list[Answer]:
         timeout_s = STORE_DEADLINE_S
@@ -120,7 +137,7 @@ class Engine:
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
-        pending = prepare(snapshot, question)
+        pending = prepare(snapshot, self._verified(snapshot, question))
         if isinstance(pending, Answer):
             return Explained(pending, ())
         seen, *shadows = await self._store.peek([pending.take, *(take for _, take in pending.shadows)])

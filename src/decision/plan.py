@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from usageflow.domain.identity import AttributeKey
+from usageflow.domain.identity import PATH_PARAMETER, AttributeKey
 from usageflow.domain.policies import FailMode, strictest
-from usageflow.domain.snapshot import PATH_PARAMETER, CompiledPolicy, Snapshot, attribute_name
+from usageflow.domain.snapshot import CompiledPolicy, Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import NumberKind
@@ -65,9 +65,7 @@ def build_plan(snapshot: Snapshot) -> Plan:
     made = (_instruction(snapshot, number, endpoint) for number, endpoint in snapshot.endpoints.items())
     instructions = {item.number: item for item in made if item is not None}
     used = {number for item in instructions.values() for number in item.attributes}
-    sensitive = {
-        key for strategy in snapshot.strategies for key, _, is_sensitive in strategy.sources if is_sensitive
-    }
+    sensitive = {part.key for strategy in snapshot.strategies for part in strategy.parts if part.hashed}
     attributes = tuple(
         PlanAttribute(number, key, key in sensitive)
         for number, key in sorted(snapshot.attributes.items())
@@ -86,6 +84,7 @@ def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> End
     check = bool(blocks) or any(policy.asks for policy in policies)
     keys = [(PATH_PARAMETER, name) for name in sorted(parameters)]
     keys += _identity_keys(snapshot, policies, every=any(block.identity_hash for block in blocks))
+    keys = list(dict.fromkeys(keys))  # a parameter may tell both policies and callers apart
     if not all(key in snapshot.attribute_numbers for key in keys):
         return None
     numbers = tuple(snapshot.attribute_numbers[key] for key in keys) if check else ()
@@ -107,7 +106,7 @@ def _identity_keys(
     strategies = [policy.strategy for policy in policies if policy.strategy is not None]
     if every:
         strategies += snapshot.strategies
-    return list(dict.fromkeys(key for strategy in strategies for key, _, _ in strategy.sources))
+    return list(dict.fromkeys(part.key for strategy in strategies for part in strategy.parts))
 
 
 def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field, replace
 from decision.plan import EndpointInstruction
 from usageflow.domain.decisions import Question
 from usageflow.domain.errors import Fault, InvalidArgument
-from usageflow.domain.identity import Attributes, attribute_key, size_of
+from usageflow.domain.extraction import bearer_token, cookies_of
+from usageflow.domain.identity import PATH_PARAMETER, AttributeKey, Attributes, attribute_key, size_of
 from usageflow.domain.matching import MatchTarget, target_of_route
 from usageflow.domain.paths import normalise_path
-from usageflow.domain.policies import MAX_UNITS, Location
+from usageflow.domain.policies import MAX_UNITS
 from usageflow.domain.routes import parameters_of
-from usageflow.domain.snapshot import PATH_PARAMETER, Snapshot
+from usageflow.domain.snapshot import Snapshot
+from usageflow.domain.sources import Location
 from usageflow.domain.templates import UNMATCHED, canonical_template
+from usageflow.domain.tokens import COOKIE_PREFIX
 from usageflow.domain.usage import EndpointName
+
+Pair = tuple[AttributeKey, str | bytes]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_ATTRIBUTES = 256
@@ -58,11 +63,12 @@ def endpoint_of(method: str, template: str) -> EndpointName:
 def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> Question:
     """Returns the question of a request that is described by name. Raises InvalidArgument."""
     _check_terms(terms)
-    attributes = _attributes(request)
+    pairs = _pairs(request)
     _check_parameters(request.parameters)
     if request.route and request.route != UNMATCHED:
         endpoint = _endpoint(request.method, request.route)
         parameters = request.parameters or parameters_of(endpoint.template, request.path)
+        attributes = _attributes(pairs, parameters, request.client_ip)
         return _question(endpoint, target_of_route(endpoint.template, parameters), attributes, terms)
     _endpoint(request.method, UNMATCHED)
     if not request.path:
@@ -74,7 +80,9 @@ def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> 
     endpoint = (
         EndpointName(method, UNMATCHED) if request.route else snapshot.name_of_path(method, request.path)
     )
-    return _question(endpoint, request.path, attributes, terms)
+    # The parameters of the template that it is counted under: a path without a route has no others.
+    parameters = request.parameters or parameters_of(endpoint.template, request.path)
+    return _question(endpoint, request.path, _attributes(pairs, parameters, request.client_ip), terms)
 
 
 def question_by_number(
@@ -99,8 +107,7 @@ def question_by_number(
         key = snapshot.attributes[number]
         if key[0] == PATH_PARAMETER and isinstance(value, str):
             parameters[key[1]] = value
-        else:
-            pairs.append((key, value))
+        pairs.append((key, value))
     target = target_of_route(instruction.endpoint.template, parameters)
     return _question(instruction.endpoint, target, Attributes.of(pairs, client_ip), terms)
 
@@ -111,25 +118,48 @@ def _question(
     return Question(endpoint, target, attributes, terms.cost, terms.hold_us, terms.refund_on_expiry)
 
 
-def _attributes(request: HttpRequest) -> Attributes:
+def _pairs(request: HttpRequest) -> list[Pair]:
+    """Returns the attributes that are named, and what whole headers among them hold."""
     _check_client_ip(request.client_ip)
     if len(request.attributes) > MAX_ATTRIBUTES:
         message = f"there are {len(request.attributes)} attributes"
         raise InvalidArgument.of(
             "attributes", message, f"send at most {MAX_ATTRIBUTES}: those that strategies read"
         )
-    pairs = []
+    pairs: list[Pair] = []
     for index, (location, name, value) in enumerate(request.attributes):
         if location not in set(Location):
             message = f"{location or 'an unset location'} is not read by this version"
-            raise InvalidArgument.of(
-                f"attributes[{index}].location", message, "send header or query attributes"
-            )
-        if not 1 <= size_of(name) <= 256:
+            fix = f"send a location among {', '.join(Location)}"
+            raise InvalidArgument.of(f"attributes[{index}].location", message, fix)
+        if location != Location.CLIENT_IP and not 1 <= size_of(name) <= 256:
             raise InvalidArgument.of(f"attributes[{index}].name", "has no or over 256 bytes", "send its name")
         _check_value(f"attributes[{index}].value", value)
         pairs.append((attribute_key(Location(location), name), value))
-    return Attributes.of(pairs, request.client_ip)
+    return _with_contents(pairs)
+
+
+def _with_contents(pairs: Sequence[Pair]) -> list[Pair]:
+    """Adds the cookies and the bearer token of headers that came whole, where they did not come by themselves."""
+    named = {key for key, _ in pairs}
+    found: list[Pair] = []
+    for key, value in pairs:
+        if key == (Location.HEADER, "cookie") and isinstance(value, str):
+            found += [((str(Location.COOKIE), name), text) for name, text in cookies_of(value)]
+        elif key == (Location.HEADER, "authorization") and isinstance(value, str) and bearer_token(value):
+            found.append((attribute_key(Location.JWT, ""), bearer_token(value)))
+    cookies = [item for item in (*pairs, *found) if item[0][0] == Location.COOKIE]
+    found += [(attribute_key(Location.JWT, COOKIE_PREFIX + key[1]), text) for key, text in cookies]
+    added = [(key, value) for key, value in found if key not in named]
+    # One token may be sent for each of its claims: that is no duplicate.
+    tokens = dict.fromkeys(item for item in pairs if item[0][0] == Location.JWT)
+    return [*(item for item in pairs if item[0][0] != Location.JWT), *tokens, *added]
+
+
+def _attributes(pairs: Sequence[Pair], parameters: Mapping[str, str], client_ip: str) -> Attributes:
+    """Returns the attributes with the route's parameters among them, which a pair of the same name cannot change."""
+    known = {(PATH_PARAMETER, name): value for name, value in parameters.items()}
+    return Attributes.of([*known.items(), *(item for item in pairs if item[0] not in known)], client_ip)
 
 
 def _check_parameters(parameters: Mapping[str, str]) -> None:

@@ -10,7 +10,8 @@ from decision.questions import endpoint_of
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
-from usageflow.domain.snapshot import PATH_PARAMETER, attribute_name
+from usageflow.domain.identity import PATH_PARAMETER
+from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import ChangeSet, ControlStore, NumberKind
 

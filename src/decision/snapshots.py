@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 import structlog
 
@@ -22,9 +23,18 @@ log = structlog.get_logger()
 
 
 class SnapshotRegistry:
-    """Compiled snapshots and plans by application id. One task (run) swaps them; readers never wait."""
+    """Compiled snapshots and plans by application id. One task (run) swaps them; readers never wait. ``on_load`` sees
+    each one before it is in force.
+    """
 
-    def __init__(self, control: ControlStore, notices: ChangeNotices, hash_key: bytes) -> None:
+    def __init__(
+        self,
+        control: ControlStore,
+        notices: ChangeNotices,
+        hash_key: bytes,
+        on_load: Callable[[Snapshot], None] | None = None,
+    ) -> None:
+        self._on_load = on_load
         self._control = control
         self._notices = notices
         self._hash_key = hash_key
@@ -56,6 +66,8 @@ class SnapshotRegistry:
             self._refused[application_id] = state.application.plan_version
             log.exception("snapshot refused; deciding by the last one", application=state.application.name)
             return
+        if self._on_load is not None:
+            self._on_load(plan.snapshot)
         self._plans[application_id] = plan
         async with self._changed:
             self._changed.notify_all()

@@ -12,9 +12,9 @@ from hypothesis import settings
 from decision.questions import HttpRequest
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
 from usageflow.domain.hashing import derive_key, keyed_hash
-from usageflow.domain.identity import attribute_key
-from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Source, Strategy
-from usageflow.domain.snapshot import PATH_PARAMETER, Snapshot, attribute_name, compile_snapshot
+from usageflow.domain.identity import PATH_PARAMETER, source_keys
+from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Strategy
+from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
 from usageflow.storage.counters import Take, Taken
@@ -79,10 +79,9 @@ def numbers_of(policies: PolicySet, endpoints: Iterable[EndpointName]) -> dict[t
             names += [
                 (NumberKind.ATTRIBUTE, attribute_name((PATH_PARAMETER, name))) for name in segment.names
             ]
-    sources: list[Source] = [source for item in policies.strategies for source in item.sources]
+    sources = [source for item in policies.strategies for source in item.sources]
     names += [
-        (NumberKind.ATTRIBUTE, attribute_name(attribute_key(source.location, source.name)))
-        for source in sources
+        (NumberKind.ATTRIBUTE, attribute_name(key)) for source in sources for key in source_keys(source)
     ]
     return {name: number for number, name in enumerate(sorted(dict.fromkeys(names)), start=1)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from google.protobuf import json_format
 from pydantic import BaseModel, ValidationError
 
 from admin.applying import Wanted
@@ -76,18 +77,36 @@ def _faults(error: ValidationError) -> Iterable[Fault]:
 def _strategy(message: admin_pb2.Strategy) -> dict[str, Any]:
     return {
         "name": message.name,
-        "sources": [
-            {
-                "in": _bare(
-                    common_pb2.AttributeLocation.Name, source.location, "ATTRIBUTE_LOCATION_"
-                ).lower(),
-                "name": source.name,
-                "sensitive": source.sensitive,
-            }
-            for source in message.sources
-        ],
+        "sources": [_source(source) for source in message.sources],
         **_set("on_missing", _bare(admin_pb2.OnMissing.Name, message.on_missing, "ON_MISSING_")),
         "allow_unlimited": message.allow_unlimited,
+    }
+
+
+_LOCATIONS = {"path_parameter": "path", "jwt_claim": "jwt", "app_context": "context"}
+
+
+def _source(message: admin_pb2.Source, *, joined: bool = False) -> dict[str, Any]:
+    location = _bare(common_pb2.AttributeLocation.Name, message.location, "ATTRIBUTE_LOCATION_").lower()
+    fields: dict[str, Any] = {"name": message.name, "sensitive": message.sensitive}
+    if location or not message.join:  # only what joins others may be without one
+        fields["in"] = _LOCATIONS.get(location, location)
+    if joined and message.join:
+        fields["join"] = [{"name": "nested"}]  # refused whatever it holds, so it is not read any deeper
+    else:
+        fields["join"] = [_source(part, joined=True) for part in message.join]
+    return fields | (_token(message.token) if message.HasField("token") else {})
+
+
+def _token(message: admin_pb2.TokenRules) -> dict[str, Any]:
+    return {
+        "issuer": message.issuer,
+        "audience": message.audience,
+        "jwks_url": message.jwks_url,
+        "keys": [json_format.MessageToDict(key) for key in message.keys],
+        "algorithms": list(message.algorithms),
+        "from": message.place,
+        "allow_unverified": message.allow_unverified,
     }
 
 

@@ -23,6 +23,11 @@ _LOCATIONS = {
     "header": common_pb2.ATTRIBUTE_LOCATION_HEADER,
     "query": common_pb2.ATTRIBUTE_LOCATION_QUERY,
     "path_parameter": common_pb2.ATTRIBUTE_LOCATION_PATH_PARAMETER,
+    "body": common_pb2.ATTRIBUTE_LOCATION_BODY,
+    "cookie": common_pb2.ATTRIBUTE_LOCATION_COOKIE,
+    "jwt": common_pb2.ATTRIBUTE_LOCATION_JWT_CLAIM,
+    "client_ip": common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP,
+    "context": common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT,
 }
 _ITEM_CODES = {
     "TIME_TOO_OLD": common_pb2.ITEM_CODE_OUT_OF_RANGE,

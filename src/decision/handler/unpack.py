@@ -27,6 +27,12 @@ from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
 _LOCATIONS = {
     common_pb2.ATTRIBUTE_LOCATION_HEADER: "header",
     common_pb2.ATTRIBUTE_LOCATION_QUERY: "query",
+    common_pb2.ATTRIBUTE_LOCATION_PATH_PARAMETER: "path",
+    common_pb2.ATTRIBUTE_LOCATION_BODY: "body",
+    common_pb2.ATTRIBUTE_LOCATION_COOKIE: "cookie",
+    common_pb2.ATTRIBUTE_LOCATION_JWT_CLAIM: "jwt",
+    common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP: "client_ip",
+    common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT: "context",
 }
 _DEFAULT_HOLD_US = 60_000_000
 

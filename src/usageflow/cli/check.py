@@ -27,6 +27,11 @@ def check(
     route: options.Route = "",
     header: options.Header = None,
     query: options.Query = None,
+    cookie: options.Cookie = None,
+    body: options.Body = None,
+    context: options.Context = None,
+    path_param: options.PathParam = None,
+    bearer: options.Bearer = "",
     client_ip: options.ClientIp = "",
     cost: options.Cost = 0,
     request_id: RequestId = "",
@@ -40,11 +45,16 @@ def check(
     from usageflow.cli.answers import answer_json, print_answer
     from usageflow.cli.connection import connect
     from usageflow.cli.failure import Failure
-    from usageflow.cli.http_request import http_request
+    from usageflow.cli.http_request import Named, http_request
     from usageflow.v1.decision_pb2 import CheckRequest
 
     request = http_request(
-        method=method, path=path, route=route, headers=header or (), query=query or (), client_ip=client_ip
+        method=method,
+        path=path,
+        route=route,
+        named=Named(header, query, cookie, body, context, path_param),
+        bearer=bearer,
+        client_ip=client_ip,
     )
     with connect(timeout) as connection:
         message = CheckRequest(request=request, cost=cost, request_id=request_id)

@@ -6,7 +6,8 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from usageflow.domain.policies import Block, Limit, Metering, Policy, Source, Strategy
+from usageflow.domain.policies import Block, Limit, Metering, Policy, Strategy
+from usageflow.domain.sources import Location, Source
 from usageflow.policyfile import LoadedFile
 from usageflow.v1 import admin_pb2, common_pb2
 
@@ -34,9 +35,41 @@ def _strategy(strategy: Strategy) -> admin_pb2.Strategy:
     )
 
 
+_LOCATIONS = {
+    None: common_pb2.ATTRIBUTE_LOCATION_UNSPECIFIED,
+    Location.HEADER: common_pb2.ATTRIBUTE_LOCATION_HEADER,
+    Location.QUERY: common_pb2.ATTRIBUTE_LOCATION_QUERY,
+    Location.PATH: common_pb2.ATTRIBUTE_LOCATION_PATH_PARAMETER,
+    Location.BODY: common_pb2.ATTRIBUTE_LOCATION_BODY,
+    Location.COOKIE: common_pb2.ATTRIBUTE_LOCATION_COOKIE,
+    Location.JWT: common_pb2.ATTRIBUTE_LOCATION_JWT_CLAIM,
+    Location.CLIENT_IP: common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP,
+    Location.CONTEXT: common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT,
+}
+
+
 def _source(source: Source) -> admin_pb2.Source:
-    location = common_pb2.AttributeLocation.Value(f"ATTRIBUTE_LOCATION_{source.location.name}")
-    return admin_pb2.Source(location=location, name=source.name, sensitive=source.sensitive)
+    return admin_pb2.Source(
+        location=_LOCATIONS[source.location],
+        name=source.name,
+        sensitive=source.sensitive,
+        join=[_source(part) for part in source.join],
+        token=_token(source) if source.location is Location.JWT else None,
+    )
+
+
+def _token(source: Source) -> admin_pb2.TokenRules:
+    rules = admin_pb2.TokenRules(
+        issuer=source.issuer,
+        audience=source.audience,
+        jwks_url=source.jwks_url,
+        algorithms=source.algorithms,
+        place=source.token,
+        allow_unverified=source.allow_unverified,
+    )
+    for key in source.keys:
+        rules.keys.add().update(key.model_dump(mode="json", exclude_defaults=True))
+    return rules
 
 
 def _policy(policy: Policy) -> admin_pb2.Policy:

@@ -19,6 +19,11 @@ def explain(
     route: options.Route = "",
     header: options.Header = None,
     query: options.Query = None,
+    cookie: options.Cookie = None,
+    body: options.Body = None,
+    context: options.Context = None,
+    path_param: options.PathParam = None,
+    bearer: options.Bearer = "",
     client_ip: options.ClientIp = "",
     cost: options.Cost = 0,
     application: options.Application = "demo",
@@ -27,11 +32,16 @@ def explain(
 ) -> None:
     """Explain how a request would be decided: every policy and why it applies or not. Takes nothing."""
     from usageflow.cli.connection import connect
-    from usageflow.cli.http_request import http_request
+    from usageflow.cli.http_request import Named, http_request
     from usageflow.v1.decision_pb2 import ExplainRequest
 
     request = http_request(
-        method=method, path=path, route=route, headers=header or (), query=query or (), client_ip=client_ip
+        method=method,
+        path=path,
+        route=route,
+        named=Named(header, query, cookie, body, context, path_param),
+        bearer=bearer,
+        client_ip=client_ip,
     )
     with connect(timeout) as connection:
         message = ExplainRequest(application=application, request=request, cost=cost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import typer
@@ -13,21 +14,46 @@ from usageflow.v1.decision_pb2 import HttpRequest
 
 _HEADER = AttributeLocation.Value("ATTRIBUTE_LOCATION_HEADER")
 _QUERY = AttributeLocation.Value("ATTRIBUTE_LOCATION_QUERY")
+_COOKIE = AttributeLocation.Value("ATTRIBUTE_LOCATION_COOKIE")
+_BODY = AttributeLocation.Value("ATTRIBUTE_LOCATION_BODY")
+_CONTEXT = AttributeLocation.Value("ATTRIBUTE_LOCATION_APP_CONTEXT")
+_TOKEN = AttributeLocation.Value("ATTRIBUTE_LOCATION_JWT_CLAIM")
 _MOST_PARAMETERS = 256
+
+_Texts = Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The options that name something of a request, as they were typed."""
+
+    headers: _Texts = None
+    query: _Texts = None
+    cookies: _Texts = None
+    body: _Texts = None
+    context: _Texts = None
+    path_params: _Texts = None
 
 
 def http_request(
-    *, method: str, path: str, route: str, headers: Sequence[str], query: Sequence[str], client_ip: str
+    *, method: str, path: str, route: str, named: Named, bearer: str, client_ip: str
 ) -> HttpRequest:
     """Returns the request. Raises typer.BadParameter, which is exit code 2."""
     bare, _, tail = path.partition("?")
     if not bare.startswith("/"):
         raise typer.BadParameter("write a path that begins with /", param_hint="--path")
-    attributes = [*map(_header, headers), *_of_path(tail), *map(_query, query)]
+    attributes = [*map(_header, named.headers or ()), *_of_path(tail)]
+    attributes += _attributes(_QUERY, named.query, "--query")
+    attributes += _attributes(_COOKIE, named.cookies, "--cookie")
+    attributes += _attributes(_BODY, named.body, "--body")
+    attributes += _attributes(_CONTEXT, named.context, "--context")
+    if bearer:
+        attributes.append(Attribute(location=_TOKEN, name="bearer", value=bearer))
     return HttpRequest(
         method=method.upper(),
         path=bare,
         route=route,
+        path_parameters=dict(_pair(text, "--path-param") for text in named.path_params or ()),
         attributes=attributes,
         client_ip=_address(client_ip),
     )
@@ -40,11 +66,18 @@ def _header(text: str) -> Attribute:
     return Attribute(location=_HEADER, name=name.strip(), value=value.strip())
 
 
-def _query(text: str) -> Attribute:
+def _attributes(
+    location: AttributeLocation.ValueType, texts: Sequence[str] | None, option: str
+) -> list[Attribute]:
+    pairs = (_pair(text, option) for text in texts or ())
+    return [Attribute(location=location, name=name, value=value) for name, value in pairs]
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not name:
-        raise typer.BadParameter(f"{text!r} is not 'name=value'", param_hint="--query")
-    return Attribute(location=_QUERY, name=name, value=value)
+        raise typer.BadParameter(f"{text!r} is not 'name=value'", param_hint=option)
+    return name, value
 
 
 def _of_path(tail: str) -> Iterator[Attribute]:

@@ -27,6 +27,26 @@ Header = Annotated[
 Query = Annotated[
     list[str] | None, typer.Option("--query", help="A query parameter, 'name=value'; may be repeated.")
 ]
+Cookie = Annotated[
+    list[str] | None, typer.Option("--cookie", help="A cookie, 'name=value'; may be repeated.")
+]
+Body = Annotated[
+    list[str] | None,
+    typer.Option("--body", help="A field of the JSON body, 'user.id=value'; may be repeated."),
+]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context", help="What the application knows of the caller, 'name=value'; may be repeated."
+    ),
+]
+PathParam = Annotated[
+    list[str] | None,
+    typer.Option("--path-param", help="A parameter of the route, 'name=value'; may be repeated."),
+]
+Bearer = Annotated[
+    str, typer.Option("--bearer", help="A bearer token; it is sent to the service, never stored.")
+]
 ClientIp = Annotated[str, typer.Option("--client-ip", help="Address of the caller.")]
 Cost = Annotated[
     int, typer.Option("--cost", min=0, max=MAX_COST, help="Units; 0 means what the policies say.")

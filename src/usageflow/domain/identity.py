@@ -11,9 +11,13 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from usageflow.domain.extraction import joined, text_of
 from usageflow.domain.hashing import display, keyed_hash
-from usageflow.domain.policies import Location, OnMissing, Source, Strategy
+from usageflow.domain.policies import OnMissing, Strategy
+from usageflow.domain.sources import VERIFIED, Location, Source
+from usageflow.domain.tokens import BEARER, COOKIE_PREFIX, TokenRules
 
 MAX_VALUE_BYTES = 256
 """A longer plain value counts as missing."""
@@ -24,17 +28,48 @@ MAX_SENSITIVE_BYTES = 8192
 _SENSITIVE = re.compile(r"authorization|cookie|api[-_]?key|token|secret|password|credential", re.IGNORECASE)
 
 AttributeKey = tuple[str, str]
-"""Location (``header``, ``query``, ``path_parameter``) and name; names of headers are in lower case."""
+"""Location and name; names of headers are in lower case. The parameters of routes are at ``path_parameter``; at ``jwt`` stand
+whole tokens, named for where they were: ``bearer`` or ``cookie:NAME``.
+"""
+
+PATH_PARAMETER = "path_parameter"
+"""Location of a route's parameter among attributes."""
+
+_RAW = frozenset({PATH_PARAMETER, str(Location.JWT), str(Location.CLIENT_IP)})
+"""Never hashed by clients: routes are matched by their values, tokens are verified, addresses are cut to networks."""
 
 
 def attribute_key(location: Location, name: str) -> AttributeKey:
-    """Returns the key under which an attribute is found: header names are case-insensitive."""
-    return (location, name.lower() if location is Location.HEADER else name)
+    """Returns the key under which an attribute is found: header names are case-insensitive, the client has one address,
+    and what is not in a cookie is the bearer token.
+    """
+    if location is Location.HEADER:
+        return (location, name.lower())
+    if location is Location.PATH:
+        return (PATH_PARAMETER, name)
+    if location is Location.JWT:
+        return (location, name if name.startswith(COOKIE_PREFIX) else BEARER)
+    return (location, "" if location is Location.CLIENT_IP else name)
+
+
+def source_keys(source: Source) -> tuple[AttributeKey, ...]:
+    """Returns the attributes that a source reads, in the order of its parts."""
+    return tuple(_key(part) for part in source.parts)
+
+
+def _key(part: Source) -> AttributeKey:
+    location = part.location or Location.HEADER  # validated: every part has one
+    return attribute_key(location, part.token if location is Location.JWT else part.name)
 
 
 def is_sensitive(source: Source) -> bool:
-    """Tells whether a source's values are kept as keyed hashes only: credentials always are."""
-    return source.sensitive or _SENSITIVE.search(source.name) is not None
+    """Tells whether a source's values are kept as keyed hashes only: credentials always are, and whatever is joined
+    with them.
+    """
+    return any(
+        part.sensitive or part.location is Location.COOKIE or _SENSITIVE.search(part.name) is not None
+        for part in (*source.parts, source)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +78,8 @@ class Attributes:
 
     values: Mapping[AttributeKey, Sequence[str | bytes]] = field(default_factory=dict)
     client_ip: str = ""
+    claims: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Claims of the request's tokens by ``rules_id``: only of those that keep these rules."""
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[AttributeKey, str | bytes]], client_ip: str = "") -> Attributes:
@@ -55,11 +92,14 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who, where it was found (``header X-User-Id``), and whether nobody was."""
+    """Who, where it was found (``header X-User-Id``), whether nobody was, and whether somebody vouches for it: the signer
+    of a token, or the application. What callers merely claim is not verified.
+    """
 
     key: str
     source: str
     anonymous: bool = False
+    verified: bool = False
 
     @property
     def title(self) -> str:
@@ -76,41 +116,112 @@ def title_of(key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledPart:
+    """One field of a source. ``hashed`` tells whether clients send its hash; ``rules`` are those of a token."""
+
+    key: AttributeKey
+    name: str
+    sensitive: bool
+    rules: TokenRules | None = None
+
+    @classmethod
+    def of(cls, part: Source) -> CompiledPart:
+        """Compiles a field."""
+        rules = TokenRules.of(part) if part.location is Location.JWT else None
+        return cls(_key(part), part.name, is_sensitive(part), rules)
+
+    @property
+    def hashed(self) -> bool:
+        """Tells whether clients send a keyed hash instead of the value."""
+        return self.sensitive and self.key[0] not in _RAW
+
+    def value(self, attributes: Attributes) -> str | bytes | None:
+        """Returns the field's value, None where it is missing."""
+        most = MAX_SENSITIVE_BYTES if self.sensitive else MAX_VALUE_BYTES
+        if self.rules is not None:
+            claims = attributes.claims.get(self.rules.rules_id, {})
+            return _single([text_of(claims.get(self.name)) or ""], most)
+        if self.key[0] == Location.CLIENT_IP:
+            return network_of(attributes.client_ip) or None
+        return _single(attributes.values.get(self.key, ()), most)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSource:
+    """A source, ready to be applied; ``title`` names it to people."""
+
+    parts: tuple[CompiledPart, ...]
+    title: str
+    sensitive: bool
+    verified: bool
+
+    @classmethod
+    def of(cls, source: Source) -> CompiledSource:
+        """Compiles a source. It is verified where all of its fields are."""
+        return cls(
+            parts=tuple(CompiledPart.of(part) for part in source.parts),
+            title=" + ".join(f"{part.location} {part.name}".strip() for part in source.parts),
+            sensitive=is_sensitive(source),
+            verified=all(part.location in VERIFIED and not part.allow_unverified for part in source.parts),
+        )
+
+    def key(self, attributes: Attributes, hash_key: bytes) -> str | None:
+        """Returns the identity's key, None where a field is missing."""
+        values = []
+        for part in self.parts:
+            value = part.value(attributes)
+            if value is None:
+                return None
+            values.append(value)
+        if len(values) == 1:
+            return _key_of(values[0], self.sensitive, hash_key)
+        return self._joined(values, hash_key)
+
+    def _joined(self, values: Sequence[str | bytes], hash_key: bytes) -> str | None:
+        # Hashed field by field first: the same whether the client hashed it or the value arrived raw.
+        hashed = [
+            keyed_hash(hash_key, value) if part.sensitive and isinstance(value, str) else value
+            for part, value in zip(self.parts, values, strict=True)
+        ]
+        text = joined(hashed)
+        if self.sensitive or any(isinstance(value, bytes) for value in hashed):
+            return _key_of(text, sensitive=True, hash_key=hash_key)
+        return _key_of(text, sensitive=False, hash_key=hash_key) if size_of(text) <= MAX_VALUE_BYTES else None
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledStrategy:
-    """A strategy, ready to be applied: (key, source name, sensitive) per source."""
+    """A strategy, ready to be applied."""
 
     name: str
-    sources: tuple[tuple[AttributeKey, str, bool], ...]
+    sources: tuple[CompiledSource, ...]
     on_missing: OnMissing
 
     @classmethod
     def of(cls, strategy: Strategy) -> CompiledStrategy:
         """Compiles a strategy."""
-        sources = tuple(
-            (
-                attribute_key(source.location, source.name),
-                f"{source.location} {source.name}",
-                is_sensitive(source),
-            )
-            for source in strategy.sources
-        )
+        sources = tuple(CompiledSource.of(source) for source in strategy.sources)
         return cls(strategy.name, sources, strategy.on_missing)
+
+    @property
+    def parts(self) -> tuple[CompiledPart, ...]:
+        """Returns every field that it reads."""
+        return tuple(part for source in self.sources for part in source.parts)
 
     @property
     def reads_secrets_only(self) -> bool:
         """Tells whether every identity that it finds is kept as a hash."""
-        return all(sensitive for _, _, sensitive in self.sources)
+        return all(source.sensitive for source in self.sources)
 
     def resolve(self, attributes: Attributes, hash_key: bytes) -> Identity | None:
         """Returns the identity, an anonymous one as ``on_missing`` says, or None for DENY and SKIP without a value.
 
-        Missing, empty, duplicated and over-long values are all "missing".
+        Missing, empty, duplicated and over-long values are all "missing", and so is a token that does not verify.
         """
-        for key, source, sensitive in self.sources:
-            most = MAX_SENSITIVE_BYTES if sensitive else MAX_VALUE_BYTES
-            value = _single(attributes.values.get(key, ()), most)
-            if value is not None:
-                return Identity(_key_of(value, sensitive, hash_key), source)
+        for source in self.sources:
+            key = source.key(attributes, hash_key)
+            if key is not None:
+                return Identity(key, source.title, verified=source.verified)
         if self.on_missing is OnMissing.ANONYMOUS_PER_IP:
             return Identity(f"a:{network_of(attributes.client_ip)}", "client address", anonymous=True)
         if self.on_missing is OnMissing.ANONYMOUS_SHARED:

@@ -14,19 +14,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from usageflow.domain.durations import format_window, parse_window
+from usageflow.domain.sources import Source
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """Lower-case letters, digits and hyphens, at most 63."""
 
 MAX_UNITS = 10**12
 """The highest limit, burst and cost, in units."""
-
-
-class Location(StrEnum):
-    """Where an identity may be found."""
-
-    HEADER = "header"
-    QUERY = "query"
 
 
 class OnMissing(StrEnum):
@@ -87,14 +81,6 @@ class Trigger(StrEnum):
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Source(_Model):
-    """A place where an identity may be found."""
-
-    location: Annotated[Location, Field(alias="in")]
-    name: Annotated[str, Field(min_length=1, max_length=256)]
-    sensitive: bool = False
 
 
 class Strategy(_Model):

@@ -14,14 +14,11 @@ from usageflow.domain.matching import Entry, PatternTrie
 from usageflow.domain.patterns import Kind, Methods, Pattern
 from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
 from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
+from usageflow.domain.tokens import TokenRules
 from usageflow.domain.usage import EndpointName
 
 Numbers = Mapping[tuple[str, str], int]
 """(kind, name) to number; kinds are ENDPOINT, POLICY and ATTRIBUTE."""
-
-
-PATH_PARAMETER = "path_parameter"
-"""Location of a route's parameter among attributes."""
 
 
 def attribute_name(key: AttributeKey) -> str:
@@ -112,6 +109,12 @@ class Snapshot:
     def attribute_numbers(self) -> Mapping[AttributeKey, int]:
         """Returns the number of each attribute."""
         return {key: number for number, key in self.attributes.items()}
+
+    @cached_property
+    def token_rules(self) -> tuple[TokenRules, ...]:
+        """Returns the rules for tokens that strategies set, each once."""
+        rules = (part.rules for strategy in self.strategies for part in strategy.parts)
+        return tuple({item.rules_id: item for item in rules if item is not None}.values())
 
     def name_of_path(self, method: str, path: str) -> EndpointName:
         """Returns the endpoint that a raw path without a route is counted under: the most specific registered

@@ -8,6 +8,7 @@ from typing import TypeVar
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.patterns import Methods, Pattern
 from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Strategy
+from usageflow.domain.source_rules import source_faults
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ def _duplicates(kind: str, names: Sequence[str], field: str = ".name") -> Iterat
 
 
 def _strategy(strategy: Strategy) -> Iterator[Fault]:
+    yield from _each("sources", strategy.sources, source_faults)
     if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
         message = "SKIP lets callers without an identity pass without any limit"
         yield Fault(

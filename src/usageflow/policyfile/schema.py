@@ -13,9 +13,9 @@ from usageflow.domain.policies import (
     Metering,
     Name,
     Policy,
-    Source,
     Strategy,
 )
+from usageflow.domain.sources import Jwk, Source
 from usageflow.policyfile.nodes import Step
 
 LATER_KEYS = ("customers",)
@@ -38,6 +38,9 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Document,
     ("strategies",): Strategy,
     ("strategies", "sources"): Source,
+    ("strategies", "sources", "keys"): Jwk,
+    ("strategies", "sources", "join"): Source,
+    ("strategies", "sources", "join", "keys"): Jwk,
     ("policies",): Policy,
     ("policies", "match"): Match,
     ("policies", "limits"): Limit,

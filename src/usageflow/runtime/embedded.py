@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from decision.engine import Engine
 from decision.explaining import Explaining
 from decision.handler import DecisionHandler, DecisionUseCases
 from decision.ingest import Ingest
+from decision.keyring import KeyRing
 from decision.registering import Registering
 from decision.reporting import Reporting
 from decision.snapshots import SnapshotRegistry
+from decision.tokens import TokenReader
 from decision.watching import Watching
 from meter.handler import MeterHandler
 from meter.pending import Pending
@@ -27,6 +30,7 @@ from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
 from usageflow.runtime.clock import SystemClock
+from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.memory import MemoryCounterStore
@@ -35,6 +39,8 @@ from usageflow.storage.sql import Database, SqlCheckpointStore, SqlControlStore,
 from usageflow.v1 import admin_pb2_grpc, decision_pb2_grpc, meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
+KEYS_WAIT_S = 2.0
+"""The most that readiness waits for issuers of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Embedded:
     control: SqlControlStore
     applying: Applying
     snapshots: SnapshotRegistry
+    ring: KeyRing
     checkpointer: Checkpointer
     ingest: Ingest
     watching: Watching
@@ -54,11 +61,15 @@ class Embedded:
         """Does what must come before readiness: long quotas first, then policies."""
         await self.checkpointer.restore()
         await self.snapshots.refresh()
+        with contextlib.suppress(TimeoutError):  # an issuer that is down must not keep the service down
+            async with asyncio.timeout(KEYS_WAIT_S):
+                await self.ring.refresh()
 
     def background(self) -> list[asyncio.Task[None]]:
         """Starts what runs for ever."""
         jobs = {
             "snapshots": self.snapshots.run(),
+            "keys": self.ring.run(),
             "checkpoints": self.checkpointer.run(),
             "ingest": self.ingest.run(),
         }
@@ -71,17 +82,23 @@ class Embedded:
         await self.rpc.server.stop(grace_s)
 
 
-def compose(folder: Path, hash_key: bytes, metrics: Metrics) -> Embedded:
+def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_private: bool = False) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop."""
     clock = SystemClock()
     notices = LocalNotices()
     database = open_sqlite(folder / DATABASE_NAME)
     control, usage = SqlControlStore(database, clock), SqlUsageStore(database, clock)
     counters = MemoryCounterStore(clock)
+    ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
+    tokens = TokenReader(ring, clock)
     engine = Engine(
-        counters, MemoryCounterStore(clock), clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10))
+        counters,
+        MemoryCounterStore(clock),
+        clock,
+        lambda: uuid7(clock.now_us(), secrets.token_bytes(10)),
+        tokens,
     )
-    snapshots = SnapshotRegistry(control, notices, hash_key)
+    snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare)
     ingest, watching = Ingest(usage), Watching(snapshots)
     applying = Applying(control, notices, hash_key)
     checkpointer = Checkpointer(counters, SqlCheckpointStore(database, clock), clock)
@@ -100,4 +117,4 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics) -> Embedded:
         AdminHandler(applying, Querying(control, usage, clock)), rpc.server
     )
     meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.server)
-    return Embedded(database, control, applying, snapshots, checkpointer, ingest, watching, rpc)
+    return Embedded(database, control, applying, snapshots, ring, checkpointer, ingest, watching, rpc)

@@ -90,7 +90,7 @@ async def _serve(settings: Settings) -> int:
             write_credentials(folder, credentials)
         hash_key = bytes.fromhex(settings.hash_key.get_secret_value() or credentials.hash_key)
         metrics = set_up_metrics()
-        embedded = compose(folder, hash_key, metrics)
+        embedded = compose(folder, hash_key, metrics, jwks_allow_private=settings.jwks_allow_private)
         try:
             return await _run(settings, folder, embedded, credentials, stop)
         finally:

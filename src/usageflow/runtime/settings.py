@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="32 bytes in hex for keyed hashes; unset means the one in credentials.toml.",
     )
+    jwks_allow_private: bool = Field(
+        False, description="Allows keys of tokens to be fetched over http and from private addresses."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; logs go to stderr.")
 
     @field_validator("listen", "http_listen")

@@ -11,9 +11,10 @@ from decision.questions import HttpRequest, Terms, question_by_name, question_by
 from tests.unit.fakes import hashed_block, limit, policy, request, snapshot, steady, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.identity import PATH_PARAMETER
 from usageflow.domain.matching import target_of_route
 from usageflow.domain.policies import Block, FailMode, Mode, OnMissing, Policy
-from usageflow.domain.snapshot import PATH_PARAMETER, Snapshot
+from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.templates import canonical_template
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.memory import MemoryCounterStore

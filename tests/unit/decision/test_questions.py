@@ -50,7 +50,7 @@ def faults(error: pytest.ExceptionInfo[InvalidArgument]) -> list[str]:
         ({"route": "/{x}/{x}"}, "route"),
         ({"route": "/" + "x" * 1024}, "route"),
         ({"attributes": [("header", "a", "b")] * 257}, "attributes"),
-        ({"attributes": [("header", "a", "b"), ("cookie", "a", "b")]}, "attributes[1].location"),
+        ({"attributes": [("header", "a", "b"), ("nowhere", "a", "b")]}, "attributes[1].location"),
         ({"attributes": [("", "a", "b")]}, "attributes[0].location"),
         ({"attributes": [("header", "", "b")]}, "attributes[0].name"),
         ({"attributes": [("header", "é" * 129, "b")]}, "attributes[0].name"),
@@ -111,7 +111,7 @@ def test_numbered_values_that_are_out_of_bounds_are_named(
 def test_numbered_values_stand_in_the_plans_order() -> None:
     question = question_by_number(STATE, NUMBERED, ["b", "u"], "", Terms(cost=3))
     assert question.target == MatchTarget(("a", "b"))
-    assert question.attributes.values == {("header", "x-user"): ["u"]}
+    assert question.attributes.values == {("header", "x-user"): ["u"], ("path_parameter", "x"): ["b"]}
     assert (question.cost, question.endpoint) == (3, EndpointName("GET", "/a/{x}"))
 
 

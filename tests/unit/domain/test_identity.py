@@ -16,7 +16,8 @@ from usageflow.domain.identity import (
     network_of,
     title_of,
 )
-from usageflow.domain.policies import Location, OnMissing, Source, Strategy
+from usageflow.domain.policies import OnMissing, Strategy
+from usageflow.domain.sources import Location, Source
 
 USER = (Location.HEADER, "X-User")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from usageflow.domain.errors import Fault
-from usageflow.domain.policies import Block, Limit, OnMissing, PolicySet, Source, Trigger
+from usageflow.domain.policies import Block, Limit, OnMissing, PolicySet, Trigger
+from usageflow.domain.sources import Source
 from usageflow.policyfile import PolicyFileError, load
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "usageflow.yaml"

@@ -10,6 +10,7 @@ import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import google.protobuf.struct_pb2
 import google.protobuf.timestamp_pb2
 import sys
 import typing
@@ -140,29 +141,88 @@ global___UsageGroup = UsageGroup
 
 @typing.final
 class Source(google.protobuf.message.Message):
-    """A place where an identity may be found."""
+    """A place where an identity may be found, or several whose values are joined."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     LOCATION_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     SENSITIVE_FIELD_NUMBER: builtins.int
+    JOIN_FIELD_NUMBER: builtins.int
+    TOKEN_FIELD_NUMBER: builtins.int
     location: usageflow.v1.common_pb2.AttributeLocation.ValueType
-    """The location."""
+    """The location; unset where fields are joined."""
     name: builtins.str
-    """Header, parameter, cookie, claim or dot path; 1 to 256 bytes."""
+    """Header, parameter, cookie, claim or dot path; 1 to 256 bytes. Empty for CLIENT_IP and where fields are joined."""
     sensitive: builtins.bool
     """True: the value is kept as a keyed hash only. Authorization, cookies and API keys always are."""
+    @property
+    def join(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Source]:
+        """2 to 5 fields, all of which must be present; they join nothing themselves."""
+
+    @property
+    def token(self) -> global___TokenRules:
+        """JWT_CLAIM only: which tokens count."""
+
     def __init__(
         self,
         *,
         location: usageflow.v1.common_pb2.AttributeLocation.ValueType = ...,
         name: builtins.str = ...,
         sensitive: builtins.bool = ...,
+        join: collections.abc.Iterable[global___Source] | None = ...,
+        token: global___TokenRules | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["location", b"location", "name", b"name", "sensitive", b"sensitive"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["token", b"token"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["join", b"join", "location", b"location", "name", b"name", "sensitive", b"sensitive", "token", b"token"]) -> None: ...
 
 global___Source = Source
+
+@typing.final
+class TokenRules(google.protobuf.message.Message):
+    """Which JSON Web Tokens count. Public keys come from `jwks_url` or stand in `keys`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: builtins.int
+    AUDIENCE_FIELD_NUMBER: builtins.int
+    JWKS_URL_FIELD_NUMBER: builtins.int
+    KEYS_FIELD_NUMBER: builtins.int
+    ALGORITHMS_FIELD_NUMBER: builtins.int
+    PLACE_FIELD_NUMBER: builtins.int
+    ALLOW_UNVERIFIED_FIELD_NUMBER: builtins.int
+    issuer: builtins.str
+    """The `iss` that a token must have; required unless allow_unverified."""
+    audience: builtins.str
+    """The `aud` that a token must have, alone or among others; required unless allow_unverified."""
+    jwks_url: builtins.str
+    """Address of the issuer's JWKS document, https only. At most 2,048 characters."""
+    place: builtins.str
+    """Where the token is, `from` in files: `bearer` or `cookie:NAME`; empty means `bearer`."""
+    allow_unverified: builtins.bool
+    """True: the signature is not checked, and the source is a mere claim."""
+    @property
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.struct_pb2.Struct]:
+        """JWK objects of public keys, at most 20."""
+
+    @property
+    def algorithms(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA; empty means RS256 and ES256."""
+
+    def __init__(
+        self,
+        *,
+        issuer: builtins.str = ...,
+        audience: builtins.str = ...,
+        jwks_url: builtins.str = ...,
+        keys: collections.abc.Iterable[google.protobuf.struct_pb2.Struct] | None = ...,
+        algorithms: collections.abc.Iterable[builtins.str] | None = ...,
+        place: builtins.str = ...,
+        allow_unverified: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithms", b"algorithms", "allow_unverified", b"allow_unverified", "audience", b"audience", "issuer", b"issuer", "jwks_url", b"jwks_url", "keys", b"keys", "place", b"place"]) -> None: ...
+
+global___TokenRules = TokenRules
 
 @typing.final
 class Strategy(google.protobuf.message.Message):

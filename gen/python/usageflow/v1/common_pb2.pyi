@@ -249,7 +249,9 @@ class _AttributeLocationEnumTypeWrapper(google.protobuf.internal.enum_type_wrapp
     ATTRIBUTE_LOCATION_COOKIE: _AttributeLocation.ValueType  # 5
     """A cookie."""
     ATTRIBUTE_LOCATION_JWT_CLAIM: _AttributeLocation.ValueType  # 6
-    """The bearer token itself, raw: the service verifies it and reads the claim. `name` is the claim."""
+    """A token itself, raw and never hashed: the service verifies it and reads the claims. `name` says where it was:
+    `cookie:NAME`, or anything else (`bearer`) for the bearer token.
+    """
     ATTRIBUTE_LOCATION_CLIENT_IP: _AttributeLocation.ValueType  # 7
     """The client's address as the trusted-proxy count says; IPv6 is cut to its /64. `name` is empty."""
     ATTRIBUTE_LOCATION_APP_CONTEXT: _AttributeLocation.ValueType  # 8
@@ -271,7 +273,9 @@ ATTRIBUTE_LOCATION_BODY: AttributeLocation.ValueType  # 4
 ATTRIBUTE_LOCATION_COOKIE: AttributeLocation.ValueType  # 5
 """A cookie."""
 ATTRIBUTE_LOCATION_JWT_CLAIM: AttributeLocation.ValueType  # 6
-"""The bearer token itself, raw: the service verifies it and reads the claim. `name` is the claim."""
+"""A token itself, raw and never hashed: the service verifies it and reads the claims. `name` says where it was:
+`cookie:NAME`, or anything else (`bearer`) for the bearer token.
+"""
 ATTRIBUTE_LOCATION_CLIENT_IP: AttributeLocation.ValueType  # 7
 """The client's address as the trusted-proxy count says; IPv6 is cut to its /64. `name` is empty."""
 ATTRIBUTE_LOCATION_APP_CONTEXT: AttributeLocation.ValueType  # 8
@@ -420,7 +424,7 @@ class Attribute(google.protobuf.message.Message):
     location: global___AttributeLocation.ValueType
     """Where it was found."""
     name: builtins.str
-    """Header, parameter, cookie, claim or dot path; at most 256 bytes."""
+    """Header, parameter, cookie, place of a token or dot path; at most 256 bytes."""
     value: builtins.str
     """The plain value; at most 8,192 bytes."""
     hash: builtins.bytes

@@ -92,9 +92,9 @@ class PlanAttribute(google.protobuf.message.Message):
     location: usageflow.v1.common_pb2.AttributeLocation.ValueType
     """Where it is found."""
     name: builtins.str
-    """Header, parameter, cookie, claim or dot path."""
+    """Header, parameter, cookie or dot path; for JWT_CLAIM `bearer` or `cookie:NAME`; empty for CLIENT_IP."""
     sensitive: builtins.bool
-    """True where the client sends the keyed hash instead of the value."""
+    """True where the client sends the keyed hash instead of the value; never for JWT_CLAIM and PATH_PARAMETER."""
     def __init__(
         self,
         *,

@@ -527,6 +527,164 @@ class HashCase(google.protobuf.message.Message):
 global___HashCase = HashCase
 
 @typing.final
+class AttributeFile(google.protobuf.message.Message):
+    """spec/vectors/attributes/*.json"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CASES_FIELD_NUMBER: builtins.int
+    @property
+    def cases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AttributeCase]:
+        """The cases."""
+
+    def __init__(
+        self,
+        *,
+        cases: collections.abc.Iterable[global___AttributeCase] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cases", b"cases"]) -> None: ...
+
+global___AttributeFile = AttributeFile
+
+@typing.final
+class AttributeCase(google.protobuf.message.Message):
+    """A request, and the values that are found in it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
+    WANT_JOINED_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in its folder."""
+    want_joined: builtins.str
+    """The fields joined, in order, as the service spells an identity; unset where one of them is missing. Compared only for
+    two fields or more; joining is the service's.
+    """
+    @property
+    def request(self) -> global___AttributeRequest:
+        """The request."""
+
+    @property
+    def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AttributeField]:
+        """What to look for."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request: global___AttributeRequest | None = ...,
+        fields: collections.abc.Iterable[global___AttributeField] | None = ...,
+        want_joined: builtins.str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_want_joined", b"_want_joined", "request", b"request", "want_joined", b"want_joined"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_want_joined", b"_want_joined", "fields", b"fields", "name", b"name", "request", b"request", "want_joined", b"want_joined"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_want_joined", b"_want_joined"]) -> typing.Literal["want_joined"] | None: ...
+
+global___AttributeCase = AttributeCase
+
+@typing.final
+class AttributeRequest(google.protobuf.message.Message):
+    """A request as far as attributes are concerned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class PathParametersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class AppContextEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    HEADERS_FIELD_NUMBER: builtins.int
+    QUERY_FIELD_NUMBER: builtins.int
+    PATH_PARAMETERS_FIELD_NUMBER: builtins.int
+    APP_CONTEXT_FIELD_NUMBER: builtins.int
+    CLIENT_IP_FIELD_NUMBER: builtins.int
+    query: builtins.str
+    """The query as it came over the wire, without `?`."""
+    client_ip: builtins.str
+    """Address of the caller."""
+    @property
+    def headers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___HeaderField]:
+        """In order; a name may come twice."""
+
+    @property
+    def path_parameters(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Decoded values of the route's parameters."""
+
+    @property
+    def app_context(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What the application says about the caller."""
+
+    def __init__(
+        self,
+        *,
+        headers: collections.abc.Iterable[global___HeaderField] | None = ...,
+        query: builtins.str = ...,
+        path_parameters: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        app_context: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        client_ip: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["app_context", b"app_context", "client_ip", b"client_ip", "headers", b"headers", "path_parameters", b"path_parameters", "query", b"query"]) -> None: ...
+
+global___AttributeRequest = AttributeRequest
+
+@typing.final
+class AttributeField(google.protobuf.message.Message):
+    """One attribute and its value."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOCATION_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    WANT_FIELD_NUMBER: builtins.int
+    location: usageflow.v1.common_pb2.AttributeLocation.ValueType
+    """Where to look."""
+    name: builtins.str
+    """What to look for."""
+    want: builtins.str
+    """The value; unset where it is missing."""
+    def __init__(
+        self,
+        *,
+        location: usageflow.v1.common_pb2.AttributeLocation.ValueType = ...,
+        name: builtins.str = ...,
+        want: builtins.str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_want", b"_want", "want", b"want"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_want", b"_want", "location", b"location", "name", b"name", "want", b"want"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_want", b"_want"]) -> typing.Literal["want"] | None: ...
+
+global___AttributeField = AttributeField
+
+@typing.final
 class LatencyFile(google.protobuf.message.Message):
     """spec/vectors/latency/*.json"""
 

@@ -14,6 +14,11 @@ from usageflow.v1 import common_pb2 as common
 
 MAX_VALUE_BYTES: Final = 8_192
 _ALWAYS_SECRET: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+_NEVER_HASHED: Final = frozenset(
+    {common.ATTRIBUTE_LOCATION_JWT_CLAIM, common.ATTRIBUTE_LOCATION_PATH_PARAMETER}
+)
+"""The service verifies tokens and matches parameters: neither can be done with a hash."""
+_COOKIE_PREFIX: Final = "cookie:"
 
 
 @dataclass(slots=True)
@@ -52,16 +57,17 @@ class AttributeSpec:
 
     @classmethod
     def of(cls, location: int, name: str, *, sensitive: bool) -> AttributeSpec:
-        """Builds one; credentials are sensitive whatever the plan says."""
+        """Builds one; credentials are sensitive whatever the plan says, and tokens travel as they are."""
         wire_name = name.lower().encode("latin-1", "replace")
         is_header = location == common.ATTRIBUTE_LOCATION_HEADER
-        return cls(location, name, sensitive or (is_header and wire_name in _ALWAYS_SECRET), wire_name)
+        secret = sensitive or (is_header and wire_name in _ALWAYS_SECRET)
+        return cls(location, name, secret and location not in _NEVER_HASHED, wire_name)
 
 
 def extract(spec: AttributeSpec, request: RequestView) -> str | None:
     """Returns an attribute's value; None where it is absent.
 
-    Missing, empty, duplicate and over-long (8,192 bytes) values are all absent. Bodies and JWT claims are not read.
+    Missing, empty, duplicate and over-long (8,192 bytes) values are all absent. Bodies are not read.
     """
     reader = _READERS.get(spec.location)
     value = reader(spec, request) if reader else ""
@@ -99,12 +105,16 @@ def _path_parameter(spec: AttributeSpec, request: RequestView) -> str:
 
 
 def _cookie(spec: AttributeSpec, request: RequestView) -> str:
+    return _cookie_named(spec.name, request)
+
+
+def _cookie_named(wanted: str, request: RequestView) -> str:
     values: list[str] = []
     for key, raw in request.headers:
         if key == b"cookie":
             for part in raw.decode("latin-1").split(";"):
                 name, _, value = part.partition("=")
-                if name.strip() == spec.name:
+                if name.strip() == wanted:
                     values.append(_unquote(value.strip()))
     return _single(values)
 
@@ -123,11 +133,20 @@ def _app_context(spec: AttributeSpec, request: RequestView) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
+def _token(spec: AttributeSpec, request: RequestView) -> str:
+    """Returns the token raw: of a cookie where the plan names one, else the bearer token; never anything else."""
+    if spec.name.startswith(_COOKIE_PREFIX):
+        return _cookie_named(spec.name.removeprefix(_COOKIE_PREFIX), request)
+    scheme, _, token = request.header(b"authorization").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 _READERS: Final[Mapping[int, Callable[[AttributeSpec, RequestView], str]]] = {
     common.ATTRIBUTE_LOCATION_HEADER: _header,
     common.ATTRIBUTE_LOCATION_QUERY: _query,
     common.ATTRIBUTE_LOCATION_PATH_PARAMETER: _path_parameter,
     common.ATTRIBUTE_LOCATION_COOKIE: _cookie,
+    common.ATTRIBUTE_LOCATION_JWT_CLAIM: _token,
     common.ATTRIBUTE_LOCATION_CLIENT_IP: _client_ip,
     common.ATTRIBUTE_LOCATION_APP_CONTEXT: _app_context,
 }

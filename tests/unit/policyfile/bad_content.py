@@ -33,8 +33,10 @@ CONTENT = {
         3,
         55,
         "unknown key 'location'",
-        "known keys are in, name, sensitive, join, issuer, audience, jwks_url, keys, algorithms, from, "
-        "allow_unverified",
+        (
+            "known keys are in, name, sensitive, join, issuer, audience, jwks_url, keys, algorithms, from, "
+            "allow_unverified"
+        ),
     ),
     "customers": (
         HEAD + "customers: []\n",

@@ -7,9 +7,11 @@ differently a moment later (DNS rebinding) changes nothing. Redirects are not fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 import h11
@@ -51,17 +53,15 @@ class HttpKeyFetcher:
             raise Unavailable("keys are fetched over https only")
         encrypted = url.scheme == "https"
         port = url.port or (443 if encrypted else 80)
-        address = await self._address(host, port)
         trust = (self._trust or ssl.create_default_context()) if encrypted else None
-        reader, writer = await asyncio.open_connection(
-            address, port, ssl=trust, server_hostname=host if encrypted else None
-        )
+        reader, writer = await _connect(await self._addresses(host, port), host, port, trust)
         try:
             return await _exchange(url, reader, writer)
         finally:
             writer.transport.abort()
 
-    async def _address(self, host: str, port: int) -> str:
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        """Returns where a host is; all of its addresses must be allowed."""
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(item[4][0]) for item in found]
         if not self._allow_private:
@@ -71,7 +71,7 @@ class HttpKeyFetcher:
                         f"{host} is {address}, which is not a public address: set USAGEFLOW_JWKS_ALLOW_PRIVATE=1 "
                         "where that is meant"
                     )
-        return addresses[0]
+        return addresses
 
 
 def is_public(address: str) -> bool:
@@ -84,6 +84,17 @@ def is_public(address: str) -> bool:
         if inner is not None:
             return is_public(str(inner))
     return parsed.is_global and not parsed.is_multicast
+
+
+async def _connect(
+    addresses: Sequence[str], host: str, port: int, trust: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Returns a connection to the first address that answers; certificates are checked against the host's name."""
+    name = host if trust is not None else None
+    for address in addresses[:-1]:
+        with contextlib.suppress(ConnectionError):
+            return await asyncio.open_connection(address, port, ssl=trust, server_hostname=name)
+    return await asyncio.open_connection(addresses[-1], port, ssl=trust, server_hostname=name)
 
 
 async def _exchange(url: SplitResult, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:

@@ -270,3 +270,24 @@ def test_explain_reads_as_tables(run: Any, service: Any) -> None:
 def test_a_new_enum_value_of_a_newer_service_is_its_number(run: Any, service: Any) -> None:
     service.will("Check", CheckResponse.FromString(b"\x08\x01\x10\x63"))
     assert json.loads(run(*CHECK, "--output", "json").stdout)["reason"] == "99"
+
+
+def test_everything_that_strategies_read_can_be_named(run: Any, service: Any) -> None:
+    service.will("Check", ALLOWED)
+    more = ("--cookie", "sid=a=b", "--body", "user.id=7", "--context", "org=acme", "--path-param", "id=7")
+    assert run(*CHECK, *more, "--bearer", "a.b.c").exit_code == 0
+    request = service.requests[0].request
+    assert [(each.location, each.name, each.value) for each in request.attributes] == [
+        (common.ATTRIBUTE_LOCATION_COOKIE, "sid", "a=b"),
+        (common.ATTRIBUTE_LOCATION_BODY, "user.id", "7"),
+        (common.ATTRIBUTE_LOCATION_APP_CONTEXT, "org", "acme"),
+        (common.ATTRIBUTE_LOCATION_JWT_CLAIM, "bearer", "a.b.c"),
+    ]
+    assert dict(request.path_parameters) == {"id": "7"}
+
+
+@pytest.mark.parametrize("option", ["--cookie", "--body", "--context", "--path-param"])
+def test_what_names_nothing_is_refused(run: Any, option: str) -> None:
+    result = run(*CHECK, option, "=a")
+    assert result.exit_code == 2
+    assert option in result.stderr

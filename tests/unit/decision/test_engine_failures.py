@@ -10,6 +10,7 @@ from decision.engine import Engine
 from decision.questions import Terms, question_by_name
 from tests.unit.decision.benches import SHADOW, USER, Bench, left
 from tests.unit.fakes import SilentStore, hashed_block, limit, policy, request, snapshot, steady, strategy
+from tests.unit.tokens import jwt_source
 from usageflow.domain.decisions import DegradedReason, Reason
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import FailMode, Limit, Mode, OnMissing, Policy, Scope
@@ -161,6 +162,18 @@ policies = st.lists(
 on_missing = st.sampled_from([OnMissing.ANONYMOUS_PER_IP, OnMissing.ANONYMOUS_SHARED, OnMissing.DENY])
 
 
+EVERYWHERE = [
+    {"in": "header", "name": "X-Other"},
+    {"in": "query", "name": "user"},
+    {"in": "path", "name": "user"},
+    {"in": "body", "name": "user.id"},
+    {"in": "cookie", "name": "sid"},
+    {"in": "context", "name": "user"},
+    jwt_source(),
+    {"join": [{"in": "body", "name": "org"}, {"in": "context", "name": "user"}]},
+]
+
+
 @steady
 @given(
     policies,
@@ -173,6 +186,10 @@ on_missing = st.sampled_from([OnMissing.ANONYMOUS_PER_IP, OnMissing.ANONYMOUS_SH
             (("header", "X-User", ""),),
             (("header", "X-User", "u"),) * 2,
             (("header", "X-User", "u" * 300),),
+            (("jwt", "bearer", "not.a.token"),),
+            (("cookie", "sid", ""), ("body", "user.id", " "), ("context", "user", "")),
+            (("query", "user", "a"), ("query", "user", "b")),
+            (("body", "org", "o"),),
         ]
     ),
 )
@@ -189,7 +206,10 @@ async def test_a_missing_identity_is_never_limited_less_than_a_known_one(
     ]
     state = snapshot(
         *made,
-        strategies=[strategy("s0", on_missing=first), strategy("s1", "X-User", "X-Other", on_missing=second)],
+        strategies=[
+            strategy("s0", on_missing=first),
+            strategy("s1", sources=[*EVERYWHERE, {"in": "header", "name": "X-User"}], on_missing=second),
+        ],
     )
     known, hidden = Bench(), Bench()
     for path, gap in steps:

@@ -6,9 +6,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from decision.engine import Engine
+from decision.keyring import KeyRing
 from decision.plan import Plan, build_plan, missing_parameters
 from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
+from decision.tokens import TokenReader
 from tests.unit.fakes import hashed_block, limit, policy, request, snapshot, steady, strategy
+from tests.unit.tokens import jwt_source, token
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import PATH_PARAMETER
@@ -17,6 +20,7 @@ from usageflow.domain.policies import Block, FailMode, Mode, OnMissing, Policy
 from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.templates import canonical_template
 from usageflow.domain.usage import EndpointName
+from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import NumberKind
 
@@ -24,12 +28,13 @@ TEMPLATES = ["/a", "/a/{x}", "/{x}/{y}", "/a/{x}/b", "/a/{tail*}", "/v{x}/b", "/
 PATHS = ["*", "/a", "/a/:id", "/a/b", "/:x/:y", "/a/*", "/a/c/b", "/*/b", "/v1/b", "/b/:y"]
 VALUES = ["b", "c", "1", "a", "b/c", "a b"]
 USERS = ["u", "v", ""]
+PLACES = ["cookie", "body", "context", "query", "path"]
 
 policies = st.lists(
     st.tuples(
         st.sampled_from(PATHS),
         st.sampled_from([("*",), ("GET",), ("POST",)]),
-        st.sampled_from(["", "by-user", "by-key", "deny"]),
+        st.sampled_from(["", "by-user", "by-key", "deny", "anywhere", "joined"]),
         st.integers(0, 2),
         st.sampled_from(list(Mode)),
         st.booleans(),
@@ -61,6 +66,8 @@ def state_of(
         strategy("by-user"),
         strategy("by-key", "X-API-Key", "X-User"),
         strategy("deny", "X-Other", on_missing=OnMissing.DENY),
+        strategy("anywhere", sources=[jwt_source(), *({"in": place, "name": "x"} for place in PLACES)]),
+        strategy("joined", sources=[{"join": [{"in": "path", "name": "x"}, {"in": "client_ip"}]}]),
     ]
     return snapshot(
         *made, strategies=declared, blocks=stored, endpoints=[(method, item) for item in TEMPLATES]
@@ -93,7 +100,8 @@ def test_where_the_plan_says_report_nothing_has_to_be_asked(
 
 async def _decide(state: Snapshot, question: object) -> object:
     clock = ManualClock()
-    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r")
+    tokens = TokenReader(KeyRing(HttpKeyFetcher(allow_private=False), clock), clock)
+    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r", tokens)
     return await engine.decide(state, [question, question, question])  # type: ignore[list-item]
 
 
@@ -106,6 +114,7 @@ async def _decide(state: Snapshot, question: object) -> object:
     st.sampled_from(["k", ""]),
     st.sampled_from(["o", ""]),
     st.sampled_from(TEMPLATES),
+    st.sampled_from([("jwt", token()), ("jwt", "no.token.x"), *((place, "w") for place in PLACES[:-1])]),
 )
 async def test_a_check_by_number_decides_exactly_like_one_by_name(
     given_policies: list[tuple[str, tuple[str, ...], str, int, Mode, bool]],
@@ -115,6 +124,7 @@ async def test_a_check_by_number_decides_exactly_like_one_by_name(
     key: str,
     other: str,
     template: str,
+    more: tuple[str, str],
 ) -> None:
     state = state_of(given_policies, given_blocks)
     instruction = plan_of(state).instructions[state.endpoint_numbers[EndpointName("GET", template)]]
@@ -123,15 +133,23 @@ async def test_a_check_by_number_decides_exactly_like_one_by_name(
     positional = []
     for number in instruction.attributes:
         location, name = state.attributes[number]
-        positional.append(values.get(name) if location == PATH_PARAMETER else headers[name] or None)
+        if location == PATH_PARAMETER:
+            positional.append(values.get(name) if f"{{{name}" in template else None)
+        elif location == "header":
+            positional.append(headers[name] or None)
+        else:
+            positional.append(more[1] if location == more[0] else None)
     by_number = question_by_number(state, instruction, positional, "203.0.113.1", Terms())
     by_name = question_by_name(
         state,
         HttpRequest(
             "GET",
             route=template,
-            parameters=values,
-            attributes=[("header", name.upper(), value) for name, value in headers.items() if value],
+            parameters={name: value for name, value in values.items() if f"{{{name}" in template},
+            attributes=[
+                *(("header", name.upper(), value) for name, value in headers.items() if value),
+                (more[0], "x", more[1]),
+            ],
             client_ip="203.0.113.1",
         ),
         Terms(),
@@ -186,6 +204,28 @@ def test_attributes_that_are_credentials_are_marked() -> None:
     assert [(item.key, item.sensitive) for item in plan_of(state).attributes] == [
         (("header", "authorization"), True),
         (("header", "x-user"), False),
+    ]
+
+
+def test_tokens_and_parameters_travel_raw_even_where_they_are_sensitive() -> None:
+    sources = [
+        jwt_source(sensitive=True),
+        jwt_source(name="org", **{"from": "cookie:sid"}),
+        {"in": "path", "name": "id", "sensitive": True},
+        {"in": "cookie", "name": "sid"},
+        {"in": "client_ip"},
+    ]
+    state = snapshot(
+        policy("p", limits=[limit(1)], strategy="s"),
+        strategies=[strategy("s", sources=sources)],
+        endpoints=[("GET", "/a/{id}")],
+    )
+    assert sorted((*item.key, item.sensitive) for item in plan_of(state).attributes) == [
+        ("client_ip", "", False),
+        ("cookie", "sid", True),
+        ("jwt", "bearer", False),
+        ("jwt", "cookie:sid", False),
+        ("path_parameter", "id", False),
     ]
 
 

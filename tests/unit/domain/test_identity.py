@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.fakes import APPLICATION_KEY, steady, strategy
+from tests.unit.tokens import jwt_source
 from usageflow.domain.hashing import keyed_hash
 from usageflow.domain.identity import (
     Attributes,
@@ -170,3 +173,116 @@ def test_a_block_of_a_raw_value_finds_the_plain_and_the_hashed_identity() -> Non
     hashed = keyed_hash(APPLICATION_KEY, "alice").hex()
     assert block_key("v:alice", APPLICATION_KEY) == hashed
     assert block_key(f"h:{hashed}", APPLICATION_KEY) == hashed
+
+
+PARTS = {
+    "header": {"in": "header", "name": "X-Org"},
+    "query": {"in": "query", "name": "org"},
+    "path": {"in": "path", "name": "org"},
+    "body": {"in": "body", "name": "org.id"},
+    "context": {"in": "context", "name": "org"},
+}
+
+
+def keys_of(declared: Strategy) -> list[tuple[str, str]]:
+    return [part.key for part in CompiledStrategy.of(declared).parts]
+
+
+@pytest.mark.parametrize(
+    ("part", "verified"), [*((part, part["in"] == "context") for part in PARTS.values())], ids=list(PARTS)
+)
+def test_every_location_yields_an_identity(part: dict[str, object], verified: bool) -> None:
+    declared = strategy("s", sources=[part])
+    (key,) = keys_of(declared)
+    for found in ("o1", "1", "true"):
+        who = resolve(Attributes.of([(key, found)]), declared)
+        assert who == Identity(f"v:{found}", f"{part['in']} {part['name']}", verified=verified)
+    for missing in ((), ("",), ("a", "a"), ("x" * 257,)):
+        nobody = resolve(Attributes.of([(key, value) for value in missing]), declared)
+        assert nobody is not None
+        assert nobody.anonymous
+
+
+def test_a_cookie_is_kept_as_a_hash() -> None:
+    who = resolve(
+        Attributes.of([(("cookie", "sid"), "s1")]), strategy("s", sources=[{"in": "cookie", "name": "sid"}])
+    )
+    assert who == Identity("h:" + keyed_hash(APPLICATION_KEY, "s1").hex(), "cookie sid")
+
+
+def test_the_clients_address_is_an_identity_of_its_network() -> None:
+    declared = strategy("s", sources=[{"in": "client_ip"}])
+    assert resolve(sent(ip="2001:db8:1:2:3::4"), declared) == Identity("v:2001:db8:1:2::/64", "client_ip")
+    # What a client sends for it is not read: the address of the request is.
+    assert resolve(Attributes.of([(("client_ip", ""), "9.9.9.9")], "192.0.2.1"), declared) == Identity(
+        "v:192.0.2.1", "client_ip"
+    )
+    nowhere = resolve(sent(ip=""), declared)
+    assert nowhere is not None
+    assert nowhere.anonymous
+
+
+def test_claims_are_values_too() -> None:
+    declared = strategy("s", sources=[jwt_source()])
+    (part,) = CompiledStrategy.of(declared).parts
+    assert part.rules is not None
+    claim: object
+    for claim, key in (("alice", "v:alice"), (7, "v:7"), (True, "v:true"), (1.5, "v:1.5")):
+        read = Attributes(claims={part.rules.rules_id: {"sub": claim}})
+        assert resolve(read, declared) == Identity(key, "jwt sub", verified=True)
+    for claim in (None, "", " ", ["a"], {"a": 1}, "x" * 257):
+        read = Attributes(claims={part.rules.rules_id: {"sub": claim}}, client_ip="192.0.2.1")
+        assert resolve(read, declared) == Identity("a:192.0.2.1", "client address", anonymous=True)
+    other = Attributes(claims={"rules of another source": {"sub": "mallory"}}, client_ip="192.0.2.1")
+    assert resolve(other, declared) == Identity("a:192.0.2.1", "client address", anonymous=True)
+
+
+def test_an_unverified_claim_is_claimed_and_so_is_a_join_with_one() -> None:
+    def verified(*sources: Mapping[str, object]) -> list[bool]:
+        return [each.verified for each in CompiledStrategy.of(strategy("s", sources=list(sources))).sources]
+
+    both = {"join": [jwt_source(), {"in": "context", "name": "org"}]}
+    half = {"join": [jwt_source(), {"in": "header", "name": "X-Org"}]}
+    assert verified(both, half, jwt_source(allow_unverified=True)) == [True, False, False]
+
+
+TWO = strategy("s", sources=[{"join": [PARTS["header"], PARTS["query"]]}])
+
+
+def pair(first: str | bytes, second: str | bytes) -> Attributes:
+    return Attributes.of([(("header", "x-org"), first), (("query", "org"), second)], "192.0.2.1")
+
+
+def test_a_join_needs_all_of_its_fields() -> None:
+    assert resolve(pair("acme", "alice"), TWO) == Identity("v:acme:alice", "header X-Org + query org")
+    for attributes in (pair("", "alice"), pair("acme", ""), Attributes.of([(("query", "org"), "alice")])):
+        nobody = resolve(attributes, TWO)
+        assert nobody is not None
+        assert nobody.anonymous
+    too_long = resolve(pair("x" * 200, "y" * 200), TWO)
+    assert too_long is not None
+    assert too_long.anonymous
+
+
+texts = st.text(alphabet="ab:%#3A25", min_size=1, max_size=12)
+
+
+@steady
+@given(texts, texts, texts, texts)
+def test_joined_keys_cannot_be_forged(a: str, b: str, c: str, d: str) -> None:
+    first, second = resolve(pair(a, b), TWO), resolve(pair(c, d), TWO)
+    assert ((a, b) == (c, d)) == (first == second)
+
+
+def test_a_join_with_a_secret_is_the_same_hash_whether_the_client_hashed_it_or_not() -> None:
+    declared = strategy("s", sources=[{"join": [PARTS["header"], {"in": "cookie", "name": "sid"}]}])
+    raw = Attributes.of([(("header", "x-org"), "acme"), (("cookie", "sid"), "s1")])
+    hashed = Attributes.of(
+        [(("header", "x-org"), "acme"), (("cookie", "sid"), keyed_hash(APPLICATION_KEY, "s1"))]
+    )
+    found = resolve(raw, declared)
+    assert found == resolve(hashed, declared)
+    assert found is not None
+    assert found.key.startswith("h:")
+    forged = resolve(Attributes.of([(("header", "x-org"), "acme"), (("cookie", "sid"), "s2")]), declared)
+    assert forged != found

@@ -27,6 +27,7 @@ PATH = common.ATTRIBUTE_LOCATION_PATH_PARAMETER
 IP = common.ATTRIBUTE_LOCATION_CLIENT_IP
 CONTEXT = common.ATTRIBUTE_LOCATION_APP_CONTEXT
 BODY = common.ATTRIBUTE_LOCATION_BODY
+TOKEN = common.ATTRIBUTE_LOCATION_JWT_CLAIM
 
 
 def value(location: int, name: str, **fields: object) -> str | None:
@@ -59,9 +60,52 @@ def test_missing_empty_duplicate_and_over_long_are_absent() -> None:
     assert value(PATH, "x", path_parameters={"x": "\ud800"}) is None
 
 
+def test_a_token_is_the_bearers_or_a_cookies_and_nothing_else() -> None:
+    headers = [(b"authorization", b"bearer  a.b.c "), (b"cookie", b"sid=d.e.f; other=x")]
+    assert value(TOKEN, "bearer", headers=headers) == "a.b.c"
+    assert value(TOKEN, "cookie:sid", headers=headers) == "d.e.f"
+    assert value(TOKEN, "cookie:none", headers=headers) is None
+    assert value(TOKEN, "bearer", headers=[(b"authorization", b"Basic dXNlcjpwYXNz")]) is None
+    assert value(TOKEN, "bearer", headers=[(b"authorization", b"Bearer a")] * 2) is None
+    assert value(TOKEN, "bearer", headers=[(b"authorization", b"Bearer")]) is None
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_tokens_and_route_parameters_are_sent_raw_whatever_the_plan_says(*, by_name: bool) -> None:
+    plan = apply(
+        None,
+        plan_pb2.WatchPlanResponse(
+            full=True,
+            hash_key=b"k" * 32,
+            attributes=[
+                plan_pb2.PlanAttribute(number=1, location=TOKEN, name="bearer", sensitive=True),
+                plan_pb2.PlanAttribute(number=2, location=PATH, name="id", sensitive=True),
+                plan_pb2.PlanAttribute(number=3, location=BODY, name="user.id", sensitive=True),
+            ],
+            endpoints=[
+                plan_pb2.EndpointPlan(
+                    number=5, endpoint=common.Endpoint(method="GET", template="/x/{id}"), attributes=[1, 2, 3]
+                )
+            ],
+        ),
+    )
+    request = RequestView(
+        "GET", "/x/{id}", "/x/7", headers=[(b"authorization", b"Bearer a.b.c")], path_parameters={"id": "7"}
+    )
+    item = build_item(plan, plan.rule(("GET", "/x/{id}")), request, 50, by_name=by_name)
+    if by_name:
+        assert [(each.location, each.value) for each in item.request.attributes] == [
+            (TOKEN, "a.b.c"),
+            (PATH, "7"),
+        ]
+    else:
+        assert [each.text for each in item.values] == ["a.b.c", "7", ""]
+        assert item.values[2].WhichOneof("kind") is None
+
+
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_no_input_breaks_extraction(header: bytes, query: bytes) -> None:
-    for location in (HEADER, QUERY, COOKIE, PATH, IP, CONTEXT, BODY, 99):
+    for location in (HEADER, QUERY, COOKIE, PATH, IP, CONTEXT, BODY, TOKEN, 99):
         found = value(location, "x", headers=[(b"cookie", header), (b"x", header)], query_string=query)
         assert found is None or found.encode()
 

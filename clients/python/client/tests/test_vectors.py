@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import json_format
 
 from usageflow.client._core.answer import denial, headers_of, problem, status_of
-from usageflow.client._core.request import keyed_hash
+from usageflow.client._core.request import AttributeSpec, RequestView, extract, keyed_hash
 from usageflow.client._core.verdict import LimitView, Verdict
 from usageflow.v1 import common_pb2 as common
 from usageflow.vectors.v1 import vectors_pb2 as vectors
@@ -71,3 +71,21 @@ def test_problems(case: vectors.ProblemCase) -> None:
 @pytest.mark.parametrize("case", cases("identity_hash", vectors.HashFile))
 def test_identity_hash(case: vectors.HashCase) -> None:
     assert keyed_hash(bytes.fromhex(case.want_application_key_hex), case.value).hex() == case.want_hash_hex
+
+
+@pytest.mark.parametrize("case", cases("attributes", vectors.AttributeFile))
+def test_attributes(case: vectors.AttributeCase) -> None:
+    sent = case.request
+    request = RequestView(
+        "GET",
+        "/",
+        "/",
+        headers=[(each.name.lower().encode(), each.value.encode()) for each in sent.headers],
+        query_string=sent.query.encode(),
+        path_parameters=dict(sent.path_parameters),
+        client_ip=sent.client_ip,
+        app_context=dict(sent.app_context),
+    )
+    for field in case.fields:
+        found = extract(AttributeSpec.of(field.location, field.name, sensitive=False), request)
+        assert found == (field.want if field.HasField("want") else None)

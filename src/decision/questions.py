@@ -81,7 +81,8 @@ def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> 
         EndpointName(method, UNMATCHED) if request.route else snapshot.name_of_path(method, request.path)
     )
     # The parameters of the template that it is counted under: a path without a route has no others.
-    parameters = request.parameters or parameters_of(endpoint.template, request.path)
+    found = parameters_of(endpoint.template, request.path) if endpoint.template != UNMATCHED else {}
+    parameters = request.parameters or found
     return _question(endpoint, request.path, _attributes(pairs, parameters, request.client_ip), terms)
 
 

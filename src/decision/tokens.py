@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +13,10 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.identity import AttributeKey, Attributes, attribute_key
 from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.sources import Jwk, Location
-from usageflow.domain.tokens import TokenRules, VerifyingKey, claims_of, key_id_of, usable_keys
+from usageflow.domain.tokens import TokenRules, VerifyingKey, keeps, key_id_of, payload_of, usable_keys
+
+_REMEMBERED = 4096
+"""Tokens whose signature is not checked again: by a digest, never the token itself."""
 
 
 class TokenReader:
@@ -21,6 +26,9 @@ class TokenReader:
         self._ring = ring
         self._clock = clock
         self._usable: dict[str, tuple[tuple[Jwk, ...], tuple[VerifyingKey, ...]]] = {}
+        self._signed: OrderedDict[tuple[str, bytes], tuple[tuple[VerifyingKey, ...], Mapping[str, Any]]] = (
+            OrderedDict()
+        )
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Asks for the keys that a snapshot's strategies need, before the first token comes."""
@@ -47,7 +55,23 @@ class TokenReader:
             if kid is not None and not any(kid in ("", key.kid) for key in keys):
                 self._ring.missed(rules.jwks_url)
                 return None
-        return claims_of(token, rules, keys, self._clock.now_us())
+        payload = self._payload(token, rules, keys)
+        return payload if payload is not None and keeps(payload, rules, self._clock.now_us()) else None
+
+    def _payload(
+        self, token: str, rules: TokenRules, keys: tuple[VerifyingKey, ...]
+    ) -> Mapping[str, Any] | None:
+        """Returns what a token says; its signature is checked once for as long as the keys stay the same."""
+        digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+        known = self._signed.get((rules.rules_id, digest))
+        if known is not None and known[0] is keys:
+            return known[1]
+        payload = payload_of(token, rules, keys)
+        if payload is not None:
+            self._signed[rules.rules_id, digest] = (keys, payload)
+            if len(self._signed) > _REMEMBERED:
+                self._signed.popitem(last=False)
+        return payload
 
     def _keys(self, rules: TokenRules) -> tuple[VerifyingKey, ...]:
         source = rules.static_keys or self._ring.keys(rules.jwks_url)

@@ -115,10 +115,15 @@ def claims_of(
     token: str, rules: TokenRules, keys: Sequence[VerifyingKey], now_us: int
 ) -> Mapping[str, Any] | None:
     """Returns the claims of a token that keeps the rules at ``now_us`` (Unix time), None for any other."""
+    payload = payload_of(token, rules, keys)
+    return payload if payload is not None and keeps(payload, rules, now_us) else None
+
+
+def payload_of(token: str, rules: TokenRules, keys: Sequence[VerifyingKey]) -> Mapping[str, Any] | None:
+    """Returns what a token says, None unless one of the keys signed it (or the rules do not ask who did)."""
     if len(token) > MAX_TOKEN_BYTES or not token.isascii():
         return None
-    payload = _unsigned(token) if rules.unverified else _signed(token, keys)
-    return payload if payload is not None and _holds(payload, rules, now_us / 1e6) else None
+    return _unsigned(token) if rules.unverified else _signed(token, keys)
 
 
 def _signed(token: str, keys: Sequence[VerifyingKey]) -> Mapping[str, Any] | None:
@@ -159,7 +164,9 @@ _LEFT_TO_US = (
 )
 
 
-def _holds(payload: Mapping[str, Any], rules: TokenRules, now_s: float) -> bool:
+def keeps(payload: Mapping[str, Any], rules: TokenRules, now_us: int) -> bool:
+    """Tells whether issuer, audience and times are what the rules ask for at ``now_us`` (Unix time)."""
+    now_s = now_us / 1e6
     audience = payload.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     begins, ends = _time(payload, "nbf", 0.0), _time(payload, "exp", math.inf if rules.unverified else None)

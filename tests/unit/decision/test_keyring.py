@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from decision.keyring import FIRST_RETRY_S, MAX_AGE_S, RETRY_S, KeyRing
 from decision.tokens import TokenReader
 from tests.unit.fakes import snapshot, strategy
@@ -132,3 +134,24 @@ def test_hashes_and_two_different_tokens_are_missing() -> None:
     for values in ([b"\0" * 32], [token("k1"), token("k2")]):
         read = bench.reader.read(bench.state, Attributes({("jwt", "bearer"): values}))
         assert (read.values, read.claims) == ({}, {})
+
+
+async def test_a_signature_is_checked_once_and_the_time_every_time() -> None:
+    bench = Bench("k1")
+    await bench.ring.refresh()
+    assert bench.who() == ALICE
+    (remembered,) = bench.reader._signed
+    assert token("k1").encode() not in remembered[1]
+    bench.clock.advance(seconds=700)
+    assert bench.who() != ALICE, "it has expired meanwhile"
+
+
+def test_remembered_tokens_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decision.tokens._REMEMBERED", 2)
+    clock = ManualClock()
+    reader = TokenReader(KeyRing(FakeIssuer(), clock), clock)
+    state = snapshot(strategies=[strategy("s", sources=[jwt_source()])])
+    for name in "abc":
+        read = reader.read(state, Attributes({("jwt", "bearer"): [token(sub=name)]}))
+        assert state.strategies[0].resolve(read, b"") == Identity(f"v:{name}", "jwt sub", verified=True)
+    assert len(reader._signed) == 2

@@ -19,16 +19,7 @@ from usageflow.domain.policies import Mode
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
 from usageflow.v1 import common_pb2, decision_pb2, plan_pb2, usage_pb2
 
-_LOCATIONS = {
-    "header": common_pb2.ATTRIBUTE_LOCATION_HEADER,
-    "query": common_pb2.ATTRIBUTE_LOCATION_QUERY,
-    "path_parameter": common_pb2.ATTRIBUTE_LOCATION_PATH_PARAMETER,
-    "body": common_pb2.ATTRIBUTE_LOCATION_BODY,
-    "cookie": common_pb2.ATTRIBUTE_LOCATION_COOKIE,
-    "jwt": common_pb2.ATTRIBUTE_LOCATION_JWT_CLAIM,
-    "client_ip": common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP,
-    "context": common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT,
-}
+_WIRE_NAMES = {"jwt": "JWT_CLAIM", "context": "APP_CONTEXT"}
 _ITEM_CODES = {
     "TIME_TOO_OLD": common_pb2.ITEM_CODE_OUT_OF_RANGE,
     "TIME_IN_FUTURE": common_pb2.ITEM_CODE_OUT_OF_RANGE,
@@ -159,7 +150,9 @@ def plan_response(sent: Sent) -> plan_pb2.WatchPlanResponse:
         attributes=[
             plan_pb2.PlanAttribute(
                 number=item.number,
-                location=_LOCATIONS[item.key[0]],
+                location=common_pb2.AttributeLocation.Value(
+                    f"ATTRIBUTE_LOCATION_{_WIRE_NAMES.get(item.key[0], item.key[0].upper())}"
+                ),
                 name=item.key[1],
                 sensitive=item.sensitive,
             )

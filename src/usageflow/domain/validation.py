@@ -8,7 +8,6 @@ from typing import TypeVar
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.patterns import Methods, Pattern
 from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Strategy
-from usageflow.domain.source_rules import source_faults
 
 T = TypeVar("T")
 
@@ -55,6 +54,9 @@ def _duplicates(kind: str, names: Sequence[str], field: str = ".name") -> Iterat
 
 
 def _strategy(strategy: Strategy) -> Iterator[Fault]:
+    # Loaded here: it brings cryptography along, and most commands of the command line validate nothing.
+    from usageflow.domain.source_rules import source_faults
+
     yield from _each("sources", strategy.sources, source_faults)
     if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
         message = "SKIP lets callers without an identity pass without any limit"

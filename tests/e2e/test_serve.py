@@ -112,6 +112,15 @@ def test_an_unwritable_folder_is_one_sentence(data: Path) -> None:
     assert "USAGEFLOW_DATA" in failing(Path("/dev/null/x"))
 
 
+def test_a_unix_socket_is_served_and_one_in_no_folder_refused(data: Path, tmp_path: Path) -> None:
+    listen = f"unix:{tmp_path}/usageflow.sock"
+    with Service(data, listen) as service:
+        assert service.wait_ready() == listen
+        assert service.command("check", "--method", "GET", "--path", "/x").returncode == 0
+        service.stop()
+    assert "USAGEFLOW_LISTEN" in failing(data, USAGEFLOW_LISTEN="unix:/nonexistent/usageflow.sock")
+
+
 def test_one_folder_serves_one_process(data: Path) -> None:
     with Service(data) as service:
         service.wait_ready()

@@ -117,6 +117,7 @@ def test_a_unix_socket_is_served_and_one_in_no_folder_refused(data: Path, tmp_pa
     with Service(data, listen) as service:
         assert service.wait_ready() == listen
         assert service.command("check", "--method", "GET", "--path", "/x").returncode == 0
+        assert "in use" in failing(tmp_path / "other", USAGEFLOW_LISTEN=listen)
         service.stop()
     assert "USAGEFLOW_LISTEN" in failing(data, USAGEFLOW_LISTEN="unix:/nonexistent/usageflow.sock")
 

@@ -21,7 +21,7 @@ from usageflow.runtime.credentials import (
     write_credentials,
 )
 from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
-from usageflow.runtime.http import HttpListener, bind, build_app
+from usageflow.runtime.http import HttpListener, bind, build_app, ensure_free
 from usageflow.runtime.settings import Address, Settings, load_settings
 from usageflow.runtime.telemetry import set_up_logs, set_up_metrics
 from usageflow.storage.sql import MigrationKind, lock_folder, prepare
@@ -174,10 +174,8 @@ def _without_credentials(folder: Path) -> str:
 
 def _ensure_free(address: Address) -> None:
     """Finds a taken address before anything is loaded, and before gRPC logs about it in its own words."""
-    if address.unix:
-        return
     try:
-        bind(address).close()
+        ensure_free(address)
     except OSError as error:
         raise _taken("USAGEFLOW_LISTEN", address, error.strerror) from None
 

@@ -183,9 +183,12 @@ def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence
 
 
 def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: bytes) -> str:
-    """Returns the identity's key as it is stored: a raw value of a strategy that reads credentials only is hashed."""
+    """Returns the identity's key as it is stored: where a strategy reads credentials too, a raw value may be one.
+
+    Customers and blocks are found by hash as well, so hashing a plain name there costs its display only.
+    """
     strategy = next((policy.strategy for policy in matched if policy.strategy is not None), None)
-    if strategy is None or not strategy.reads_secrets_only or not identity.startswith("v:"):
+    if strategy is None or not strategy.reads_secrets or not identity.startswith("v:"):
         return identity
     return f"h:{keyed_hash(hash_key, identity.removeprefix('v:')).hex()}"
 

@@ -17,6 +17,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
 
 _GROUPS = {
+    admin_pb2.USAGE_GROUP_UNSPECIFIED: UsageGroup.ENDPOINT,
+    admin_pb2.USAGE_GROUP_ENDPOINT: UsageGroup.ENDPOINT,
     admin_pb2.USAGE_GROUP_STATUS: UsageGroup.STATUS,
     admin_pb2.USAGE_GROUP_MINUTE: UsageGroup.MINUTE,
 }
@@ -40,8 +42,10 @@ def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
 
 
 def usage_group(group: admin_pb2.UsageGroup.ValueType) -> UsageGroup:
-    """Returns by what to group; UNSPECIFIED is by endpoint."""
-    return _GROUPS.get(group, UsageGroup.ENDPOINT)
+    """Returns by what to group; UNSPECIFIED is by endpoint. Raises InvalidArgument for an unknown one."""
+    if group not in _GROUPS:
+        raise InvalidArgument.of("group_by", f"{group} is not a group", "send ENDPOINT, STATUS or MINUTE")
+    return _GROUPS[group]
 
 
 def _models(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.patterns import Methods, Pattern
-from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Strategy
+from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Scope, Strategy
 
 T = TypeVar("T")
 
@@ -67,10 +67,18 @@ def _policy(policy: Policy, strategies: frozenset[str]) -> Iterator[Fault]:
         fix = f"use one of {', '.join(sorted(strategies))}" if strategies else "declare it under strategies"
         yield Fault("strategy", f"there is no strategy {policy.strategy!r}", fix, "UNKNOWN_STRATEGY")
     yield from _duplicates("limits", [limit.name for limit in policy.limits])
+    if not policy.strategy:
+        yield from _each("limits", policy.limits, _shared_or_fault)
     yield from _each("limits", policy.limits, lambda limit: _limit(limit, policy.cost))
     if policy.metering is not None and policy.metering.expression != DEFAULT_EXPRESSION:
         message = "this version meters usage_record.quantity only"
         yield Fault("metering.expression", message, f"write {DEFAULT_EXPRESSION}, and report the quantity")
+
+
+def _shared_or_fault(limit: Limit) -> Iterator[Fault]:
+    if limit.scope is not Scope.SHARED:
+        message = "the policy names no strategy, so all callers would share this counter"
+        yield Fault("scope", message, "name a strategy, or write `scope: SHARED` if that is meant")
 
 
 def _limit(limit: Limit, cost: int) -> Iterator[Fault]:

@@ -62,8 +62,11 @@ def ensure_free(address: Address) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(address.host) == 0:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    if not Path(address.host).parent.is_dir():
+    path = Path(address.host)
+    if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "a file that is no socket is there")
 
 
 class _Server(uvicorn.Server):

@@ -61,6 +61,11 @@ class LimitOutcome:
         return self.standing.wait_us != 0
 
     @property
+    def window_us(self) -> int:
+        """Length of the window: of the present one where windows follow a calendar."""
+        return self.standing.window_us or self.limit.rule.window_us
+
+    @property
     def reset_us(self) -> int:
         """Time until this cost fits where it does not, else until the window ends or the bucket is full."""
         return self.standing.wait_us or self.standing.reset_us

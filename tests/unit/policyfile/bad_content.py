@@ -168,7 +168,7 @@ CONTENT = {
         7,
         43,
         "'algorithm' cannot be \"fixed\"",
-        "write FIXED_WINDOW or TOKEN_BUCKET",
+        "write FIXED_WINDOW, TOKEN_BUCKET or SLIDING_WINDOW",
     ),
     "mode": (
         HEAD + "policies: [{name: p, match: {path: /a}, mode: off}]\n",

@@ -25,7 +25,7 @@ _EXAMPLES = {
     "match": "match: {methods: [GET], path: /api/users}",
     "path": "path: /api/users",
     "limit": "limit: 100",
-    "window": "window: 1h",
+    "window": "window: 1h` or `align: day",
     "price": "price: price_123",
 }
 _READ_AS = {

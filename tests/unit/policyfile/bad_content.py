@@ -122,7 +122,13 @@ CONTENT = {
         "'window' must be a window, not a list",
         "write one such as 30s, 1h or 7d",
     ),
-    "no window": (LIMIT + "{limit: 5}\n", 7, 9, "'window' is missing", "add it, such as `window: 1h`"),
+    "no window": (
+        LIMIT + "{limit: 5}\n",
+        7,
+        9,
+        "'window' is missing",
+        "add it, such as `window: 1h` or `align: day`",
+    ),
     "window without value": (
         LIMIT + "{limit: 5, window: }\n",
         7,

@@ -65,7 +65,7 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         retry_after_us=answer.retry_after_us or 0,
         shadow_denials=[item.policy.number for item in answer.shadow if item.would_deny],
         message=answer.message if by_name or not answer.policies else "",
-        cacheable=_cacheable(answer),
+        cacheable=answer.repeatable,
     )
     if answer.identity is not None:
         result.identity.CopyFrom(_identity(answer.identity))
@@ -74,12 +74,6 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
     if answer.reservation is not None:
         result.reservation.CopyFrom(_reservation(answer.reservation))
     return result
-
-
-def _cacheable(answer: Answer) -> bool:
-    """A denial may be repeated for a while, unless each denied request has to be charged."""
-    charging = any(outcome.limit.rule.charge_denied for outcome in answer.limits)
-    return bool(answer.retry_after_us) and answer.degraded is None and not charging
 
 
 def failed_item(error: InvalidArgument) -> decision_pb2.CheckResult:

@@ -117,3 +117,9 @@ class Answer:
     message: str = ""
     decided_by: CompiledPolicy | None = None
     reservation: ReservationGrant | None = field(default=None)
+
+    @property
+    def repeatable(self) -> bool:
+        """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged."""
+        charging = any(outcome.limit.rule.charge_denied for outcome in self.limits)
+        return bool(self.retry_after_us) and self.degraded is None and not charging

@@ -19,7 +19,7 @@ from usageflow.policyfile.wording import problems_of
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file, in bytes of UTF-8."""
 
-_SPELLED = {"location": "in", "window_us": "window"}
+_SPELLED = {"location": "in", "window_us": "window", "anchor_us": "anchor"}
 
 
 @dataclass(frozen=True, slots=True)

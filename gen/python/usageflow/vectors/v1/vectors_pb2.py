@@ -13,10 +13,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
 from usageflow.v1 import common_pb2 as usageflow_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"usageflow/vectors/v1/vectors.proto\x12\x14usageflow.vectors.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19usageflow/v1/common.proto\"A\n\x0cTemplateFile\x12\x31\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\".usageflow.vectors.v1.TemplateCase\"V\n\x0cTemplateCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x0c\n\x04want\x18\x03 \x01(\t\x12\x18\n\x10want_error_field\x18\x04 \x01(\t\"9\n\x08PathFile\x12-\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1e.usageflow.vectors.v1.PathCase\"f\n\x08PathCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03raw\x18\x02 \x01(\t\x12\x0c\n\x04want\x18\x03 \x01(\t\x12\x17\n\x0fwant_candidates\x18\x04 \x03(\t\x12\x18\n\x10want_error_field\x18\x05 \x01(\t\";\n\tMatchFile\x12.\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1f.usageflow.vectors.v1.MatchCase\"\xb4\x01\n\tMatchCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x08policies\x18\x02 \x03(\x0b\x32!.usageflow.vectors.v1.MatchPolicy\x12\x33\n\x07request\x18\x03 \x01(\x0b\x32\".usageflow.vectors.v1.MatchRequest\x12\x15\n\rwant_policies\x18\x04 \x03(\t\x12\x18\n\x10want_error_field\x18\x05 \x01(\t\"L\n\x0bMatchPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x10\n\x08priority\x18\x04 \x01(\x05\"\xc3\x01\n\x0cMatchRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12O\n\x0fpath_parameters\x18\x03 \x03(\x0b\x32\x36.usageflow.vectors.v1.MatchRequest.PathParametersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x1a\x35\n\x13PathParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb8\x01\n\rAnsweredLimit\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nlimit_name\x18\x02 \x01(\t\x12*\n\talgorithm\x18\x03 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x11\n\twindow_us\x18\x05 \x01(\x03\x12\x11\n\tremaining\x18\x06 \x01(\x03\x12\x10\n\x08reset_us\x18\x07 \x01(\x03\x12\x10\n\x08\x65xceeded\x18\x08 \x01(\x08\"=\n\nHeaderFile\x12/\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32 .usageflow.vectors.v1.HeaderCase\"\x85\x02\n\nHeaderCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x03 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x33\n\x06limits\x18\x04 \x03(\x0b\x32#.usageflow.vectors.v1.AnsweredLimit\x12\x16\n\x0eretry_after_us\x18\x05 \x01(\x03\x12\x13\n\x0bwant_status\x18\x06 \x01(\r\x12\x37\n\x0cwant_headers\x18\x07 \x03(\x0b\x32!.usageflow.vectors.v1.HeaderField\"*\n\x0bHeaderField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"?\n\x0bProblemFile\x12\x30\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32!.usageflow.vectors.v1.ProblemCase\"\xe1\x01\n\x0bProblemCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x17\n\x0finvalid_request\x18\x03 \x01(\x08\x12\x33\n\x06limits\x18\x04 \x03(\x0b\x32#.usageflow.vectors.v1.AnsweredLimit\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x13\n\x0bwant_status\x18\x06 \x01(\r\x12*\n\twant_body\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"9\n\x08HashFile\x12-\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1e.usageflow.vectors.v1.HashCase\"\xa1\x01\n\x08HashCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0chash_key_hex\x18\x02 \x01(\t\x12\x13\n\x0b\x61pplication\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12 \n\x18want_application_key_hex\x18\x05 \x01(\t\x12\x15\n\rwant_hash_hex\x18\x06 \x01(\t\x12\x14\n\x0cwant_display\x18\x07 \x01(\t\"E\n\x0bLatencyFile\x12\x36\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\'.usageflow.vectors.v1.LatencyBoundaries\"n\n\x11LatencyBoundaries\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rboundaries_us\x18\x02 \x03(\x03\x12\x34\n\x07samples\x18\x03 \x03(\x0b\x32#.usageflow.vectors.v1.LatencySample\"/\n\rLatencySample\x12\n\n\x02us\x18\x01 \x01(\x03\x12\x12\n\nwant_index\x18\x02 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"usageflow/vectors/v1/vectors.proto\x12\x14usageflow.vectors.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18usageflow/v1/admin.proto\x1a\x19usageflow/v1/common.proto\"A\n\x0cTemplateFile\x12\x31\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\".usageflow.vectors.v1.TemplateCase\"V\n\x0cTemplateCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x0c\n\x04want\x18\x03 \x01(\t\x12\x18\n\x10want_error_field\x18\x04 \x01(\t\"9\n\x08PathFile\x12-\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1e.usageflow.vectors.v1.PathCase\"f\n\x08PathCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03raw\x18\x02 \x01(\t\x12\x0c\n\x04want\x18\x03 \x01(\t\x12\x17\n\x0fwant_candidates\x18\x04 \x03(\t\x12\x18\n\x10want_error_field\x18\x05 \x01(\t\";\n\tMatchFile\x12.\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1f.usageflow.vectors.v1.MatchCase\"\xb4\x01\n\tMatchCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x08policies\x18\x02 \x03(\x0b\x32!.usageflow.vectors.v1.MatchPolicy\x12\x33\n\x07request\x18\x03 \x01(\x0b\x32\".usageflow.vectors.v1.MatchRequest\x12\x15\n\rwant_policies\x18\x04 \x03(\t\x12\x18\n\x10want_error_field\x18\x05 \x01(\t\"L\n\x0bMatchPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x10\n\x08priority\x18\x04 \x01(\x05\"\xc3\x01\n\x0cMatchRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12O\n\x0fpath_parameters\x18\x03 \x03(\x0b\x32\x36.usageflow.vectors.v1.MatchRequest.PathParametersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x1a\x35\n\x13PathParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb8\x01\n\rAnsweredLimit\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nlimit_name\x18\x02 \x01(\t\x12*\n\talgorithm\x18\x03 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\x11\n\twindow_us\x18\x05 \x01(\x03\x12\x11\n\tremaining\x18\x06 \x01(\x03\x12\x10\n\x08reset_us\x18\x07 \x01(\x03\x12\x10\n\x08\x65xceeded\x18\x08 \x01(\x08\"=\n\nHeaderFile\x12/\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32 .usageflow.vectors.v1.HeaderCase\"\x85\x02\n\nHeaderCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x03 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x33\n\x06limits\x18\x04 \x03(\x0b\x32#.usageflow.vectors.v1.AnsweredLimit\x12\x16\n\x0eretry_after_us\x18\x05 \x01(\x03\x12\x13\n\x0bwant_status\x18\x06 \x01(\r\x12\x37\n\x0cwant_headers\x18\x07 \x03(\x0b\x32!.usageflow.vectors.v1.HeaderField\"*\n\x0bHeaderField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"?\n\x0bProblemFile\x12\x30\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32!.usageflow.vectors.v1.ProblemCase\"\xe1\x01\n\x0bProblemCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x17\n\x0finvalid_request\x18\x03 \x01(\x08\x12\x33\n\x06limits\x18\x04 \x03(\x0b\x32#.usageflow.vectors.v1.AnsweredLimit\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x13\n\x0bwant_status\x18\x06 \x01(\r\x12*\n\twant_body\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"9\n\x08HashFile\x12-\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1e.usageflow.vectors.v1.HashCase\"\xa1\x01\n\x08HashCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0chash_key_hex\x18\x02 \x01(\t\x12\x13\n\x0b\x61pplication\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12 \n\x18want_application_key_hex\x18\x05 \x01(\t\x12\x15\n\rwant_hash_hex\x18\x06 \x01(\t\x12\x14\n\x0cwant_display\x18\x07 \x01(\t\"E\n\x0bLatencyFile\x12\x36\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\'.usageflow.vectors.v1.LatencyBoundaries\"n\n\x11LatencyBoundaries\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rboundaries_us\x18\x02 \x03(\x03\x12\x34\n\x07samples\x18\x03 \x03(\x0b\x32#.usageflow.vectors.v1.LatencySample\"/\n\rLatencySample\x12\n\n\x02us\x18\x01 \x01(\x03\x12\x12\n\nwant_index\x18\x02 \x01(\r\";\n\tLimitFile\x12.\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x1f.usageflow.vectors.v1.LimitCase\"\xb9\x02\n\tLimitCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04rule\x18\x02 \x01(\x0b\x32\x1f.usageflow.vectors.v1.LimitRule\x12/\n\x05state\x18\x03 \x01(\x0b\x32 .usageflow.vectors.v1.LimitState\x12\x0e\n\x06\x62ounds\x18\x04 \x03(\x03\x12\x0e\n\x06now_us\x18\x05 \x01(\x03\x12\x0c\n\x04\x63ost\x18\x06 \x01(\x03\x12\x15\n\rwant_admitted\x18\x07 \x01(\x08\x12\x34\n\nwant_state\x18\x08 \x01(\x0b\x32 .usageflow.vectors.v1.LimitState\x12\x16\n\x0ewant_remaining\x18\t \x01(\x03\x12\x15\n\rwant_reset_us\x18\n \x01(\x03\x12\x14\n\x0cwant_wait_us\x18\x0b \x01(\x03\"\x7f\n\tLimitRule\x12*\n\talgorithm\x18\x01 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x02 \x01(\x03\x12\x11\n\twindow_us\x18\x03 \x01(\x03\x12\r\n\x05\x62urst\x18\x04 \x01(\x03\x12\x15\n\rcharge_denied\x18\x05 \x01(\x08\"\xb5\x01\n\nLimitState\x12\x33\n\x06window\x18\x01 \x01(\x0b\x32!.usageflow.vectors.v1.WindowStateH\x00\x12\x33\n\x06\x62ucket\x18\x02 \x01(\x0b\x32!.usageflow.vectors.v1.BucketStateH\x00\x12\x35\n\x07sliding\x18\x03 \x01(\x0b\x32\".usageflow.vectors.v1.SlidingStateH\x00\x42\x06\n\x04kind\"=\n\x0bWindowState\x12\x10\n\x08start_us\x18\x01 \x01(\x03\x12\x0e\n\x06\x65nd_us\x18\x02 \x01(\x03\x12\x0c\n\x04used\x18\x03 \x01(\x03\"8\n\x0b\x42ucketState\x12\x0c\n\x04\x64\x65\x62t\x18\x01 \x01(\x03\x12\r\n\x05\x61t_us\x18\x02 \x01(\x03\x12\x0c\n\x04rate\x18\x03 \x01(\x03\"C\n\x0cSlidingState\x12\x10\n\x08start_us\x18\x01 \x01(\x03\x12\x10\n\x08previous\x18\x02 \x01(\x03\x12\x0f\n\x07present\x18\x03 \x01(\x03\"A\n\x0c\x43\x61lendarFile\x12\x31\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\".usageflow.vectors.v1.CalendarCase\"\x93\x01\n\x0c\x43\x61lendarCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x05\x61lign\x18\x02 \x01(\x0e\x32\x1d.usageflow.v1.WindowAlignment\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0e\n\x06\x61nchor\x18\x04 \x01(\t\x12\x0f\n\x07instant\x18\x05 \x01(\t\x12\x13\n\x0bwant_bounds\x18\x06 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,44 +26,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MATCHREQUEST_PATHPARAMETERSENTRY']._loaded_options = None
   _globals['_MATCHREQUEST_PATHPARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_TEMPLATEFILE']._serialized_start=117
-  _globals['_TEMPLATEFILE']._serialized_end=182
-  _globals['_TEMPLATECASE']._serialized_start=184
-  _globals['_TEMPLATECASE']._serialized_end=270
-  _globals['_PATHFILE']._serialized_start=272
-  _globals['_PATHFILE']._serialized_end=329
-  _globals['_PATHCASE']._serialized_start=331
-  _globals['_PATHCASE']._serialized_end=433
-  _globals['_MATCHFILE']._serialized_start=435
-  _globals['_MATCHFILE']._serialized_end=494
-  _globals['_MATCHCASE']._serialized_start=497
-  _globals['_MATCHCASE']._serialized_end=677
-  _globals['_MATCHPOLICY']._serialized_start=679
-  _globals['_MATCHPOLICY']._serialized_end=755
-  _globals['_MATCHREQUEST']._serialized_start=758
-  _globals['_MATCHREQUEST']._serialized_end=953
-  _globals['_MATCHREQUEST_PATHPARAMETERSENTRY']._serialized_start=900
-  _globals['_MATCHREQUEST_PATHPARAMETERSENTRY']._serialized_end=953
-  _globals['_ANSWEREDLIMIT']._serialized_start=956
-  _globals['_ANSWEREDLIMIT']._serialized_end=1140
-  _globals['_HEADERFILE']._serialized_start=1142
-  _globals['_HEADERFILE']._serialized_end=1203
-  _globals['_HEADERCASE']._serialized_start=1206
-  _globals['_HEADERCASE']._serialized_end=1467
-  _globals['_HEADERFIELD']._serialized_start=1469
-  _globals['_HEADERFIELD']._serialized_end=1511
-  _globals['_PROBLEMFILE']._serialized_start=1513
-  _globals['_PROBLEMFILE']._serialized_end=1576
-  _globals['_PROBLEMCASE']._serialized_start=1579
-  _globals['_PROBLEMCASE']._serialized_end=1804
-  _globals['_HASHFILE']._serialized_start=1806
-  _globals['_HASHFILE']._serialized_end=1863
-  _globals['_HASHCASE']._serialized_start=1866
-  _globals['_HASHCASE']._serialized_end=2027
-  _globals['_LATENCYFILE']._serialized_start=2029
-  _globals['_LATENCYFILE']._serialized_end=2098
-  _globals['_LATENCYBOUNDARIES']._serialized_start=2100
-  _globals['_LATENCYBOUNDARIES']._serialized_end=2210
-  _globals['_LATENCYSAMPLE']._serialized_start=2212
-  _globals['_LATENCYSAMPLE']._serialized_end=2259
+  _globals['_TEMPLATEFILE']._serialized_start=143
+  _globals['_TEMPLATEFILE']._serialized_end=208
+  _globals['_TEMPLATECASE']._serialized_start=210
+  _globals['_TEMPLATECASE']._serialized_end=296
+  _globals['_PATHFILE']._serialized_start=298
+  _globals['_PATHFILE']._serialized_end=355
+  _globals['_PATHCASE']._serialized_start=357
+  _globals['_PATHCASE']._serialized_end=459
+  _globals['_MATCHFILE']._serialized_start=461
+  _globals['_MATCHFILE']._serialized_end=520
+  _globals['_MATCHCASE']._serialized_start=523
+  _globals['_MATCHCASE']._serialized_end=703
+  _globals['_MATCHPOLICY']._serialized_start=705
+  _globals['_MATCHPOLICY']._serialized_end=781
+  _globals['_MATCHREQUEST']._serialized_start=784
+  _globals['_MATCHREQUEST']._serialized_end=979
+  _globals['_MATCHREQUEST_PATHPARAMETERSENTRY']._serialized_start=926
+  _globals['_MATCHREQUEST_PATHPARAMETERSENTRY']._serialized_end=979
+  _globals['_ANSWEREDLIMIT']._serialized_start=982
+  _globals['_ANSWEREDLIMIT']._serialized_end=1166
+  _globals['_HEADERFILE']._serialized_start=1168
+  _globals['_HEADERFILE']._serialized_end=1229
+  _globals['_HEADERCASE']._serialized_start=1232
+  _globals['_HEADERCASE']._serialized_end=1493
+  _globals['_HEADERFIELD']._serialized_start=1495
+  _globals['_HEADERFIELD']._serialized_end=1537
+  _globals['_PROBLEMFILE']._serialized_start=1539
+  _globals['_PROBLEMFILE']._serialized_end=1602
+  _globals['_PROBLEMCASE']._serialized_start=1605
+  _globals['_PROBLEMCASE']._serialized_end=1830
+  _globals['_HASHFILE']._serialized_start=1832
+  _globals['_HASHFILE']._serialized_end=1889
+  _globals['_HASHCASE']._serialized_start=1892
+  _globals['_HASHCASE']._serialized_end=2053
+  _globals['_LATENCYFILE']._serialized_start=2055
+  _globals['_LATENCYFILE']._serialized_end=2124
+  _globals['_LATENCYBOUNDARIES']._serialized_start=2126
+  _globals['_LATENCYBOUNDARIES']._serialized_end=2236
+  _globals['_LATENCYSAMPLE']._serialized_start=2238
+  _globals['_LATENCYSAMPLE']._serialized_end=2285
+  _globals['_LIMITFILE']._serialized_start=2287
+  _globals['_LIMITFILE']._serialized_end=2346
+  _globals['_LIMITCASE']._serialized_start=2349
+  _globals['_LIMITCASE']._serialized_end=2662
+  _globals['_LIMITRULE']._serialized_start=2664
+  _globals['_LIMITRULE']._serialized_end=2791
+  _globals['_LIMITSTATE']._serialized_start=2794
+  _globals['_LIMITSTATE']._serialized_end=2975
+  _globals['_WINDOWSTATE']._serialized_start=2977
+  _globals['_WINDOWSTATE']._serialized_end=3038
+  _globals['_BUCKETSTATE']._serialized_start=3040
+  _globals['_BUCKETSTATE']._serialized_end=3096
+  _globals['_SLIDINGSTATE']._serialized_start=3098
+  _globals['_SLIDINGSTATE']._serialized_end=3165
+  _globals['_CALENDARFILE']._serialized_start=3167
+  _globals['_CALENDARFILE']._serialized_end=3232
+  _globals['_CALENDARCASE']._serialized_start=3235
+  _globals['_CALENDARCASE']._serialized_end=3382
 # @@protoc_insertion_point(module_scope)

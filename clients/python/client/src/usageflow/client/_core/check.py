@@ -112,7 +112,7 @@ def _limit(plan: Plan, state: wire.LimitState) -> LimitView | None:
         limit_name=limit.name,
         algorithm=limit.algorithm,
         limit=limit.limit,
-        window_us=policy.windows_us[state.limit_index],
+        window_us=state.window_us or policy.windows_us[state.limit_index],
         remaining=state.remaining,
         reset_us=state.reset_us,
         exceeded=state.exceeded,

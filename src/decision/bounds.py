@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from decision.reported import ReportedCount, ReportedEvent, Verdict
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.identity import MAX_VALUE_BYTES, size_of
 from usageflow.domain.ids import DAY_S, day_of
 from usageflow.domain.units import parse_units
 
@@ -64,14 +65,18 @@ def check_status(status: int) -> None:
 
 def check_verdict(verdict: Verdict) -> None:
     """Checks what the reporter says of the decision."""
+    if not verdict.understood:
+        raise InvalidArgument.of("decision", "is not a decision", "send ALLOW, DENY, or leave it unset")
     if verdict.revision > MAX_REVISION:
         raise InvalidArgument.of("revision", "is over 2^62", "send the one that the answer named, or 0")
 
 
 def check_identity(identity: str) -> None:
-    """Checks an identity's key: a hash has one length."""
+    """Checks an identity's key: a hash has one length, a plain value at most 256 bytes (never cut: two would be one)."""
     if identity.startswith("h:") and len(identity) != _HASH_KEY_LENGTH:
         raise InvalidArgument.of("identity.hash", "is not 32 bytes", "send HMAC-SHA256, 32 bytes")
+    if identity.startswith("v:") and size_of(identity) > MAX_VALUE_BYTES + 2:
+        raise InvalidArgument.of("identity.value", "is over 256 bytes", "send the value's keyed hash instead")
 
 
 def check_event(event: ReportedEvent) -> None:

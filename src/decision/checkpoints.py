@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import count
 
 import structlog
@@ -23,8 +24,17 @@ log = structlog.get_logger()
 class Checkpointer:
     """Moves windows between the counters and the checkpoint store."""
 
-    def __init__(self, counters: CounterStore, checkpoints: CheckpointStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        counters: CounterStore,
+        checkpoints: CheckpointStore,
+        clock: Clock,
+        *,
+        swept: Sequence[CounterStore] = (),
+    ) -> None:
+        """``swept`` are further counters that only need sweeping: those of fail mode LOCAL."""
         self._counters = counters
+        self._swept = (counters, *swept)
         self._checkpoints = checkpoints
         self._clock = clock
         self._unsaved: dict[str, WindowState] = {}
@@ -56,4 +66,5 @@ class Checkpointer:
                 await self._checkpoints.drop_ended(now_us=self._clock.now_us())
         except UsageFlowError as error:
             log.warning("cannot save quota checkpoints; they are kept", error=str(error))
-        await self._counters.sweep()
+        for counters in self._swept:
+            await counters.sweep()

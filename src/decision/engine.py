@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from decision.dating import Dating
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare, shadow_outcomes
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
@@ -65,6 +66,7 @@ class Engine:
         self._local = local
         self._clock = clock
         self._new_id = new_id
+        self._dating = Dating(clock)
 
     async def decide(
         self, snapshot: Snapshot, questions: Sequence[Question], time_left_s: float | None = None
@@ -92,7 +94,7 @@ class Engine:
         timeout_s = STORE_DEADLINE_S
         if time_left_s is not None:
             timeout_s = max(0.001, min(timeout_s, time_left_s - _ANSWER_MARGIN_S))
-        asked = [item.take for item in waiting if item.limits]
+        asked = [self._dating.dated(item.take) for item in waiting if item.limits]
         try:
             taken = iter(await self._ask(asked, timeout_s) if asked else ())
         except StoreFailed as failure:
@@ -117,7 +119,7 @@ class Engine:
         asked = [index for index, item in enumerate(waiting) if item.shadows and answers[index].allowed]
         if not asked:
             return
-        takes = [take for index in asked for _, take in waiting[index].shadows]
+        takes = [self._dating.dated(take) for index in asked for _, take in waiting[index].shadows]
         try:
             taken = iter(await self._ask(takes, timeout_s))
         except StoreFailed:
@@ -140,10 +142,12 @@ class Engine:
         pending = prepare(snapshot, self._verified(snapshot, question))
         if isinstance(pending, Answer):
             return Explained(pending, ())
-        seen, *shadows = await self._store.peek([pending.take, *(take for _, take in pending.shadows)])
+        asked = [pending.take, *(take for _, take in pending.shadows)]
+        seen, *shadows = await self._store.peek([self._dating.dated(take) for take in asked])
         answer = conclude(pending, seen)
         if answer.allowed:
-            after = tuple(_after(outcome) for outcome in outcomes_of(pending, seen))
+            now_us = self._clock.now_us()
+            after = tuple(_after(outcome, now_us) for outcome in outcomes_of(pending, seen))
             answer = replace(answer, limits=after, shadow=shadow_outcomes(pending, shadows))
         return Explained(answer, tuple(item.remaining for item in seen.standings))
 
@@ -152,11 +156,15 @@ class Engine:
         return await self._store.settle(reservation_id, actual)
 
 
-def _after(outcome: LimitOutcome) -> LimitOutcome:
+def _after(outcome: LimitOutcome, now_us: int) -> LimitOutcome:
     """Returns where a limit would stand once it was taken from."""
     rule, standing, cost = outcome.limit.rule, outcome.standing, outcome.cost
-    refill_us = -(-cost * rule.window_us // rule.limit) if rule.algorithm is Algorithm.TOKEN_BUCKET else 0
-    after = Standing(standing.remaining - cost, standing.reset_us + refill_us, 0)
+    reset_us = standing.reset_us
+    if rule.algorithm is Algorithm.TOKEN_BUCKET:
+        reset_us += -(-cost * rule.window_us // rule.limit)
+    elif rule.algorithm is Algorithm.SLIDING_WINDOW:  # what is taken now counts to the end of the next window
+        reset_us = 2 * rule.window_us - now_us % rule.window_us
+    after = Standing(standing.remaining - cost, reset_us, 0, standing.window_us)
     return replace(outcome, standing=after)
 
 

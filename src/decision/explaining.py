@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decision.engine import Engine, Explained
-from decision.judgement import applying, matching
+from decision.judgement import applying, matching, sides
 from decision.questions import HttpRequest, Terms, question_by_name
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.decisions import Question
@@ -64,13 +64,17 @@ def _explanation(
     explained: Explained, snapshot: Snapshot, policies: PolicySet, question: Question
 ) -> Explanation:
     matched = matching(snapshot, question)
-    enforced, shadows = applying(matched)
+    enforced, shadows = applying(matched, sides(snapshot, question))
     applied = {policy.name for policy in (*enforced, *shadows)}
+    modes = {policy.name: policy.policy.mode for policy in shadows}
     found = {policy.name for policy in matched}
     rows = []
     for policy in policies.policies:
         because = _because(policy.name, applied, found) or _why_not(policy, question.endpoint.method)
-        rows.append(PolicyExplanation(policy.name, policy.name in applied, because, policy.mode))
+        mode = modes.get(policy.name, policy.mode)
+        if mode is not policy.mode:
+            because += f"; the caller is not among the {policy.enforce_percent} % that it is enforced for"
+        rows.append(PolicyExplanation(policy.name, policy.name in applied, because, mode))
     rows.sort(key=lambda row: not row.applies)
     identity = explained.answer.identity
     path = normalise_path(question.target) if isinstance(question.target, str) else question.endpoint.template

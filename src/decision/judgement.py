@@ -6,7 +6,7 @@ shadow_outcomes() read what the store answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
@@ -45,6 +45,12 @@ class _Resolver:
             self._known[strategy.name] = strategy.resolve(self._question.attributes, self._snapshot.hash_key)
         return self._known[strategy.name]
 
+    def side(self, policy: CompiledPolicy) -> CompiledPolicy:
+        if policy.shadow is None:
+            return policy
+        identity = self.identity(policy.strategy) if policy.strategy is not None else None
+        return policy.side(identity.key if identity else "")
+
     def hashes(self) -> frozenset[str]:
         """Returns the hashes of all identities that the application's strategies find, anonymous ones aside."""
         found = (self.identity(strategy) for strategy in self._snapshot.strategies)
@@ -62,13 +68,18 @@ def matching(snapshot: Snapshot, question: Question) -> tuple[CompiledPolicy, ..
     return snapshot.trie.lookup(question.endpoint.method, question.target)
 
 
+def sides(snapshot: Snapshot, question: Question) -> Callable[[CompiledPolicy], CompiledPolicy]:
+    """Returns what tells of a policy how it holds for who is asking: enforced, or as its shadow."""
+    return _Resolver(snapshot, question).side
+
+
 def applying(
-    matched: Iterable[CompiledPolicy],
+    matched: Iterable[CompiledPolicy], side: Callable[[CompiledPolicy], CompiledPolicy]
 ) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
     """Returns (enforced, shadow) policies up to the first enforced one that says stop."""
     enforced: list[CompiledPolicy] = []
     shadows: list[CompiledPolicy] = []
-    for policy in matched:
+    for policy in map(side, matched):
         (enforced if policy.enforced else shadows).append(policy)
         if policy.enforced and policy.policy.stop:
             break
@@ -81,12 +92,14 @@ def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = No
     refused = _blocked(snapshot, question, resolver)
     if refused is not None:
         return refused
-    enforced, shadows = applying(matching(snapshot, question))
+    enforced, shadows = applying(matching(snapshot, question), resolver.side)
     if not enforced and not shadows:
         return Answer(allowed=True, reason=Reason.NO_POLICY, revision=snapshot.revision)
     base = _base(snapshot, enforced, resolver)
     if not base.allowed:
         return base
+    if base.identity is None:
+        base = replace(base, identity=_left_out_identity(shadows, resolver))
     limits = tuple(_limits(enforced, question, resolver))
     held = tuple((item, _take(_limits((item,), question, resolver))) for item in shadows)
     if not limits and not any(take.limits for _, take in held):
@@ -145,6 +158,13 @@ def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: _R
         policies=enforced,
         decided_by=enforced[0] if enforced else None,
     )
+
+
+def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -> Identity | None:
+    """Returns who is asking where ``enforce_percent`` leaves them out: their usage is theirs all the same."""
+    left_out = (item for item in shadows if item.policy.enforce_percent < 100)
+    found = (resolver.identity(item.strategy) for item in left_out if item.strategy is not None)
+    return next((identity for identity in found if identity is not None), None)
 
 
 def _limits(

@@ -94,7 +94,7 @@ def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> End
 def _until_stop(policies: Sequence[CompiledPolicy]) -> tuple[CompiledPolicy, ...]:
     """Leaves out what a policy that says stop leaves out; only where all of these match whatever the values are."""
     for index, policy in enumerate(policies):
-        if policy.enforced and policy.policy.stop:
+        if policy.stops:
             return tuple(policies[: index + 1])
     return tuple(policies)
 

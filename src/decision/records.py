@@ -123,7 +123,7 @@ def _delta(
     units: Decimal,
     latency: tuple[tuple[int, int], ...],
 ) -> tuple[UsageDelta, Sequence[CompiledPolicy]]:
-    """Returns what an event or a count adds, and the enforced policies that it matched."""
+    """Returns what an event or a count adds, and the policies that it matched and that are enforced for this identity."""
     check_status(item.status)
     endpoint = _endpoint(item.endpoint, path, desk)
     check_verdict(item.verdict)
@@ -131,9 +131,10 @@ def _delta(
     route = endpoint.template if isinstance(item.endpoint, int) else item.endpoint[1]
     matched = _matched(endpoint.method, route, path, desk.deciding(item.verdict.revision))
     denied = _denied(item.verdict, item.status)
+    identity = _kept_identity(item.identity, matched, desk.snapshot.hash_key)
     delta = UsageDelta(
         endpoint=endpoint,
-        identity=_kept_identity(item.identity, matched, desk.snapshot.hash_key),
+        identity=identity,
         status=item.status,
         denied=denied,
         reason=item.verdict.reason,
@@ -147,7 +148,12 @@ def _delta(
         response_bytes=item.response_bytes,
         latency=latency,
     )
-    return delta, matched
+    return delta, [policy for policy in matched if _enforced_for(policy, identity)]
+
+
+def _enforced_for(policy: CompiledPolicy, identity: str) -> bool:
+    """Tells whether a policy counts for a reported identity; without a strategy all callers are one."""
+    return policy.side(identity if policy.strategy is not None else "").enforced
 
 
 def _endpoint(ref: EndpointRef, path: str, desk: Desk) -> EndpointName:
@@ -183,9 +189,12 @@ def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence
 
 
 def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: bytes) -> str:
-    """Returns the identity's key as it is stored: a raw value of a strategy that reads credentials only is hashed."""
+    """Returns the identity's key as it is stored: where a strategy reads credentials too, a raw value may be one.
+
+    Customers and blocks are found by hash as well, so hashing a plain name there costs its display only.
+    """
     strategy = next((policy.strategy for policy in matched if policy.strategy is not None), None)
-    if strategy is None or not strategy.reads_secrets_only or not identity.startswith("v:"):
+    if strategy is None or not strategy.reads_secrets or not identity.startswith("v:"):
         return identity
     return f"h:{keyed_hash(hash_key, identity.removeprefix('v:')).hex()}"
 

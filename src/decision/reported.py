@@ -11,9 +11,12 @@ EndpointRef = int | tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided for reported requests, as the reporter says. ``denied`` None: not said."""
+    """What was decided for reported requests, as the reporter says. ``denied`` None: not said; not ``understood``: a value
+    that this version does not know.
+    """
 
     denied: bool | None = None
+    understood: bool = True
     reason: str = ""
     degraded: str = ""
     policy_number: int = 0

@@ -18,7 +18,7 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.usage import Outcome, UsageRecord
 
-_SLICE = 50
+_SLICE = 8
 """Items per turn of the event loop, about a millisecond: a report never delays a check."""
 
 MAX_EVENTS = 10_000

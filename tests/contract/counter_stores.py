@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from usageflow.domain.calendars import LONGEST_US, Calendar, bounds_of
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.limits import Rule
 from usageflow.domain.policies import Algorithm
@@ -14,8 +15,8 @@ from usageflow.storage.memory import MemoryCounterStore
 
 S = 1_000_000
 HOUR = 3600 * S
-FIXED, TOKENS = Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET
-BOTH = [FIXED, TOKENS]
+FIXED, TOKENS, SLIDING = Algorithm
+EVERY = list(Algorithm)
 
 Maker = Callable[[ManualClock], CounterStore]
 
@@ -30,8 +31,18 @@ def item(
     cost: int = 1,
     algorithm: Algorithm = FIXED,
     burst: int = 0,
+    *,
+    charge_denied: bool = False,
 ) -> LimitTake:
-    return LimitTake(key, Rule(algorithm, limit, window_us, burst), cost)
+    return LimitTake(key, Rule(algorithm, limit, window_us, burst, None, charge_denied), cost)
+
+
+def dated(
+    clock: ManualClock, wanted: Calendar, key: str = "k", limit: int = 10, cost: int = 1, *, skew_us: int = 0
+) -> LimitTake:
+    """A take from a window of a calendar, as a caller makes it whose clock is ``skew_us`` ahead of the store's."""
+    rule = Rule(FIXED, limit, LONGEST_US[wanted.alignment], calendar=wanted)
+    return LimitTake(key, rule, cost, bounds_of(wanted, clock.now_us() + skew_us))
 
 
 def hold(clock: ManualClock, name: str = "r1", *, seconds: int = 60, refund: bool = False) -> Reserve:

@@ -8,6 +8,9 @@ from fractions import Fraction
 from usageflow.domain.policies import Algorithm
 from usageflow.storage.counters import LimitTake
 
+Units = Sequence[tuple[int, int]]
+"""When how many were taken."""
+
 
 class ReferenceModel:
     """Remembers every unit that was ever taken, and works everything out from that."""
@@ -17,27 +20,48 @@ class ReferenceModel:
 
     def room(self, item: LimitTake, now_us: int) -> int:
         """Returns how many units fit now."""
-        taken, rule = self._taken.get(item.key, []), item.rule
-        if rule.algorithm is Algorithm.FIXED_WINDOW:
-            start, used = None, 0
-            for at, cost in taken:
-                if start is None or at >= start + rule.window_us:
-                    start, used = at, 0
-                used += cost
-            return rule.limit - (used if start is not None and now_us < start + rule.window_us else 0)
-        level, seen = Fraction(rule.capacity), 0
-        for at, cost in [*taken, (now_us, 0)]:
-            level = (
-                min(Fraction(rule.capacity), level + Fraction((at - seen) * rule.limit, rule.window_us))
-                - cost
-            )
-            seen = at
-        return int(level)
+        taken = self._taken.get(item.key, [])
+        if item.rule.algorithm is Algorithm.TOKEN_BUCKET:
+            return _in_bucket(item, taken, now_us)
+        if item.rule.algorithm is Algorithm.SLIDING_WINDOW:
+            return max(0, _in_sliding_window(item, taken, now_us))
+        if item.bounds is not None:
+            _, start, end, _ = item.bounds
+            return item.rule.limit - sum(cost for at, cost in taken if start <= at < end)
+        return _in_anchored_window(item, taken, now_us)
 
     def take(self, items: Sequence[LimitTake], now_us: int) -> bool:
-        """Takes from all or from none; tells which."""
-        if any(item.cost > self.room(item, now_us) for item in items):
-            return False
-        for item in items:
-            self._taken.setdefault(item.key, []).append((now_us, item.cost))
-        return True
+        """Takes from all or, save what denials are charged, from none; tells which."""
+        rooms = [self.room(item, now_us) for item in items]
+        fits = all(item.cost <= room for item, room in zip(items, rooms, strict=True))
+        for item, room in zip(items, rooms, strict=True):
+            if fits or item.rule.charge_denied:
+                self._taken.setdefault(item.key, []).append((now_us, min(item.cost, room)))
+        return fits
+
+
+def _in_anchored_window(item: LimitTake, taken: Units, now_us: int) -> int:
+    start, used = None, 0
+    for at, cost in taken:
+        if start is None or at >= start + item.rule.window_us:
+            start, used = at, 0
+        used += cost
+    return item.rule.limit - (used if start is not None and now_us < start + item.rule.window_us else 0)
+
+
+def _in_sliding_window(item: LimitTake, taken: Units, now_us: int) -> int:
+    window = item.rule.window_us
+    number, elapsed = divmod(now_us, window)
+    of = {0: 0, 1: 0}
+    for at, cost in taken:
+        of[number - at // window] = of.get(number - at // window, 0) + cost
+    return int((item.rule.limit - of[0] - of[1] * (1 - Fraction(elapsed, window))) // 1)
+
+
+def _in_bucket(item: LimitTake, taken: Units, now_us: int) -> int:
+    level, seen, rule = Fraction(item.rule.capacity), 0, item.rule
+    for at, cost in [*taken, (now_us, 0)]:
+        gained = Fraction((at - seen) * rule.limit, rule.window_us)
+        level = min(Fraction(rule.capacity), level + gained) - cost
+        seen = at
+    return int(level)

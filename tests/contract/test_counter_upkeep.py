@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tests.contract.counter_stores import (
     FIXED,
     HOUR,
+    SLIDING,
     TOKENS,
     Maker,
     S,
@@ -22,6 +24,7 @@ from tests.contract.counter_stores import (
 )
 from tests.contract.reference_model import ReferenceModel
 from tests.unit.fakes import steady
+from usageflow.domain.calendars import Alignment, Calendar, bounds_of
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.limits import Rule, Standing
 from usageflow.storage.counters import CounterStore, LimitTake, Reserve, Take
@@ -114,12 +117,17 @@ async def test_sweep_keeps_what_was_taken_from_again(store: CounterStore, clock:
 
 # against the model, and against a twin that is never swept
 
-keys = st.sampled_from(["a", "b", "c"])
 _RULES = {
     "a": Rule(FIXED, 7, 20 * S),
     "b": Rule(TOKENS, 5, 7 * S, burst=3),
     "c": Rule(FIXED, 4, HOUR),
+    "d": Rule(FIXED, 6, 60 * S, calendar=Calendar(Alignment.MINUTE)),
+    "e": Rule(SLIDING, 8, 20 * S),
+    "f": Rule(FIXED, 5, 30 * S, charge_denied=True),
+    "g": Rule(TOKENS, 5, 30 * S, charge_denied=True),
+    "h": Rule(SLIDING, 5, 30 * S, charge_denied=True),
 }
+keys = st.sampled_from(list(_RULES))
 items = st.dictionaries(keys, st.integers(1, 4), min_size=1).map(
     lambda costs: tuple(LimitTake(key, _RULES[key], cost) for key, cost in costs.items())
 )
@@ -127,6 +135,14 @@ steps = st.lists(
     st.tuples(st.integers(0, 15 * S), st.lists(items, min_size=1, max_size=3), st.booleans()), max_size=40
 )
 Steps = list[tuple[int, list[tuple[LimitTake, ...]], bool]]
+
+
+def at_time(limits: tuple[LimitTake, ...], now_us: int) -> tuple[LimitTake, ...]:
+    """The limits with the bounds of their calendars."""
+    return tuple(
+        replace(each, bounds=bounds_of(each.rule.calendar, now_us)) if each.rule.calendar else each
+        for each in limits
+    )
 
 
 @back_ends
@@ -138,10 +154,10 @@ async def test_every_back_end_decides_like_the_model(make: Maker, steps: Steps) 
     for gap_us, takes, sweep in steps:
         clock.advance(seconds=gap_us / S)
         now_us = clock.now_us()
-        expected = [model.take(limits, now_us) for limits in takes]
-        taken = await store.take([Take(limits) for limits in takes])
+        expected = [model.take(at_time(limits, now_us), now_us) for limits in takes]
+        taken = await store.take([Take(at_time(limits, now_us)) for limits in takes])
         assert [one.admitted for one in taken] == expected
-        everything = tuple(LimitTake(key, rule, 1) for key, rule in _RULES.items())
+        everything = at_time(tuple(LimitTake(key, rule, 1) for key, rule in _RULES.items()), now_us)
         (seen,) = await store.peek([Take(everything)])
         assert [standing.remaining for standing in seen.standings] == [
             model.room(limit, now_us) for limit in everything
@@ -174,7 +190,7 @@ async def _act(
     reserve = None
     if what != "take":
         reserve = Reserve(f"r{len(known)}", now_us + seconds * S, what == "refund")
-    return await store.take([Take(limits, reserve)])
+    return await store.take([Take(at_time(limits, now_us), reserve)])
 
 
 @back_ends

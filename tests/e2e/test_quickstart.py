@@ -50,6 +50,20 @@ def test_the_placeholder_key_serves_unmetered_with_one_warning() -> None:
     assert app.output.count("no API key") == 1
 
 
+def test_no_header_switches_a_limit_off(data: Path) -> None:
+    """uvicorn believes X-Forwarded-For from this machine: what it makes of nonsense must not disturb the check."""
+    with Service(data) as service, App(service.wait_ready(), service.credentials["api_key"]) as app:
+        app.wait_ready()
+        for _ in range(100):
+            assert get(app, "POST", "/api/transactions", X_User_Id="alice")[0] == 201
+        for forwarded in ("foo", "unknown", "9.9.9.9", "::1", ""):
+            assert (
+                get(app, "POST", "/api/transactions", X_User_Id="alice", X_Forwarded_For=forwarded)[0] == 429
+            )
+        app.stop()
+        service.stop()
+
+
 def test_a_block_is_403_and_a_limit_429(data: Path, tmp_path: Path) -> None:
     policies = tmp_path / "policies.yaml"
     policies.write_text(

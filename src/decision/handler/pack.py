@@ -61,7 +61,7 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         retry_after_us=answer.retry_after_us or 0,
         shadow_denials=[item.policy.number for item in answer.shadow if item.would_deny],
         message=answer.message if by_name or not answer.policies else "",
-        cacheable=bool(answer.retry_after_us) and answer.degraded is None,
+        cacheable=answer.repeatable,
     )
     if answer.identity is not None:
         result.identity.CopyFrom(_identity(answer.identity))
@@ -208,7 +208,7 @@ def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
         limit_name=limit.name,
         algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.rule.algorithm}"),
         limit=limit.rule.capacity,
-        window=_duration(limit.rule.window_us),
+        window=_duration(outcome.window_us),
         remaining=outcome.standing.remaining,
         reset=_duration(outcome.reset_us),
         exceeded=outcome.exceeded,
@@ -258,6 +258,7 @@ def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> d
         remaining=outcome.standing.remaining,
         reset_us=outcome.reset_us,
         exceeded=outcome.exceeded,
+        window_us=outcome.standing.window_us,
     )
 
 

@@ -34,6 +34,11 @@ _LOCATIONS = {
     common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP: "client_ip",
     common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT: "context",
 }
+_DENIED = {
+    common_pb2.DECISION_UNSPECIFIED: None,
+    common_pb2.DECISION_ALLOW: False,
+    common_pb2.DECISION_DENY: True,
+}
 _DEFAULT_HOLD_US = 60_000_000
 
 Made = TypeVar("Made")
@@ -164,11 +169,9 @@ def _endpoint(item: usage_pb2.UsageEvent | usage_pb2.Count) -> EndpointRef:
 
 
 def _verdict(item: usage_pb2.UsageEvent | usage_pb2.Count) -> Verdict:
-    denied = None
-    if item.decision != common_pb2.DECISION_UNSPECIFIED:
-        denied = item.decision == common_pb2.DECISION_DENY
     return Verdict(
-        denied=denied,
+        denied=_DENIED.get(item.decision),
+        understood=item.decision in _DENIED,
         reason=_bare(common_pb2.Reason.Name, item.reason, "REASON_"),
         degraded=_bare(common_pb2.DegradedReason.Name, item.degraded.reason, "DEGRADED_REASON_"),
         policy_number=item.policy_number,
@@ -182,7 +185,7 @@ def _identity(identity: common_pb2.Identity) -> str:
     if kind == "hash":
         return f"h:{identity.hash.hex()}"
     if kind == "value":
-        return f"v:{identity.value[:256]}" if identity.value else ""
+        return f"v:{identity.value}" if identity.value else ""
     return f"a:{network_of(identity.anonymous)}" if kind == "anonymous" else ""
 
 

@@ -61,15 +61,19 @@ def _send(loaded: LoadedFile, request: ApplyRequest, timeout: float) -> ApplyRes
         with connect(timeout) as connection:
             return connection.as_admin(connection.admin.Apply, request)
     except RpcFailure as failure:
-        if not failure.violations:
+        problems = _problems(loaded, failure)
+        if not problems:
             raise
-        raise _refused(_problems(loaded, failure)) from failure
+        raise _refused(problems) from failure
 
 
 def _problems(loaded: LoadedFile, failure: RpcFailure) -> tuple[Problem, ...]:
     from usageflow.domain.errors import Fault
 
     faults = []
+    if failure.code == "NOT_FOUND":
+        known = "write the name of an application that exists, such as demo"
+        faults.append(Fault("application", f"there is no application '{loaded.application}'", known))
     for each in failure.violations:
         message, _, fix = each.description.partition("; ")
         faults.append(Fault(each.field, message, fix or "correct it"))

@@ -20,6 +20,9 @@ from usageflow.v1.admin_pb2_grpc import AdminServiceStub
 from usageflow.v1.decision_pb2_grpc import DecisionServiceStub
 from usageflow.v1.meter_pb2_grpc import MeterServiceStub
 
+_RECONNECT = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 1000))
+"""A service that restarts is back in a second or two: the default would keep away from it for longer."""
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -78,7 +81,7 @@ def connect(timeout_s: float) -> Connection:
 def _channel_of(settings: Settings) -> grpc.Channel:
     if settings.is_local:
         # A proxy of the environment cannot know this machine's own addresses.
-        return grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0)])
+        return grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0), *_RECONNECT])
     if settings.insecure:
         say(f"warning: USAGEFLOW_INSECURE=1 sends the key to {settings.address} in plain text")
         return grpc.insecure_channel(settings.address)

@@ -6,6 +6,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from usageflow.domain.calendars import Alignment
 from usageflow.domain.policies import Block, Limit, Metering, Policy, Strategy
 from usageflow.domain.sources import Location, Source
 from usageflow.policyfile import LoadedFile
@@ -85,6 +86,7 @@ def _policy(policy: Policy) -> admin_pb2.Policy:
         cost=policy.cost,
         stop=policy.stop,
         message=policy.message,
+        enforce_percent=policy.enforce_percent,
     )
 
 
@@ -93,10 +95,19 @@ def _limit(limit: Limit) -> admin_pb2.Limit:
         name=limit.name,
         algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.algorithm}"),
         limit=limit.limit,
-        window=duration_of(limit.window_us),
+        window=duration_of(limit.window_us) if limit.window_us else None,
         burst=limit.burst,
         scope=admin_pb2.LimitScope.Value(f"LIMIT_SCOPE_{limit.scope}"),
+        align=_alignment(limit.align),
+        time_zone=limit.time_zone if limit.align else "",
+        anchor=timestamp_of(limit.anchor_us) if limit.anchor_us is not None else None,
+        charge_denied=limit.charge_denied,
     )
+
+
+def _alignment(align: Alignment | None) -> admin_pb2.WindowAlignment.ValueType:
+    name = align.name if align else "UNSPECIFIED"
+    return admin_pb2.WindowAlignment.Value(f"WINDOW_ALIGNMENT_{name}")
 
 
 def _metering(metering: Metering) -> admin_pb2.Metering:

@@ -29,9 +29,12 @@ MAX_LINE_BYTES = 1024 * 1024
 MAX_KEPT = 1000
 """Rejected lines that the JSON result lists; every one is counted and told."""
 
-ATTEMPTS = 5
-_PASSING = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
+ATTEMPTS = 20
+"""With the waits between them about half a minute: a restart of the service is waited out."""
+
+_PASSING = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED"})
 _FIRST_DELAY_S = 0.25
+_USUAL_DELAY_S = 2.0
 _LONGEST_DELAY_S = 30.0
 
 
@@ -55,7 +58,9 @@ class Rejected:
     fix: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.reason}: {self.message}; {self.fix}"
+        # The command's own sentences name the key already; the service's leave it to the field.
+        name = "" if not self.field or f"'{self.field}'" in self.message else f"{self.field} "
+        return f"line {self.line}: {self.reason}: {name}{self.message}; {self.fix}"
 
 
 @dataclass(slots=True)
@@ -165,5 +170,5 @@ def _decoded(line: Line) -> str:
 
 def _delay_s(attempt: int, asked_s: float) -> float:
     """Returns seconds to wait: what the service asks for, or a doubling span of which chance takes up to half."""
-    doubled = _FIRST_DELAY_S * (1 << attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+    doubled = min(_FIRST_DELAY_S * (1 << attempt - 1), _USUAL_DELAY_S) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
     return min(max(asked_s, doubled), _LONGEST_DELAY_S)

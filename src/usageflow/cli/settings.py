@@ -63,7 +63,7 @@ def _read_credentials(path: Path) -> dict[str, str]:
         return {}
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
-        fix = "correct it, or remove it and start the service, which writes a new one"
+        fix = "correct it, or restore it from a copy; the service cannot make it again"
         raise Failure(f"cannot read {path}: {reason}; {fix}") from error
     return {key: value for key, value in table.items() if isinstance(value, str)}
 

@@ -61,6 +61,11 @@ class LimitOutcome:
         return self.standing.wait_us != 0
 
     @property
+    def window_us(self) -> int:
+        """Length of the window: of the present one where windows follow a calendar."""
+        return self.standing.window_us or self.limit.rule.window_us
+
+    @property
     def reset_us(self) -> int:
         """Time until this cost fits where it does not, else until the window ends or the bucket is full."""
         return self.standing.wait_us or self.standing.reset_us
@@ -112,3 +117,9 @@ class Answer:
     message: str = ""
     decided_by: CompiledPolicy | None = None
     reservation: ReservationGrant | None = field(default=None)
+
+    @property
+    def repeatable(self) -> bool:
+        """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged."""
+        charging = any(outcome.limit.rule.charge_denied for outcome in self.limits)
+        return bool(self.retry_after_us) and self.degraded is None and not charging

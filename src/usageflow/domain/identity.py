@@ -209,9 +209,9 @@ class CompiledStrategy:
         return tuple(part for source in self.sources for part in source.parts)
 
     @property
-    def reads_secrets_only(self) -> bool:
-        """Tells whether every identity that it finds is kept as a hash."""
-        return all(source.sensitive for source in self.sources)
+    def reads_secrets(self) -> bool:
+        """Tells whether some identities that it finds are kept as hashes."""
+        return any(source.sensitive for source in self.sources)
 
     def resolve(self, attributes: Attributes, hash_key: bytes) -> Identity | None:
         """Returns the identity, an anonymous one as ``on_missing`` says, or None for DENY and SKIP without a value.

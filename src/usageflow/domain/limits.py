@@ -2,24 +2,38 @@
 
 FIXED_WINDOW keeps the window's bounds and what was used of it. TOKEN_BUCKET is the leaky bucket as a meter, which admits
 the same as GCRA (ITU-T I.371): the debt of used units drains at limit/window and must stay within the burst. The debt is
-kept in units x window, so every step is exact integer arithmetic at any rate.
+kept in units x window, so every step is exact integer arithmetic at any rate. SLIDING_WINDOW keeps two counts of windows
+that begin at multiples of the window's length since the epoch; its estimate weighs the previous count by the part of it
+that the sliding window still covers, as if its units had come evenly: an approximation, never the exact count.
+
+States of both kinds of window hold numbers below 2^53 only, which a store that counts in doubles keeps exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from usageflow.domain.calendars import Bounds, Calendar
 from usageflow.domain.policies import Algorithm
+
+MAX_COUNT = 2**53 - 1
+"""The highest count of a window: further debits are lost, long after every limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a limit promises: ``limit`` units per ``window_us``; ``burst`` is the bucket's size (0: ``limit``)."""
+    """What a limit promises: ``limit`` units per ``window_us``; ``burst`` is the bucket's size (0: ``limit``).
+
+    With a ``calendar`` the windows are its own, and ``window_us`` is only their usual length. ``charge_denied``: denied
+    requests take from this limit too.
+    """
 
     algorithm: Algorithm
     limit: int
     window_us: int
     burst: int = 0
+    calendar: Calendar | None = None
+    charge_denied: bool = False
 
     @property
     def capacity(self) -> int:
@@ -48,68 +62,157 @@ class Bucket:
     rate: int
 
 
-State = Window | Bucket
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """State of a SLIDING_WINDOW: ``present`` units of the window from ``start_us`` on, ``previous`` of the one before."""
+
+    start_us: int
+    window_us: int
+    previous: int
+    present: int
+
+
+State = Window | Bucket | Sliding
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a limit stands. ``remaining`` units fit now; ``reset_us`` until the window ends or the bucket is full;
-    ``wait_us`` until the asked cost fits: 0 now, None never.
+    """Where a limit stands. ``remaining`` units fit now; ``reset_us`` until the window ends, the bucket is full or the
+    sliding window is empty; ``wait_us`` until the asked cost fits: 0 now, None never. ``window_us`` is the length of the
+    present window of a calendar; 0: the rule's.
     """
 
     remaining: int
     reset_us: int
     wait_us: int | None
+    window_us: int = 0
 
 
-def current(state: State | None, rule: Rule, now_us: int) -> State:
-    """Returns the state as it is at ``now_us``: a window that has ended is fresh, a bucket has drained."""
+def current(state: State | None, rule: Rule, now_us: int, bounds: Bounds | None = None) -> State:
+    """Returns the state as it is at ``now_us``: a window that has ended is fresh, a bucket has drained.
+
+    ``bounds`` are the calendar's around the caller's time, for a rule that has a calendar.
+    """
     if rule.algorithm is Algorithm.FIXED_WINDOW:
-        if isinstance(state, Window) and now_us < state.end_us:
-            return state
-        return Window(now_us, now_us + rule.window_us, 0)
+        return _current_window(state, rule, now_us, bounds)
+    if rule.algorithm is Algorithm.SLIDING_WINDOW:
+        return _current_sliding(state, rule, now_us)
     if not isinstance(state, Bucket):
         return Bucket(0, now_us, rule.limit)
     elapsed = max(0, now_us - state.at_us)
     return Bucket(max(0, state.debt - elapsed * state.rate), max(now_us, state.at_us), rule.limit)
 
 
+def _current_window(state: State | None, rule: Rule, now_us: int, bounds: Bounds | None) -> Window:
+    if isinstance(state, Window) and now_us < state.end_us:
+        return state
+    fresh = Window(now_us, now_us + rule.window_us, 0) if bounds is None else _aligned(bounds, now_us)
+    # Only where clocks are more than a window apart has the fresh one ended too: it goes on then.
+    return state if isinstance(state, Window) and state.start_us == fresh.start_us else fresh
+
+
+def _aligned(bounds: Bounds, now_us: int) -> Window:
+    """Returns the fresh window that holds ``now_us``, else the nearest one."""
+    index = sum(now_us >= start for start in bounds[1:3])
+    return Window(bounds[index], bounds[index + 1], 0)
+
+
+def _current_sliding(state: State | None, rule: Rule, now_us: int) -> Sliding:
+    start_us = now_us - now_us % rule.window_us
+    if not isinstance(state, Sliding) or state.start_us < start_us - rule.window_us:
+        return Sliding(start_us, rule.window_us, 0, 0)
+    if state.start_us < start_us:
+        return Sliding(start_us, rule.window_us, state.present, 0)
+    return state  # of this window, or of a later one where the clock went back
+
+
 def standing(state: State, rule: Rule, now_us: int, cost: int) -> Standing:
     """Returns where a current state stands for one more request of ``cost``."""
+    window_us = 0
     if isinstance(state, Window):
         remaining = rule.limit - state.used
         reset_us = max(0, state.end_us - now_us)
-        wait_us = 0 if cost <= remaining else reset_us
+        wait_us = 0 if cost <= remaining else max(1, reset_us)
+        window_us = state.end_us - state.start_us if rule.calendar else 0
+    elif isinstance(state, Sliding):
+        remaining = rule.limit - state.present - _weighed(state, now_us)
+        reset_us = max(0, expires_us(state) - now_us)
+        wait_us = 0 if cost <= remaining else _sliding_wait(state, rule.limit - cost, now_us)
     else:
         room = rule.capacity * rule.window_us - state.debt
         remaining = room // rule.window_us
         reset_us = _ceil_div(state.debt, rule.limit)
         wait_us = max(0, _ceil_div(cost * rule.window_us - room, rule.limit))
-    return Standing(max(0, remaining), reset_us, wait_us if cost <= rule.capacity else None)
+    return Standing(max(0, remaining), reset_us, wait_us if cost <= rule.capacity else None, window_us)
+
+
+def _weighed(state: Sliding, now_us: int) -> int:
+    """Returns what counts of the previous window, rounded up: the share of it that the sliding window still covers."""
+    covered_us = min(state.window_us, state.start_us + state.window_us - now_us)
+    return _ceil_div(state.previous * covered_us, state.window_us)
+
+
+def _sliding_wait(state: Sliding, room: int, now_us: int) -> int:
+    """Returns the time until no more than ``room`` units count. They only get fewer: first the previous window's weight
+    falls, then, from the next window on, that of the present one.
+    """
+    if room < 0:
+        return 1  # never: the cost is above the capacity, which the caller says
+    if room >= state.present:
+        wanted_us = _fades_to(state.previous, room - state.present, state.window_us)
+        return state.start_us + wanted_us - now_us
+    wanted_us = _fades_to(state.present, room, state.window_us)
+    return state.start_us + state.window_us + wanted_us - now_us
+
+
+def _fades_to(count: int, room: int, window_us: int) -> int:
+    """Returns how long into the next window ``count`` units of this one weigh no more than ``room``."""
+    return 0 if count <= room else window_us - room * window_us // count
 
 
 def debit(state: State, rule: Rule, cost: int) -> State:
     """Returns a current state after ``cost`` units; a negative cost credits, never below empty."""
     if isinstance(state, Window):
-        return Window(state.start_us, state.end_us, max(0, state.used + cost))
+        return Window(state.start_us, state.end_us, _counted(state.used, cost))
+    if isinstance(state, Sliding):
+        present = _counted(state.present, cost)
+        return Sliding(state.start_us, state.window_us, state.previous, present)
     return Bucket(max(0, state.debt + cost * rule.window_us), state.at_us, state.rate)
+
+
+def charge(state: State, rule: Rule, now_us: int, cost: int) -> State:
+    """Returns a current state after a denied request: it takes ``cost``, at most what is left. A limit never owes for
+    requests that were denied, so whoever stops waits for one cost, not for all that was tried.
+    """
+    return debit(state, rule, min(cost, standing(state, rule, now_us, cost).remaining))
+
+
+def correct(state: State, rule: Rule, amount: int, instance_us: int | None) -> State | None:
+    """Returns a current state after a later debit or credit (negative) of what was taken from ``instance_us``; None where
+    that window no longer counts.
+    """
+    if isinstance(state, Sliding) and instance_us == state.start_us - state.window_us:
+        previous = _counted(state.previous, amount)
+        return Sliding(state.start_us, state.window_us, previous, state.present)
+    return debit(state, rule, amount) if instance_of(state) == instance_us else None
 
 
 def expires_us(state: State) -> int:
     """Returns the instant from which on the state says nothing: it may be forgotten then."""
     if isinstance(state, Window):
         return state.end_us
+    if isinstance(state, Sliding):
+        return state.start_us + state.window_us * (2 if state.present else 1 if state.previous else 0)
     return state.at_us + _ceil_div(state.debt, state.rate)
-
-
-def same_instance(state: State | None, instance_us: int | None) -> bool:
-    """Tells whether a credit may go to this state: a window must be the one that was debited; buckets always are."""
-    return not isinstance(state, Window) or state.start_us == instance_us
 
 
 def instance_of(state: State) -> int | None:
     """Returns what names this instance for a later credit: a window's start, None for a bucket."""
-    return state.start_us if isinstance(state, Window) else None
+    return None if isinstance(state, Bucket) else state.start_us
+
+
+def _counted(count: int, more: int) -> int:
+    return min(MAX_COUNT, max(0, count + more))
 
 
 def _ceil_div(numerator: int, denominator: int) -> int:

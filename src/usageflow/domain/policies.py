@@ -11,8 +11,16 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
+from usageflow.domain.calendars import (
+    Alignment,
+    Calendar,
+    check_instant,
+    format_instant,
+    parse_instant,
+    zone_names,
+)
 from usageflow.domain.durations import format_window, parse_window
 from usageflow.domain.sources import Source
 
@@ -37,6 +45,7 @@ class Algorithm(StrEnum):
 
     FIXED_WINDOW = "FIXED_WINDOW"
     TOKEN_BUCKET = "TOKEN_BUCKET"  # noqa: S105 - the name of an algorithm
+    SLIDING_WINDOW = "SLIDING_WINDOW"
 
 
 class Scope(StrEnum):
@@ -101,33 +110,74 @@ class Match(_Model):
     path: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
+_NO_WINDOW = object()
+"""Stands for the window of a limit that is aligned instead."""
+
+
 class Limit(_Model):
-    """How much: ``limit`` units per ``window_us`` microseconds (written ``1h`` in files, key ``window``)."""
+    """How much: ``limit`` units per ``window_us`` microseconds (written ``1h`` in files, key ``window``), or per window of
+    the calendar (``align``; ``window_us`` is 0 then). ``anchor_us``, key ``anchor``, is an instant of Unix time.
+    """
 
     name: Name = "default"
     algorithm: Algorithm = Algorithm.FIXED_WINDOW
     limit: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)]
     window_us: Annotated[int, Field(alias="window")]
+    align: Alignment | None = None
+    time_zone: str = "UTC"
+    anchor_us: Annotated[int | None, Field(alias="anchor")] = None
     burst: Annotated[int, Field(ge=0, le=MAX_UNITS, strict=True)] = 0
     scope: Scope = Scope.IDENTITY
+    charge_denied: bool = False
+
+    @property
+    def calendar(self) -> Calendar | None:
+        """Returns whose windows count, None for windows of one length."""
+        return Calendar(self.align, self.time_zone, self.anchor_us or 0) if self.align else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _window_or_align(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("align") and data.get("window", data.get("window_us")) is None:
+            return {**data, "window": _NO_WINDOW}
+        return data
 
     @field_validator("window_us", mode="before")
     @classmethod
-    def _parse_window(cls, value: object) -> object:
-        return parse_window(value) if isinstance(value, str) else value
-
-    @field_validator("window_us")
-    @classmethod
-    def _bound_window(cls, value: int) -> int:
-        if not 1_000_000 <= value <= 366 * 86_400_000_000:
+    def _read_window(cls, value: object) -> object:
+        if value is _NO_WINDOW:
+            return 0
+        window_us = parse_window(value) if isinstance(value, str) else value
+        if isinstance(window_us, int) and not 1_000_000 <= window_us <= 366 * 86_400_000_000:
             raise ValueError("must be from 1s to 366d")
-        if value % 1_000_000:
+        if isinstance(window_us, int) and window_us % 1_000_000:
             raise ValueError("must be whole seconds")
+        return window_us
+
+    @field_validator("anchor_us", mode="before")
+    @classmethod
+    def _read_anchor(cls, value: object) -> object:
+        return parse_instant(value) if isinstance(value, str) else value
+
+    @field_validator("anchor_us")
+    @classmethod
+    def _bound_anchor(cls, value: int | None) -> int | None:
+        return None if value is None else check_instant(value)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in zone_names():
+            raise ValueError(f"there is no time zone {value[:40]!r}: write one such as Europe/Berlin or UTC")
         return value
 
     @field_serializer("window_us")
-    def _format_window(self, value: int) -> str:
-        return format_window(value)
+    def _format_window(self, value: int) -> str | None:
+        return format_window(value) if value else None
+
+    @field_serializer("anchor_us")
+    def _format_anchor(self, value: int | None) -> str | None:
+        return None if value is None else format_instant(value)
 
 
 class Metering(_Model):
@@ -148,6 +198,7 @@ class Policy(_Model):
     limits: Annotated[tuple[Limit, ...], Field(max_length=20)] = ()
     metering: Metering | None = None
     mode: Mode = Mode.ENFORCE
+    enforce_percent: Annotated[int, Field(ge=0, le=100, strict=True)] = 100
     fail_mode: FailMode = FailMode.OPEN
     priority: Annotated[int, Field(ge=-1000, le=1000, strict=True)] = 0
     cost: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)] = 1

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, unquote
 
+from usageflow.domain.calendars import LONGEST_US
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import Entry, PatternTrie
 from usageflow.domain.patterns import Kind, Methods, Pattern
 from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.rollout import picked
 from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
 from usageflow.domain.tokens import TokenRules
 from usageflow.domain.usage import EndpointName
@@ -49,12 +51,13 @@ class CompiledLimit:
 
 @dataclass(frozen=True)
 class CompiledPolicy:
-    """A policy, ready to be applied."""
+    """A policy, ready to be applied. ``shadow`` is the same policy for the identities that ``enforce_percent`` leaves out."""
 
     number: int
     policy: Policy
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
+    shadow: CompiledPolicy | None = None
 
     @property
     def name(self) -> str:
@@ -63,8 +66,19 @@ class CompiledPolicy:
 
     @cached_property
     def enforced(self) -> bool:
-        """Tells whether it can deny and meter."""
+        """Tells whether it can deny and meter, if need be some identities only."""
         return self.policy.mode is Mode.ENFORCE
+
+    @cached_property
+    def stops(self) -> bool:
+        """Tells whether it leaves out less specific policies, whoever asks."""
+        return self.enforced and self.policy.stop and self.shadow is None
+
+    def side(self, identity_key: str) -> CompiledPolicy:
+        """Returns the policy as it holds for an identity ("" for all callers as one): itself, or its shadow."""
+        if self.shadow is None or picked(self.name, identity_key, self.policy.enforce_percent):
+            return self
+        return self.shadow
 
     @cached_property
     def asks(self) -> bool:
@@ -243,17 +257,22 @@ def _compile_policy(
     limits = tuple(
         _compile_limit(application_id, policy, limit, index) for index, limit in enumerate(policy.limits)
     )
-    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits)
+    shadow = None
+    if policy.mode is Mode.ENFORCE and policy.enforce_percent < 100:
+        left_out = policy.model_copy(update={"mode": Mode.SHADOW})
+        shadow = _compile_policy(application_id, left_out, strategy, numbers)
+    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow)
 
 
 def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:
     shadow = "shadow|" if policy.mode is Mode.SHADOW else ""
     # A limit of a policy without a strategy counts all callers as one.
     scope = limit.scope if policy.strategy else Scope.SHARED
-    prefix = (
-        f"{application_id}|{shadow}{policy.name}|{limit.name}|{limit.algorithm}|{limit.window_us}|{scope}"
-    )
-    rule = Rule(limit.algorithm, limit.limit, limit.window_us, limit.burst)
+    calendar = limit.calendar
+    window = calendar or limit.window_us
+    prefix = f"{application_id}|{shadow}{policy.name}|{limit.name}|{limit.algorithm}|{window}|{scope}"
+    window_us = LONGEST_US[calendar.alignment] if calendar else limit.window_us
+    rule = Rule(limit.algorithm, limit.limit, window_us, limit.burst, calendar, limit.charge_denied)
     return CompiledLimit(policy.name, limit.name, index, rule, scope, prefix)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from usageflow.domain.calendars import Alignment
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.patterns import Methods, Pattern
-from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Strategy
+from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Scope, Strategy
 
 T = TypeVar("T")
 
@@ -71,18 +72,45 @@ def _policy(policy: Policy, strategies: frozenset[str]) -> Iterator[Fault]:
         fix = f"use one of {', '.join(sorted(strategies))}" if strategies else "declare it under strategies"
         yield Fault("strategy", f"there is no strategy {policy.strategy!r}", fix, "UNKNOWN_STRATEGY")
     yield from _duplicates("limits", [limit.name for limit in policy.limits])
+    if not policy.strategy:
+        yield from _each("limits", policy.limits, _shared_or_fault)
     yield from _each("limits", policy.limits, lambda limit: _limit(limit, policy.cost))
     if policy.metering is not None and policy.metering.expression != DEFAULT_EXPRESSION:
         message = "this version meters usage_record.quantity only"
         yield Fault("metering.expression", message, f"write {DEFAULT_EXPRESSION}, and report the quantity")
 
 
+def _shared_or_fault(limit: Limit) -> Iterator[Fault]:
+    if limit.scope is not Scope.SHARED:
+        message = "the policy names no strategy, so all callers would share this counter"
+        yield Fault("scope", message, "name a strategy, or write `scope: SHARED` if that is meant")
+
+
 def _limit(limit: Limit, cost: int) -> Iterator[Fault]:
     if limit.burst and limit.algorithm is not Algorithm.TOKEN_BUCKET:
         yield Fault("burst", "only a TOKEN_BUCKET has a burst", "add `algorithm: TOKEN_BUCKET` or drop burst")
+    yield from _calendar(limit)
     if cost > (limit.burst or limit.limit):
         message = f"a request costs {cost}, more than ever fits: every request would be denied"
         yield Fault("limit", message, "raise the limit or lower the policy's cost")
+
+
+def _calendar(limit: Limit) -> Iterator[Fault]:
+    if limit.align is not None and limit.window_us:
+        yield Fault("align", "a limit has a window or an alignment, not both", "remove `window` or `align`")
+    if limit.align is not None and limit.algorithm is not Algorithm.FIXED_WINDOW:
+        yield Fault(
+            "align", f"a {limit.algorithm} has no aligned windows", "write a window, or leave out `algorithm`"
+        )
+    if limit.align is None and limit.time_zone != "UTC":
+        message = "only aligned windows have a time zone"
+        yield Fault("time_zone", message, "write `align: day` instead of a window, or remove it")
+    billing = limit.align is Alignment.BILLING
+    if billing and limit.anchor_us is None:
+        message = "`align: billing` needs the instant that the first billing month began at"
+        yield Fault("anchor", message, "add `anchor`, such as 2026-01-31T00:00:00Z")
+    if not billing and limit.anchor_us is not None:
+        yield Fault("anchor", "only `align: billing` has an anchor", "write `align: billing`, or remove it")
 
 
 def _match(methods: Sequence[str], path: str) -> Iterator[Fault]:

@@ -19,7 +19,7 @@ from usageflow.policyfile.wording import problems_of
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file, in bytes of UTF-8."""
 
-_SPELLED = {"location": "in", "window_us": "window"}
+_SPELLED = {"location": "in", "window_us": "window", "anchor_us": "anchor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class LoadedFile:
     def problems_of(self, faults: Sequence[Fault]) -> tuple[Problem, ...]:
         """Returns what the service found wrong as problems of this file, by line."""
         return in_order(
-            Problem(self.filename, *self.locate(fault.field), fault.field, fault.message, fault.fix)
+            Problem(self.filename, *self.locate(fault.field), fault.field, _named(fault), fault.fix)
             for fault in faults
         )
 
@@ -83,6 +83,13 @@ def _validate(root: Node, filename: str) -> tuple[Document | None, list[Problem]
         return Document.model_validate(value_of(root), by_alias=True, by_name=False), []
     except ValidationError as error:
         return None, list(problems_of(error, root, filename))
+
+
+def _named(fault: Fault) -> str:
+    """Returns the message with the key that it is about, where it does not name it itself."""
+    key = fault.field.rpartition(".")[2].partition("[")[0]
+    plain = not key or "." not in fault.field or fault.message.startswith("'") or key in fault.message
+    return fault.message if plain else f"'{key}' {fault.message}"
 
 
 def _whole_file(filename: str, message: str, fix: str) -> PolicyFileError:

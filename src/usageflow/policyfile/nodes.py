@@ -12,8 +12,8 @@ _DECIMAL_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _MOST_DIGITS = 30
 _TRUE = frozenset({"yes", "true", "on"})
 
-RAW_KEYS = frozenset({"window"})
-"""Keys whose value is text even where YAML reads a number (``90``) or base 60 (``1:30``)."""
+RAW_KEYS = frozenset({"window", "anchor"})
+"""Keys whose value is text even where YAML reads a number (``90``), base 60 (``1:30``) or a date."""
 
 
 @dataclass(slots=True, eq=False)

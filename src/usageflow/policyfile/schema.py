@@ -18,7 +18,7 @@ from usageflow.domain.policies import (
 from usageflow.domain.sources import Jwk, Source
 from usageflow.policyfile.nodes import Step
 
-LATER_KEYS = ("customers",)
+LATER_KEYS = ("customers", "plans")
 """Top-level keys of later versions."""
 
 

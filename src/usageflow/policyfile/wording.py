@@ -25,7 +25,7 @@ _EXAMPLES = {
     "match": "match: {methods: [GET], path: /api/users}",
     "path": "path: /api/users",
     "limit": "limit: 100",
-    "window": "window: 1h",
+    "window": "window: 1h` or `align: day",
     "price": "price: price_123",
 }
 _READ_AS = {
@@ -126,6 +126,11 @@ def _text(wrong: _Wrong) -> Words:
 def _whole_number(wrong: _Wrong) -> Words:
     if wrong.steps[-1] == "window":
         return f"{wrong.label} must be a window, not {wrong.shown}", "write one such as 30s, 1h or 7d"
+    if wrong.steps[-1] == "anchor":
+        return (
+            f"{wrong.label} must be an instant, not {wrong.shown}",
+            "write one such as 2026-01-31T00:00:00Z",
+        )
     low, high = bounds(wrong.steps)
     if low == high:
         return f"{wrong.label} must be {low}, not {wrong.shown}", f"write {low}"

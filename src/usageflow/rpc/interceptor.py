@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 from opentelemetry.metrics import Histogram
 
-from usageflow.domain.errors import UsageFlowError
+from usageflow.domain.errors import InvalidArgument, UsageFlowError
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.errors import grpc_status_of, internal_status
 from usageflow.rpc.principal import set_principal
@@ -58,12 +59,12 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._streaming(method, kind, handler.unary_stream),
-                handler.request_deserializer,
+                _reader(handler.request_deserializer),
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             self._unary(method, kind, handler.unary_unary),
-            handler.request_deserializer,
+            _reader(handler.request_deserializer),
             handler.response_serializer,
         )
 
@@ -73,7 +74,7 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
             code = "OK"
             try:
                 await self._enter(kind, context)
-                return await call(request, context)
+                return await call(_readable(request), context)
             except UsageFlowError as error:
                 code = type(error).__name__
                 await _abort(context, grpc_status_of(error))
@@ -94,7 +95,7 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: _Context) -> AsyncIterator[Any]:
             try:
                 await self._enter(kind, context)
-                async for response in call(request, context):
+                async for response in call(_readable(request), context):
                     yield response
             except UsageFlowError as error:
                 await _abort(context, grpc_status_of(error))
@@ -115,3 +116,22 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
 
 async def _abort(context: _Context, status: grpc.Status) -> NoReturn:
     await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _reader(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Returns a reader that answers None for bytes that are no message: the handler then says so in our words."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return None
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    if request is None:
+        fix = "send the method's request message, encoded by the stubs of this contract"
+        raise InvalidArgument.of("request", "is not a message of this method", fix)
+    return request

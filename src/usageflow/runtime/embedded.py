@@ -88,20 +88,14 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_priva
     notices = LocalNotices()
     database = open_sqlite(folder / DATABASE_NAME)
     control, usage = SqlControlStore(database, clock), SqlUsageStore(database, clock)
-    counters = MemoryCounterStore(clock)
+    counters, local = MemoryCounterStore(clock), MemoryCounterStore(clock)
     ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
     tokens = TokenReader(ring, clock)
-    engine = Engine(
-        counters,
-        MemoryCounterStore(clock),
-        clock,
-        lambda: uuid7(clock.now_us(), secrets.token_bytes(10)),
-        tokens,
-    )
+    engine = Engine(counters, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
     snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare)
     ingest, watching = Ingest(usage), Watching(snapshots)
     applying = Applying(control, notices, hash_key)
-    checkpointer = Checkpointer(counters, SqlCheckpointStore(database, clock), clock)
+    checkpointer = Checkpointer(counters, SqlCheckpointStore(database, clock), clock, swept=[local])
     use_cases = DecisionUseCases(
         checking=Checking(snapshots, engine, clock, metrics.decisions),
         reporting=Reporting(snapshots, engine, ingest, clock, latency_boundaries()),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -37,6 +40,8 @@ def build_app(ready: Callable[[], bool]) -> Starlette:
 def bind(address: Address) -> socket.socket:
     """Returns a listening socket. Raises OSError where the port is taken or not ours to use."""
     if address.unix:
+        ensure_free(address)
+        Path(address.host).unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address.host)
     else:
@@ -46,6 +51,22 @@ def bind(address: Address) -> socket.socket:
         listener.bind((address.host, address.port))
     listener.listen(128)
     return listener
+
+
+def ensure_free(address: Address) -> None:
+    """Raises OSError where an address cannot be listened on: it is taken, or not there to be had."""
+    if not address.unix:
+        bind(address).close()
+        return
+    # A socket's file outlives a killed server; only one that answers is taken.
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(address.host) == 0:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    path = Path(address.host)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "a file that is no socket is there")
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from usageflow.runtime.credentials import (
     write_credentials,
 )
 from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
-from usageflow.runtime.http import HttpListener, bind, build_app
+from usageflow.runtime.http import HttpListener, bind, build_app, ensure_free
 from usageflow.runtime.settings import Address, Settings, load_settings
 from usageflow.runtime.telemetry import set_up_logs, set_up_metrics
 from usageflow.storage.sql import MigrationKind, lock_folder, prepare
@@ -48,6 +50,7 @@ def run(role: str) -> int:
     """Serves until a signal; returns the exit code. Every foreseeable failure is a sentence on stderr and exit 1."""
     try:
         settings = load_settings()
+        os.umask(0o077)  # databases, their backups and sockets are the owner's alone
         set_up_logs(settings.log_level)
         _check_role(role)
         return asyncio.run(_serve(settings))
@@ -75,6 +78,8 @@ def _check_role(role: str) -> None:
 
 
 async def _serve(settings: Settings) -> int:
+    # A thread that stores reports hands over within half a millisecond, so that checks do not wait for it.
+    sys.setswitchinterval(0.0005)
     stop = _stop_on_signals()
     folder = _open_folder(settings.data)
     with lock_folder(folder):
@@ -174,10 +179,8 @@ def _without_credentials(folder: Path) -> str:
 
 def _ensure_free(address: Address) -> None:
     """Finds a taken address before anything is loaded, and before gRPC logs about it in its own words."""
-    if address.unix:
-        return
     try:
-        bind(address).close()
+        ensure_free(address)
     except OSError as error:
         raise _taken("USAGEFLOW_LISTEN", address, error.strerror) from None
 
@@ -212,7 +215,11 @@ def _announce(address: Address, folder: Path, *, first: bool) -> None:
         sys.stdout.write(
             _NEXT.format(
                 address=address.from_here,
-                command=_short(command / "usageflow"),
+                # The command finds its keys in the data folder: where that is not the usual one it must be told.
+                command=(
+                    f"USAGEFLOW_DATA={_short(folder)} " if folder != Path(".usageflow").absolute() else ""
+                )
+                + _short(command / "usageflow"),
                 python=_short(command / "python"),
                 credentials=_short(folder / "credentials.toml"),
             )
@@ -220,7 +227,8 @@ def _announce(address: Address, folder: Path, *, first: bool) -> None:
     sys.stdout.flush()
 
 
-def _short(path: Path) -> Path:
+def _short(path: Path) -> str:
     """Returns a path as people would type it here."""
     absolute = path.absolute()
-    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+    shown = absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+    return shlex.quote(str(shown))

@@ -27,6 +27,8 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Returns the address of ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``. Raises ValueError with the fix."""
+        if text == "unix:":
+            raise ValueError("'unix:' names no socket: write unix:PATH")
         if text.startswith("unix:"):
             return cls(text.removeprefix("unix:"), 0, unix=True)
         host, colon, port = text.rpartition(":")
@@ -98,6 +100,13 @@ class Settings(BaseSettings):
                 "or set USAGEFLOW_INSECURE=1 where the network is yours"
             )
         return value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _names_a_folder(cls, value: object) -> object:
+        return (
+            value or ".usageflow"
+        )  # an empty variable is an unset one: secrets never land in the working folder
 
     @field_validator("database_url", "redis_url")
     @classmethod

@@ -16,7 +16,7 @@ from usageflow.storage.notices import LocalNotices
 from usageflow.storage.ports import ApplicationState, ControlStore, NumberKind
 from usageflow.storage.sql import SqlControlStore, open_sqlite, prepare
 
-ONE, TWO, THREE = policy("one", limits=[limit(1)]), policy("two"), policy("three")
+ONE, TWO, THREE = policy("one", limits=[limit(1, scope="SHARED")]), policy("two"), policy("three")
 
 
 class Notices(LocalNotices):
@@ -71,7 +71,7 @@ async def test_strategies_and_policies_become_those_of_the_set_deletions_first(d
         "CREATED policy one",
         "CREATED policy two",
     ]
-    changed = policy("one", limits=[limit(9)])
+    changed = policy("one", limits=[limit(9, scope="SHARED")])
     second = await desk.apply(declared(changed, THREE, strategies=(strategy("s2"),)))
     assert second.revision == 2
     assert lines(second) == [

@@ -4,8 +4,10 @@ from decimal import Decimal
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from admin.handler import pack, unpack
+from usageflow.domain.calendars import Alignment, Calendar
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.policies import Algorithm, FailMode, Mode, OnMissing, Scope, Trigger
 from usageflow.domain.usage import EndpointName, UsageGroup, UsageRow
@@ -17,6 +19,9 @@ def message(**fields: object) -> admin_pb2.ApplyRequest:
     good = admin_pb2.Policy(name="p", match=admin_pb2.Match(path="/a"), **fields)  # type: ignore[arg-type]
     request.policies.append(good)
     return request
+
+
+DAY = admin_pb2.WINDOW_ALIGNMENT_DAY
 
 
 def limit(**fields: object) -> admin_pb2.Limit:
@@ -100,6 +105,22 @@ def test_what_is_set_is_kept() -> None:
     assert wanted.validate_only
 
 
+def test_an_aligned_limit_is_kept() -> None:
+    aligned = limit(
+        window=None,
+        align=admin_pb2.WINDOW_ALIGNMENT_BILLING,
+        time_zone="Europe/Berlin",
+        anchor=Timestamp(seconds=1_769_814_000),
+        charge_denied=True,
+    )
+    request = message(limits=[aligned, limit(name="l")], enforce_percent=0)
+    (policy,) = unpack.wanted(request).policies.policies
+    anchored = Calendar(Alignment.BILLING, "Europe/Berlin", 1_769_814_000_000_000)
+    assert [each.calendar for each in policy.limits] == [anchored, None]
+    assert [each.charge_denied for each in policy.limits] == [True, False]
+    assert policy.enforce_percent == 0
+
+
 def test_faults_of_shape_carry_paths_all_at_once() -> None:
     request = message()
     request.policies.add(name="Bad Name", match=admin_pb2.Match(path="/a"))
@@ -127,6 +148,11 @@ def test_faults_of_shape_carry_paths_all_at_once() -> None:
         ({"limits": [limit(window=Duration(seconds=367 * 86_400))]}, "limits[0].window"),
         ({"limits": [limit(algorithm=common_pb2.ALGORITHM_CONCURRENCY)]}, "limits[0].algorithm"),
         ({"limits": [limit(algorithm=99)]}, "limits[0].algorithm"),
+        ({"limits": [limit(window=None)]}, "limits[0].window"),
+        ({"limits": [limit(window=None, align=99)]}, "limits[0].align"),
+        ({"limits": [limit(window=None, align=DAY, time_zone="Berlin")]}, "limits[0].time_zone"),
+        ({"limits": [limit(window=None, align=DAY, anchor=Timestamp(nanos=1000))]}, "limits[0].anchor"),
+        ({"enforce_percent": 101}, "enforce_percent"),
         ({"limits": [limit()] * 21}, "limits"),
         ({"mode": 99}, "mode"),
         ({"cost": -1}, "cost"),

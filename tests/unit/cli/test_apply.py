@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_what_the_service_refuses_has_line_and_column(run: Any, service: Any) ->
     result = run("apply", "-f", "-", stdin=TEXT)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "<stdin>:4:30: not here; correct it\n<stdin>:10:53: too odd; mend it\nnothing was applied\n"
+        "<stdin>:4:30: 'in' not here; correct it\n<stdin>:10:53: 'window' too odd; mend it\nnothing was applied\n"
     )
 
 
@@ -143,8 +144,10 @@ def test_another_applications_file_is_not_found(run: Any, service: Any) -> None:
     service.fails("Apply", grpc.StatusCode.NOT_FOUND, "no application 'shop'")
     result = run("apply", "-f", "-", stdin=TEXT)
     assert result.exit_code == 1
-    assert result.stderr == (
-        "the service does not find it (no application 'shop'): check the application's name\n"
+    assert re.fullmatch(
+        r"<stdin>:2:\d+: there is no application '[a-z]+'; write the name of an application that exists, such as demo\n"
+        r"nothing was applied\n",
+        result.stderr,
     )
 
 

@@ -127,7 +127,7 @@ def test_rejected_lines_are_told_with_their_number(run: Any, service: Any) -> No
     assert sums["errors"][2]["event_id"] == "late"
     assert result.stderr.splitlines()[1:] == [
         "line 4: UNKNOWN_KEY: unknown key 'statuss'; did you mean 'status'?",
-        "line 3: EVENT_TOO_OLD: it is 40 days old; report within 34 days",
+        "line 3: EVENT_TOO_OLD: time it is 40 days old; report within 34 days",
     ]
 
 

@@ -53,7 +53,7 @@ def test_the_file_beats_the_defaults_and_the_environment_the_file(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["api_key = ", "\x00", "a = 'é"])
 def test_a_broken_file_is_one_sentence(tmp_path: Path, text: str) -> None:
-    with pytest.raises(Failure, match=r"^cannot read .*credentials.toml: .*; correct it, or remove it"):
+    with pytest.raises(Failure, match=r"^cannot read .*credentials.toml: .*; correct it, or restore it"):
         read_settings(stored(tmp_path, text))
 
 

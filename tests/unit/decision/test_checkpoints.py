@@ -94,3 +94,12 @@ async def test_a_silent_database_does_not_stop_the_rounds() -> None:
     shelf.down = True
     await Checkpointer(store, shelf, clock).round(60)
     assert shelf.calls == 1
+
+
+async def test_counters_of_fail_mode_local_are_swept_too() -> None:
+    clock = ManualClock()
+    store, local = MemoryCounterStore(clock), MemoryCounterStore(clock)
+    await take(local, "a", 4)
+    clock.advance(seconds=2 * 3600)
+    await Checkpointer(store, Shelf(), clock, swept=[local]).round(1)
+    assert await local.sweep() == 0

@@ -71,3 +71,10 @@ async def test_an_unknown_application_and_a_bad_request_are_errors() -> None:
         await explain(POLICIES, request(), application="other")
     with pytest.raises(InvalidArgument):
         await explain(POLICIES, request("bad"))
+
+
+async def test_a_caller_that_is_not_enforced_is_told_so() -> None:
+    policies = PolicySet(policies=(policy("few", limits=[limit(1)], enforce_percent=0),))
+    (row,) = (await explain(policies, request())).policies
+    assert (row.applies, row.mode) == (True, Mode.SHADOW)
+    assert row.because == "method and path match; the caller is not among the 0 % that it is enforced for"

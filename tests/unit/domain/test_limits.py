@@ -11,17 +11,18 @@ from usageflow.domain.limits import (
     Standing,
     State,
     Window,
+    charge,
+    correct,
     current,
     debit,
     expires_us,
     instance_of,
-    same_instance,
     standing,
 )
 from usageflow.domain.policies import Algorithm
 
 HOUR = 3_600_000_000
-FIXED, TOKENS = Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET
+FIXED, TOKENS, SLIDING = Algorithm
 NOW = 1_700_000_000_123_457
 
 
@@ -42,7 +43,7 @@ def admitted(state: State | None, rule: Rule, now_us: int, tries: int) -> tuple[
 
 rules = st.builds(
     Rule,
-    st.sampled_from([FIXED, TOKENS]),
+    st.sampled_from([FIXED, TOKENS, SLIDING]),
     st.integers(1, 50),
     st.integers(1_000_000, HOUR),
     st.integers(0, 60),
@@ -144,14 +145,14 @@ def test_a_bucket_admits_all_that_its_promise_allows(rule: Rule, gaps: list[tupl
         level -= cost if fits else 0
 
 
-@pytest.mark.parametrize("algorithm", [FIXED, TOKENS])
+@pytest.mark.parametrize("algorithm", [FIXED, TOKENS, SLIDING])
 def test_raising_a_limit_frees_the_difference_at_once(algorithm: Algorithm) -> None:
     _, state = admitted(None, Rule(algorithm, 100, HOUR), NOW, 100)
     passed, _ = admitted(state, Rule(algorithm, 1000, HOUR), NOW, 1000)
     assert passed == 900
 
 
-@pytest.mark.parametrize("algorithm", [FIXED, TOKENS])
+@pytest.mark.parametrize("algorithm", [FIXED, TOKENS, SLIDING])
 def test_cutting_a_limit_below_what_was_used_leaves_nothing(algorithm: Algorithm) -> None:
     _, state = admitted(None, Rule(algorithm, 1000, HOUR), NOW, 900)
     cut = Rule(algorithm, 100, HOUR)
@@ -174,7 +175,7 @@ def test_a_cost_above_the_capacity_never_fits_not_even_an_idle_limit(rule: Rule,
     assert (fits, seen.wait_us) == (False, None)
 
 
-@pytest.mark.parametrize("algorithm", [FIXED, TOKENS])
+@pytest.mark.parametrize("algorithm", [FIXED, TOKENS, SLIDING])
 def test_a_cost_of_the_whole_capacity_fits_an_idle_limit(algorithm: Algorithm) -> None:
     assert attempt(None, Rule(algorithm, 5, HOUR), NOW, 5)[0]
 
@@ -220,13 +221,24 @@ def test_a_clock_that_goes_back_gives_nothing_away() -> None:
     assert standing(current(back, rule, NOW + 1_000_000), rule, NOW + 1_000_000, 1).remaining == 1
 
 
-@pytest.mark.parametrize(("before", "after"), [(FIXED, TOKENS), (TOKENS, FIXED)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(FIXED, TOKENS), (TOKENS, FIXED), (FIXED, SLIDING), (SLIDING, TOKENS)]
+)
 def test_a_state_of_the_other_algorithm_counts_as_none(before: Algorithm, after: Algorithm) -> None:
     _, state = admitted(None, Rule(before, 5, HOUR), NOW, 5)
     assert standing(current(state, Rule(after, 5, HOUR), NOW), Rule(after, 5, HOUR), NOW, 1).remaining == 5
 
 
 def test_a_credit_goes_only_to_the_window_that_was_debited() -> None:
-    assert same_instance(Window(NOW, NOW + 1, 0), NOW)
-    assert not same_instance(Window(NOW + 1, NOW + 2, 0), NOW)
-    assert same_instance(Bucket(0, NOW, 1), None)
+    rule, bucket = Rule(FIXED, 5, 1), Rule(TOKENS, 5, 1)
+    assert correct(Window(NOW, NOW + 1, 3), rule, -2, NOW) == Window(NOW, NOW + 1, 1)
+    assert correct(Window(NOW + 1, NOW + 2, 3), rule, -2, NOW) is None
+    assert correct(Bucket(3, NOW, 5), bucket, -2, None) == Bucket(1, NOW, 5)
+
+
+@steady
+@given(rules, st.integers(0, 30), st.integers(1, 200))
+def test_a_charge_takes_the_cost_and_never_more_than_is_left(rule: Rule, spent: int, cost: int) -> None:
+    state = debit(current(None, rule, NOW), rule, spent)
+    left = standing(state, rule, NOW, 1).remaining
+    assert standing(charge(state, rule, NOW, cost), rule, NOW, 1).remaining == max(0, left - cost)

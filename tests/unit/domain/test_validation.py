@@ -38,10 +38,14 @@ def test_a_good_set_has_no_fault() -> None:
         (policy(methods=["*", "GET"]), "match.methods"),
         (policy(methods=["G T"]), "match.methods"),
         (policy(strategy="nobody"), "strategy"),
-        (policy(limits=[limit(1), limit(2)]), "limits[1].name"),
-        (policy(limits=[limit(1, burst=2)]), "limits[0].burst"),
-        (policy(limits=[limit(4)], cost=5), "limits[0].limit"),
-        (policy(limits=[limit(9, algorithm="TOKEN_BUCKET", burst=4)], cost=5), "limits[0].limit"),
+        (policy(limits=[limit(1, scope="SHARED"), limit(2, scope="SHARED")]), "limits[1].name"),
+        (policy(limits=[limit(1)]), "limits[0].scope"),
+        (policy(limits=[limit(1, burst=2, scope="SHARED")]), "limits[0].burst"),
+        (policy(limits=[limit(4, scope="SHARED")], cost=5), "limits[0].limit"),
+        (
+            policy(limits=[limit(9, algorithm="TOKEN_BUCKET", burst=4, scope="SHARED")], cost=5),
+            "limits[0].limit",
+        ),
         (policy(metering=Metering(price="price_1", expression="1 + 1")), "metering.expression"),
     ],
 )
@@ -50,7 +54,7 @@ def test_a_fault_is_named_by_its_path(bad: Policy, field: str) -> None:
 
 
 def test_a_bucket_with_a_burst_as_large_as_the_cost_is_fine() -> None:
-    assert faults(policy(limits=[limit(4, algorithm="TOKEN_BUCKET", burst=5)], cost=5)) == []
+    assert faults(policy(limits=[limit(4, algorithm="TOKEN_BUCKET", burst=5, scope="SHARED")], cost=5)) == []
 
 
 def test_names_are_unique_per_kind() -> None:
@@ -82,7 +86,9 @@ def test_an_unknown_strategy_names_those_that_there_are() -> None:
 
 
 def test_all_faults_are_raised_together() -> None:
-    bad = PolicySet(policies=(policy(path="a", strategy="nobody", limits=[limit(1, burst=2)]),))
+    bad = PolicySet(
+        policies=(policy(path="a", strategy="nobody", limits=[limit(1, burst=2, scope="SHARED")]),)
+    )
     with pytest.raises(InvalidArgument) as error:
         ensure_valid(bad, [Block(path="b")])
     assert [fault.field for fault in error.value.faults] == [

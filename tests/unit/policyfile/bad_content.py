@@ -125,7 +125,13 @@ CONTENT = {
         "'window' must be a window, not a list",
         "write one such as 30s, 1h or 7d",
     ),
-    "no window": (LIMIT + "{limit: 5}\n", 7, 9, "'window' is missing", "add it, such as `window: 1h`"),
+    "no window": (
+        LIMIT + "{limit: 5}\n",
+        7,
+        9,
+        "'window' is missing",
+        "add it, such as `window: 1h` or `align: day`",
+    ),
     "window without value": (
         LIMIT + "{limit: 5, window: }\n",
         7,
@@ -171,7 +177,7 @@ CONTENT = {
         7,
         43,
         "'algorithm' cannot be \"fixed\"",
-        "write FIXED_WINDOW or TOKEN_BUCKET",
+        "write FIXED_WINDOW, TOKEN_BUCKET or SLIDING_WINDOW",
     ),
     "mode": (
         HEAD + "policies: [{name: p, match: {path: /a}, mode: off}]\n",

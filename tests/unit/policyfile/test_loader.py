@@ -100,7 +100,7 @@ def test_faults_of_the_service_become_problems_of_the_file() -> None:
     found = load(TEXT, filename="f.yaml").problems_of(faults)
     assert [str(each) for each in found] == [
         "f.yaml:2:14: unknown; create it",
-        "f.yaml:15:12: it is odd; mend it",
+        "f.yaml:15:12: 'path' it is odd; mend it",
     ]
 
 

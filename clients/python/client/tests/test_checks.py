@@ -120,7 +120,7 @@ async def test_a_hanging_service_costs_the_deadline_then_the_fail_mode_decides(
     await ready(client)
     started = time.perf_counter()
     verdict = await run(client)
-    assert 0.045 <= time.perf_counter() - started < 1.0
+    assert 0.045 <= time.perf_counter() - started < 10.0
     assert verdict.allowed is allowed
     event = (await service.wait_for_events(1))[0]
     assert event.degraded == common.Degraded(reason=common.DEGRADED_REASON_SERVICE_TIMEOUT, fail_mode=mode)

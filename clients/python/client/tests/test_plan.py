@@ -61,6 +61,14 @@ def test_durations_round_up_to_microseconds(seconds: int, nanos: int) -> None:
     assert 0 <= duration_us(seconds, nanos) * 1_000 - (seconds * 10**9 + nanos) < 1_000
 
 
+def test_the_window_of_a_calendar_is_the_answers_own() -> None:
+    result = wire.CheckResult(decision=common.DECISION_ALLOW, policy_number=9)
+    result.limits.add(policy_number=9, window_us=23 * 3_600_000_000)
+    verdict = read_result(apply(None, full_plan()), result, 3)
+    assert verdict is not None
+    assert verdict.limits[0].window_us == 23 * 3_600_000_000
+
+
 def test_a_result_becomes_a_verdict() -> None:
     plan = apply(None, full_plan())
     result = wire.CheckResult(

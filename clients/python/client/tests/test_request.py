@@ -197,3 +197,10 @@ def test_networks() -> None:
 
 def test_a_hash_is_hmac_sha256_of_utf8() -> None:
     assert keyed_hash(b"key", "é") == hmac.digest(b"key", "é".encode(), hashlib.sha256)
+
+
+@pytest.mark.parametrize("peer", ["foo", "unknown", "testclient", "1.2.3.4:80", ""])
+def test_a_peer_that_is_no_address_is_unknown(peer: str) -> None:
+    """A proxy-aware server puts there whatever a header said; sent on, it would make the check malformed."""
+    assert client_address(peer, ["9.9.9.9"], 0) == ""
+    assert client_address(peer, ["9.9.9.9"], 1) == "9.9.9.9"

@@ -97,7 +97,7 @@ async def test_it_starts_and_serves_without_a_service(
     started = time.perf_counter()
     site = await serve(load().app)
     assert (await site.http.get("/api/users")).status_code == 200
-    assert time.perf_counter() - started < 1.0
+    assert time.perf_counter() - started < 10.0
 
 
 async def test_disabled(

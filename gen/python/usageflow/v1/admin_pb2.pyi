@@ -83,6 +83,46 @@ LIMIT_SCOPE_SHARED: LimitScope.ValueType  # 3
 """One for all callers."""
 global___LimitScope = LimitScope
 
+class _WindowAlignment:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _WindowAlignmentEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_WindowAlignment.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    WINDOW_ALIGNMENT_UNSPECIFIED: _WindowAlignment.ValueType  # 0
+    """Not set: at the identity's first request; needs `window`."""
+    WINDOW_ALIGNMENT_MINUTE: _WindowAlignment.ValueType  # 1
+    """Each minute of the time zone's clock."""
+    WINDOW_ALIGNMENT_HOUR: _WindowAlignment.ValueType  # 2
+    """Each hour of the time zone's clock."""
+    WINDOW_ALIGNMENT_DAY: _WindowAlignment.ValueType  # 3
+    """Each midnight; 23 or 25 hours where the clock changes."""
+    WINDOW_ALIGNMENT_WEEK: _WindowAlignment.ValueType  # 4
+    """Each midnight to Monday (ISO 8601)."""
+    WINDOW_ALIGNMENT_MONTH: _WindowAlignment.ValueType  # 5
+    """Each midnight to the 1st."""
+    WINDOW_ALIGNMENT_BILLING: _WindowAlignment.ValueType  # 6
+    """Each month at the day and time of `anchor`; on the month's last day where it has no such day."""
+
+class WindowAlignment(_WindowAlignment, metaclass=_WindowAlignmentEnumTypeWrapper):
+    """Where the windows of a FIXED_WINDOW begin."""
+
+WINDOW_ALIGNMENT_UNSPECIFIED: WindowAlignment.ValueType  # 0
+"""Not set: at the identity's first request; needs `window`."""
+WINDOW_ALIGNMENT_MINUTE: WindowAlignment.ValueType  # 1
+"""Each minute of the time zone's clock."""
+WINDOW_ALIGNMENT_HOUR: WindowAlignment.ValueType  # 2
+"""Each hour of the time zone's clock."""
+WINDOW_ALIGNMENT_DAY: WindowAlignment.ValueType  # 3
+"""Each midnight; 23 or 25 hours where the clock changes."""
+WINDOW_ALIGNMENT_WEEK: WindowAlignment.ValueType  # 4
+"""Each midnight to Monday (ISO 8601)."""
+WINDOW_ALIGNMENT_MONTH: WindowAlignment.ValueType  # 5
+"""Each midnight to the 1st."""
+WINDOW_ALIGNMENT_BILLING: WindowAlignment.ValueType  # 6
+"""Each month at the day and time of `anchor`; on the month's last day where it has no such day."""
+global___WindowAlignment = WindowAlignment
+
 class _ChangeAction:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -292,6 +332,10 @@ class Limit(google.protobuf.message.Message):
     WINDOW_FIELD_NUMBER: builtins.int
     BURST_FIELD_NUMBER: builtins.int
     SCOPE_FIELD_NUMBER: builtins.int
+    ALIGN_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    ANCHOR_FIELD_NUMBER: builtins.int
+    CHARGE_DENIED_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the policy."""
     algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
@@ -302,9 +346,19 @@ class Limit(google.protobuf.message.Message):
     """TOKEN_BUCKET: units that fit at once; 0 means `limit`."""
     scope: global___LimitScope.ValueType
     """What shares one counter."""
+    align: global___WindowAlignment.ValueType
+    """FIXED_WINDOW: windows of the calendar instead of `window`."""
+    time_zone: builtins.str
+    """Name of tzdata, such as `Europe/Berlin`, for `align`; empty means `UTC`."""
+    charge_denied: builtins.bool
+    """True: a denied request takes from this limit too, at most what is left of it."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """1 s to 366 days."""
+        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set."""
+
+    @property
+    def anchor(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """BILLING: the instant that a billing month began at, a whole second of 1970 to 2200."""
 
     def __init__(
         self,
@@ -315,9 +369,13 @@ class Limit(google.protobuf.message.Message):
         window: google.protobuf.duration_pb2.Duration | None = ...,
         burst: builtins.int = ...,
         scope: global___LimitScope.ValueType = ...,
+        align: global___WindowAlignment.ValueType = ...,
+        time_zone: builtins.str = ...,
+        anchor: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        charge_denied: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "burst", b"burst", "limit", b"limit", "name", b"name", "scope", b"scope", "window", b"window"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["anchor", b"anchor", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "align", b"align", "anchor", b"anchor", "burst", b"burst", "charge_denied", b"charge_denied", "limit", b"limit", "name", b"name", "scope", b"scope", "time_zone", b"time_zone", "window", b"window"]) -> None: ...
 
 global___Limit = Limit
 
@@ -368,6 +426,7 @@ class Policy(google.protobuf.message.Message):
     COST_FIELD_NUMBER: builtins.int
     STOP_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    ENFORCE_PERCENT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
     strategy: builtins.str
@@ -384,6 +443,10 @@ class Policy(google.protobuf.message.Message):
     """Leaves out the limits of less specific policies."""
     message: builtins.str
     """Shown to callers that it denies; at most 500 characters."""
+    enforce_percent: builtins.int
+    """0 to 100, unset means 100: for how many of 100 identities it is enforced, chosen by a stable hash of identity and name.
+    For the others it is in SHADOW.
+    """
     @property
     def match(self) -> global___Match:
         """Which requests."""
@@ -410,9 +473,11 @@ class Policy(google.protobuf.message.Message):
         cost: builtins.int = ...,
         stop: builtins.bool = ...,
         message: builtins.str = ...,
+        enforce_percent: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["match", b"match", "metering", b"metering"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cost", b"cost", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "enforce_percent", b"enforce_percent", "match", b"match", "metering", b"metering"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "cost", b"cost", "enforce_percent", b"enforce_percent", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_enforce_percent", b"_enforce_percent"]) -> typing.Literal["enforce_percent"] | None: ...
 
 global___Policy = Policy
 

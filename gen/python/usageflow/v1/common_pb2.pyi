@@ -183,7 +183,9 @@ class _AlgorithmEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     ALGORITHM_TOKEN_BUCKET: _Algorithm.ValueType  # 2
     """GCRA: at most burst + rate x t in any span t."""
     ALGORITHM_SLIDING_WINDOW: _Algorithm.ValueType  # 3
-    """At most `limit` against a weighted estimate of two windows: an approximation."""
+    """At most `limit` against a weighted estimate of two windows, previous x share still covered + present: an approximation,
+    as if the previous window's units had come evenly. A limit's state resets when both windows count nothing.
+    """
     ALGORITHM_CONCURRENCY: _Algorithm.ValueType  # 4
     """At most `limit` at once."""
 
@@ -197,7 +199,9 @@ ALGORITHM_FIXED_WINDOW: Algorithm.ValueType  # 1
 ALGORITHM_TOKEN_BUCKET: Algorithm.ValueType  # 2
 """GCRA: at most burst + rate x t in any span t."""
 ALGORITHM_SLIDING_WINDOW: Algorithm.ValueType  # 3
-"""At most `limit` against a weighted estimate of two windows: an approximation."""
+"""At most `limit` against a weighted estimate of two windows, previous x share still covered + present: an approximation,
+as if the previous window's units had come evenly. A limit's state resets when both windows count nothing.
+"""
 ALGORITHM_CONCURRENCY: Algorithm.ValueType  # 4
 """At most `limit` at once."""
 global___Algorithm = Algorithm
@@ -502,11 +506,13 @@ class LimitStatus(google.protobuf.message.Message):
     """Units that this request cost."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """The window."""
+        """The window; where windows follow a calendar, the present one's length."""
 
     @property
     def reset(self) -> google.protobuf.duration_pb2.Duration:
-        """Where this limit denied: time until this cost fits. Otherwise: until the window ends or the bucket is full."""
+        """Where this limit denied: time until this cost fits. Otherwise: until the window ends, the bucket is full or the sliding
+        window is empty.
+        """
 
     def __init__(
         self,

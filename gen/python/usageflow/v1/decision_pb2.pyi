@@ -469,6 +469,7 @@ class LimitState(google.protobuf.message.Message):
     REMAINING_FIELD_NUMBER: builtins.int
     RESET_US_FIELD_NUMBER: builtins.int
     EXCEEDED_FIELD_NUMBER: builtins.int
+    WINDOW_US_FIELD_NUMBER: builtins.int
     policy_number: builtins.int
     """Number of the policy."""
     limit_index: builtins.int
@@ -479,6 +480,8 @@ class LimitState(google.protobuf.message.Message):
     """As LimitStatus.reset, in microseconds."""
     exceeded: builtins.bool
     """True for a limit that has no room for this cost."""
+    window_us: builtins.int
+    """Length of the present window where windows follow a calendar; 0: the plan's."""
     def __init__(
         self,
         *,
@@ -487,8 +490,9 @@ class LimitState(google.protobuf.message.Message):
         remaining: builtins.int = ...,
         reset_us: builtins.int = ...,
         exceeded: builtins.bool = ...,
+        window_us: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["exceeded", b"exceeded", "limit_index", b"limit_index", "policy_number", b"policy_number", "remaining", b"remaining", "reset_us", b"reset_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["exceeded", b"exceeded", "limit_index", b"limit_index", "policy_number", b"policy_number", "remaining", b"remaining", "reset_us", b"reset_us", "window_us", b"window_us"]) -> None: ...
 
 global___LimitState = LimitState
 

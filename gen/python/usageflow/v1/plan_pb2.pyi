@@ -157,7 +157,7 @@ class PlanLimit(google.protobuf.message.Message):
     """Units per window (for TOKEN_BUCKET: the burst)."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """The window."""
+        """The window; where windows follow a calendar, their usual length: answers carry the present one's."""
 
     def __init__(
         self,

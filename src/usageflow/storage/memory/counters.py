@@ -13,11 +13,12 @@ from usageflow.domain.limits import (
     Standing,
     State,
     Window,
+    charge,
+    correct,
     current,
     debit,
     expires_us,
     instance_of,
-    same_instance,
     standing,
 )
 from usageflow.storage.counters import LONG_WINDOW_US, LimitTake, Reserve, Take, Taken
@@ -81,7 +82,7 @@ class MemoryCounterStore:
         del self._reservations[reservation_id]
 
     def _assess(self, limits: Sequence[LimitTake], now_us: int) -> tuple[list[State], tuple[Standing, ...]]:
-        states = [current(self._states.get(item.key), item.rule, now_us) for item in limits]
+        states = [current(self._states.get(item.key), item.rule, now_us, item.bounds) for item in limits]
         standings = tuple(
             standing(state, item.rule, now_us, item.cost) for state, item in zip(states, limits, strict=True)
         )
@@ -90,16 +91,29 @@ class MemoryCounterStore:
     def _take(self, take: Take, now_us: int) -> Taken:
         states, before = self._assess(take.limits, now_us)
         if any(item.wait_us != 0 for item in before):
-            return Taken(admitted=False, standings=before)
+            return Taken(admitted=False, standings=self._charge(take, states, before, now_us))
         after = []
         for item, state in zip(take.limits, states, strict=True):
             debited = debit(state, item.rule, item.cost)
             self._put(item.key, debited)
             seen = standing(debited, item.rule, now_us, item.cost)
-            after.append(Standing(seen.remaining, seen.reset_us, 0))
+            after.append(Standing(seen.remaining, seen.reset_us, 0, seen.window_us))
         if take.reserve is not None:
             self._remember(take.reserve, take.limits)
         return Taken(admitted=True, standings=tuple(after))
+
+    def _charge(
+        self, take: Take, states: Sequence[State], before: Sequence[Standing], now_us: int
+    ) -> tuple[Standing, ...]:
+        """Lets a denied request take where rules say so; returns where all limits stand then."""
+        after = list(before)
+        for index, (item, state) in enumerate(zip(take.limits, states, strict=True)):
+            if item.rule.charge_denied:
+                charged = charge(state, item.rule, now_us, item.cost)
+                after[index] = standing(charged, item.rule, now_us, item.cost)
+                if charged != state:
+                    self._put(item.key, charged)
+        return tuple(after)
 
     def _put(self, key: str, state: State) -> None:
         if key not in self._states:
@@ -129,8 +143,9 @@ class MemoryCounterStore:
     def _correct(self, record: _Reservation, actual: int, now_us: int) -> None:
         for key, rule, reserved, instance_us in record.debits:
             state = current(self._states.get(key), rule, now_us)
-            if same_instance(state, instance_us):
-                self._put(key, debit(state, rule, actual - reserved))
+            corrected = correct(state, rule, actual - reserved, instance_us)
+            if corrected is not None:
+                self._put(key, corrected)
 
     async def changed_windows(self) -> Sequence[WindowState]:
         """See CounterStore.changed_windows."""

@@ -12,6 +12,7 @@ import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.struct_pb2
 import typing
+import usageflow.v1.admin_pb2
 import usageflow.v1.common_pb2
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
@@ -757,3 +758,298 @@ class LatencySample(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["us", b"us", "want_index", b"want_index"]) -> None: ...
 
 global___LatencySample = LatencySample
+
+@typing.final
+class LimitFile(google.protobuf.message.Message):
+    """spec/vectors/limits/*.json"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CASES_FIELD_NUMBER: builtins.int
+    @property
+    def cases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitCase]:
+        """The cases."""
+
+    def __init__(
+        self,
+        *,
+        cases: collections.abc.Iterable[global___LimitCase] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cases", b"cases"]) -> None: ...
+
+global___LimitFile = LimitFile
+
+@typing.final
+class LimitCase(google.protobuf.message.Message):
+    """One request on one limit: the state before, and what is answered and kept. All times in microseconds."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    RULE_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    BOUNDS_FIELD_NUMBER: builtins.int
+    NOW_US_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
+    WANT_ADMITTED_FIELD_NUMBER: builtins.int
+    WANT_STATE_FIELD_NUMBER: builtins.int
+    WANT_REMAINING_FIELD_NUMBER: builtins.int
+    WANT_RESET_US_FIELD_NUMBER: builtins.int
+    WANT_WAIT_US_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in its folder."""
+    now_us: builtins.int
+    """The store's time, Unix."""
+    cost: builtins.int
+    """Units that the request costs."""
+    want_admitted: builtins.bool
+    """Whether it is admitted."""
+    want_remaining: builtins.int
+    """Units left afterwards."""
+    want_reset_us: builtins.int
+    """Time until the window ends, the bucket is full or the sliding window is empty."""
+    want_wait_us: builtins.int
+    """Time until this cost fits: 0 where it was admitted, -1 for never."""
+    @property
+    def rule(self) -> global___LimitRule:
+        """The limit."""
+
+    @property
+    def state(self) -> global___LimitState:
+        """What is kept of earlier requests; unset where nothing is."""
+
+    @property
+    def bounds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """FIXED_WINDOW of a calendar: starts of the previous, the present and the next window, and the next one's end, as the
+        caller worked them out. Else empty.
+        """
+
+    @property
+    def want_state(self) -> global___LimitState:
+        """What is kept afterwards. After a denial that debits nothing: unset, what is kept stays as it is."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        rule: global___LimitRule | None = ...,
+        state: global___LimitState | None = ...,
+        bounds: collections.abc.Iterable[builtins.int] | None = ...,
+        now_us: builtins.int = ...,
+        cost: builtins.int = ...,
+        want_admitted: builtins.bool = ...,
+        want_state: global___LimitState | None = ...,
+        want_remaining: builtins.int = ...,
+        want_reset_us: builtins.int = ...,
+        want_wait_us: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rule", b"rule", "state", b"state", "want_state", b"want_state"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bounds", b"bounds", "cost", b"cost", "name", b"name", "now_us", b"now_us", "rule", b"rule", "state", b"state", "want_admitted", b"want_admitted", "want_remaining", b"want_remaining", "want_reset_us", b"want_reset_us", "want_state", b"want_state", "want_wait_us", b"want_wait_us"]) -> None: ...
+
+global___LimitCase = LimitCase
+
+@typing.final
+class LimitRule(google.protobuf.message.Message):
+    """A limit, as far as its arithmetic is concerned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALGORITHM_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    WINDOW_US_FIELD_NUMBER: builtins.int
+    BURST_FIELD_NUMBER: builtins.int
+    CHARGE_DENIED_FIELD_NUMBER: builtins.int
+    algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
+    """How it counts."""
+    limit: builtins.int
+    """Units per window."""
+    window_us: builtins.int
+    """The window's length; 0 for windows of a calendar."""
+    burst: builtins.int
+    """TOKEN_BUCKET: units that fit at once; 0 means `limit`."""
+    charge_denied: builtins.bool
+    """Denied requests take from it too, at most what is left."""
+    def __init__(
+        self,
+        *,
+        algorithm: usageflow.v1.common_pb2.Algorithm.ValueType = ...,
+        limit: builtins.int = ...,
+        window_us: builtins.int = ...,
+        burst: builtins.int = ...,
+        charge_denied: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "burst", b"burst", "charge_denied", b"charge_denied", "limit", b"limit", "window_us", b"window_us"]) -> None: ...
+
+global___LimitRule = LimitRule
+
+@typing.final
+class LimitState(google.protobuf.message.Message):
+    """What is kept of a limit."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    BUCKET_FIELD_NUMBER: builtins.int
+    SLIDING_FIELD_NUMBER: builtins.int
+    @property
+    def window(self) -> global___WindowState:
+        """FIXED_WINDOW."""
+
+    @property
+    def bucket(self) -> global___BucketState:
+        """TOKEN_BUCKET."""
+
+    @property
+    def sliding(self) -> global___SlidingState:
+        """SLIDING_WINDOW."""
+
+    def __init__(
+        self,
+        *,
+        window: global___WindowState | None = ...,
+        bucket: global___BucketState | None = ...,
+        sliding: global___SlidingState | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["bucket", b"bucket", "kind", b"kind", "sliding", b"sliding", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bucket", b"bucket", "kind", b"kind", "sliding", b"sliding", "window", b"window"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["window", "bucket", "sliding"] | None: ...
+
+global___LimitState = LimitState
+
+@typing.final
+class WindowState(google.protobuf.message.Message):
+    """Units of one window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_US_FIELD_NUMBER: builtins.int
+    END_US_FIELD_NUMBER: builtins.int
+    USED_FIELD_NUMBER: builtins.int
+    start_us: builtins.int
+    """Its first microsecond."""
+    end_us: builtins.int
+    """The first one after it."""
+    used: builtins.int
+    """Units used."""
+    def __init__(
+        self,
+        *,
+        start_us: builtins.int = ...,
+        end_us: builtins.int = ...,
+        used: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end_us", b"end_us", "start_us", b"start_us", "used", b"used"]) -> None: ...
+
+global___WindowState = WindowState
+
+@typing.final
+class BucketState(google.protobuf.message.Message):
+    """What a bucket owes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEBT_FIELD_NUMBER: builtins.int
+    AT_US_FIELD_NUMBER: builtins.int
+    RATE_FIELD_NUMBER: builtins.int
+    debt: builtins.int
+    """Units x microseconds of the window. The vectors keep it below 2^63; states may not be."""
+    at_us: builtins.int
+    """When."""
+    rate: builtins.int
+    """Units per window that drain, as of the last request."""
+    def __init__(
+        self,
+        *,
+        debt: builtins.int = ...,
+        at_us: builtins.int = ...,
+        rate: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_us", b"at_us", "debt", b"debt", "rate", b"rate"]) -> None: ...
+
+global___BucketState = BucketState
+
+@typing.final
+class SlidingState(google.protobuf.message.Message):
+    """Units of two windows."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_US_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    PRESENT_FIELD_NUMBER: builtins.int
+    start_us: builtins.int
+    """First microsecond of the present one, a multiple of the window's length."""
+    previous: builtins.int
+    """Units of the one before."""
+    present: builtins.int
+    """Units of the present one."""
+    def __init__(
+        self,
+        *,
+        start_us: builtins.int = ...,
+        previous: builtins.int = ...,
+        present: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["present", b"present", "previous", b"previous", "start_us", b"start_us"]) -> None: ...
+
+global___SlidingState = SlidingState
+
+@typing.final
+class CalendarFile(google.protobuf.message.Message):
+    """spec/vectors/calendars/*.json"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CASES_FIELD_NUMBER: builtins.int
+    @property
+    def cases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CalendarCase]:
+        """The cases."""
+
+    def __init__(
+        self,
+        *,
+        cases: collections.abc.Iterable[global___CalendarCase] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cases", b"cases"]) -> None: ...
+
+global___CalendarFile = CalendarFile
+
+@typing.final
+class CalendarCase(google.protobuf.message.Message):
+    """An instant and the calendar's windows around it. Instants are RFC 3339 in UTC."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ALIGN_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    ANCHOR_FIELD_NUMBER: builtins.int
+    INSTANT_FIELD_NUMBER: builtins.int
+    WANT_BOUNDS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in its folder."""
+    align: usageflow.v1.admin_pb2.WindowAlignment.ValueType
+    """Where windows begin."""
+    time_zone: builtins.str
+    """Name of tzdata."""
+    anchor: builtins.str
+    """BILLING: the instant that a billing month began at; else empty."""
+    instant: builtins.str
+    """The instant."""
+    @property
+    def want_bounds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Starts of the previous, the present and the next window, and the next one's end."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        align: usageflow.v1.admin_pb2.WindowAlignment.ValueType = ...,
+        time_zone: builtins.str = ...,
+        anchor: builtins.str = ...,
+        instant: builtins.str = ...,
+        want_bounds: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["align", b"align", "anchor", b"anchor", "instant", b"instant", "name", b"name", "time_zone", b"time_zone", "want_bounds", b"want_bounds"]) -> None: ...
+
+global___CalendarCase = CalendarCase

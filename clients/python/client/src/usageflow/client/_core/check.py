@@ -12,7 +12,8 @@ MAX_ITEMS = 100
 _MAX_PATH_CHARS = (
     8_193  # one more than the service accepts: it must refuse a longer path, never judge its beginning
 )
-_PATH_FIELDS = frozenset({"path", "request.path"})
+_OUR_FIELDS = frozenset({"endpoint_number", "values"})
+"""What only a client can get wrong: there the fail mode decides."""
 
 
 def build_item(
@@ -79,8 +80,8 @@ def _clean(text: str) -> str:
 def read_result(plan: Plan, result: wire.CheckResult, revision: int) -> Verdict | None:
     """Returns the verdict of one answer; None where nothing was decided, so that the fail mode must."""
     code = result.status.code
-    if code == common.ITEM_CODE_INVALID_ARGUMENT and result.status.field in _PATH_FIELDS:
-        return INVALID_REQUEST
+    if code == common.ITEM_CODE_INVALID_ARGUMENT and result.status.field not in _OUR_FIELDS:
+        return INVALID_REQUEST  # what the caller sent: it must never pass for being malformed
     if code or result.decision not in (common.DECISION_ALLOW, common.DECISION_DENY):
         return None
     policy = plan.policies.get(result.policy_number)
@@ -111,7 +112,7 @@ def _limit(plan: Plan, state: wire.LimitState) -> LimitView | None:
         limit_name=limit.name,
         algorithm=limit.algorithm,
         limit=limit.limit,
-        window_us=policy.windows_us[state.limit_index],
+        window_us=state.window_us or policy.windows_us[state.limit_index],
         remaining=state.remaining,
         reset_us=state.reset_us,
         exceeded=state.exceeded,

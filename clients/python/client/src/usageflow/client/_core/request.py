@@ -172,6 +172,8 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted_proxies: int
     `peer` is who connected; `forwarded_for` the values of X-Forwarded-For; `trusted_proxies` how many proxies of ours
     a request passes: so many hops from the right are believed. 0 ignores the header, which anybody can send.
     """
+    # A server in front of us may have put there what a header said, and test clients a word.
+    peer = peer if network_of(peer) else ""
     if trusted_proxies <= 0 or not forwarded_for:
         return peer
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from admin.handler import unpack
+from usageflow.cli.convert import apply_request
+from usageflow.policyfile import load
+
+FILE = """
+version: 1
+application: demo
+policies:
+  - name: p
+    match: {path: /a}
+    enforce_percent: 0
+    limits:
+      - {name: daily, limit: 5, align: day, time_zone: Europe/Berlin}
+      - {name: billed, limit: 5, align: billing, anchor: 2026-01-31T00:00:00Z}
+      - {name: plain, limit: 5, window: 1h, charge_denied: true}
+      - {name: sliding, limit: 5, window: 1h, algorithm: SLIDING_WINDOW}
+"""
+
+
+def test_the_service_reads_what_the_file_says() -> None:
+    loaded = load(FILE, filename="f.yaml")
+    assert unpack.wanted(apply_request(loaded, prune=False, dry_run=False)).policies == loaded.policy_set

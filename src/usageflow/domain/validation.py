@@ -82,7 +82,7 @@ def _policy(policy: Policy, strategies: frozenset[str]) -> Iterator[Fault]:
 
 def _shared_or_fault(limit: Limit) -> Iterator[Fault]:
     if limit.scope is not Scope.SHARED:
-        message = "the policy names no strategy, so all callers would share this counter"
+        message = "counts all callers as one, since the policy names no strategy"
         yield Fault("scope", message, "name a strategy, or write `scope: SHARED` if that is meant")
 
 

@@ -16,6 +16,9 @@ policies:
       - {name: billed, limit: 5, align: billing, anchor: 2026-01-31T00:00:00Z}
       - {name: plain, limit: 5, window: 1h, charge_denied: true}
       - {name: sliding, limit: 5, window: 1h, algorithm: SLIDING_WINDOW}
+    strategy: s
+strategies:
+  - {name: s, sources: [{in: header, name: X-User-Id}]}
 """
 
 

@@ -9,6 +9,8 @@ from usageflow.domain.calendars import Alignment, Calendar, parse_instant
 from usageflow.domain.policies import Algorithm, PolicySet
 from usageflow.policyfile import PolicyFileError, load
 
+STRATEGY = "\n    strategy: s\nstrategies: [{name: s, sources: [{in: header, name: X-User-Id}]}]\n"
+
 ANCHOR_US = parse_instant("2026-01-31T00:00:00Z")
 
 GOOD = {
@@ -26,7 +28,7 @@ GOOD = {
 
 @pytest.mark.parametrize(("text", "calendar"), GOOD.items(), ids=GOOD)
 def test_a_limit_is_read_and_stored_as_it_is_written(text: str, calendar: Calendar | None) -> None:
-    loaded = load(LIMIT + text + "\n", filename="f.yaml").policy_set
+    loaded = load(LIMIT + text + STRATEGY, filename="f.yaml").policy_set
     (limit,) = loaded.policies[0].limits
     assert limit.calendar == calendar
     assert limit.window_us == (3_600_000_000 if calendar is None else 0)
@@ -123,7 +125,7 @@ BAD = {
 @pytest.mark.parametrize(("text", "column", "message", "fix"), BAD.values(), ids=BAD)
 def test_a_mistake_is_told_with_its_place_and_fix(text: str, column: int, message: str, fix: str) -> None:
     with pytest.raises(PolicyFileError) as caught:
-        load(LIMIT + text + "\n", filename="f.yaml")
+        load(LIMIT + text + STRATEGY, filename="f.yaml")
     (problem,) = caught.value.problems
     assert (problem.line, problem.column, problem.message, problem.fix) == (7, column, message, fix)
 

@@ -85,11 +85,13 @@ def _validate(root: Node, filename: str) -> tuple[Document | None, list[Problem]
         return None, list(problems_of(error, root, filename))
 
 
+_SUBJECTLESS = ("does ", "is ", "holds ", "names ", "mix ", "must ", "counts ", "input ", "string ", "value ")
+
+
 def _named(fault: Fault) -> str:
-    """Returns the message with the key that it is about, where it does not name it itself."""
+    """Returns the message with the key in front where it leaves the key to the field: ``does not begin with a slash``."""
     key = fault.field.rpartition(".")[2].partition("[")[0]
-    plain = not key or "." not in fault.field or fault.message.startswith("'") or key in fault.message
-    return fault.message if plain else f"'{key}' {fault.message}"
+    return f"'{key}' {fault.message}" if key and fault.message.startswith(_SUBJECTLESS) else fault.message
 
 
 def _whole_file(filename: str, message: str, fix: str) -> PolicyFileError:

@@ -136,7 +136,7 @@ def test_what_the_service_refuses_has_line_and_column(run: Any, service: Any) ->
     result = run("apply", "-f", "-", stdin=TEXT)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "<stdin>:4:30: 'in' not here; correct it\n<stdin>:10:53: 'window' too odd; mend it\nnothing was applied\n"
+        "<stdin>:4:30: not here; correct it\n<stdin>:10:53: too odd; mend it\nnothing was applied\n"
     )
 
 

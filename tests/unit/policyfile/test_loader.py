@@ -100,7 +100,7 @@ def test_faults_of_the_service_become_problems_of_the_file() -> None:
     found = load(TEXT, filename="f.yaml").problems_of(faults)
     assert [str(each) for each in found] == [
         "f.yaml:2:14: unknown; create it",
-        "f.yaml:15:12: 'path' it is odd; mend it",
+        "f.yaml:15:12: it is odd; mend it",
     ]
 
 
@@ -152,3 +152,8 @@ def test_wide_merges_are_bounded_too() -> None:
     lines += [f"a{i}: &a{i} {{<<: [" + ",".join([f"*a{i - 1}"] * 100) + "]}" for i in range(1, 20)]
     with pytest.raises(PolicyFileError, match="more than 2,000,000 values"):
         load("\n".join(lines), filename="f.yaml")
+
+
+def test_a_message_without_a_subject_gets_its_key() -> None:
+    found = load(TEXT, filename="f.yaml").problems_of([Fault("blocks[0].path", "holds a query", "drop it")])
+    assert [each.message for each in found] == ["'path' holds a query"]

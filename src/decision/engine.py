@@ -88,7 +88,8 @@ class Engine:
         """Returns the question with claims in the place of tokens."""
         if self._tokens is None:
             return question
-        return replace(question, attributes=self._tokens.read(snapshot, question.attributes))
+        read = self._tokens.read(snapshot, question.attributes)
+        return question if read is question.attributes else replace(question, attributes=read)
 
     async def _settle_all(self, waiting: Sequence[Pending], time_left_s: float | None) -> list[Answer]:
         timeout_s = STORE_DEADLINE_S

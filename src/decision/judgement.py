@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
+from usageflow.domain.matching import PatternTrie
 from usageflow.domain.policies import FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
 from usageflow.storage.counters import LimitTake, Reserve, Take, Taken
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,14 @@ class _Resolver:
 
 def matching(snapshot: Snapshot, question: Question) -> tuple[CompiledPolicy, ...]:
     """Returns the policies that match, most specific first, limits of what `stop` leaves out still among them."""
+    return _found(snapshot.trie, question)
+
+
+def _found(trie: PatternTrie[T], question: Question) -> tuple[T, ...]:
+    """Returns what a trie holds for a question: by its route with values, else by its raw path."""
     if isinstance(question.target, str):
-        return snapshot.trie.lookup_paths(question.endpoint.method, question.target)
-    return snapshot.trie.lookup(question.endpoint.method, question.target)
+        return trie.lookup_paths(question.endpoint.method, question.target)
+    return trie.lookup(question.endpoint.method, question.target)
 
 
 def sides(snapshot: Snapshot, question: Question) -> Callable[[CompiledPolicy], CompiledPolicy]:
@@ -108,10 +117,7 @@ def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = No
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
-    if isinstance(question.target, str):
-        blocks = snapshot.blocks.lookup_paths(question.endpoint.method, question.target)
-    else:
-        blocks = snapshot.blocks.lookup(question.endpoint.method, question.target)
+    blocks = _found(snapshot.blocks, question)
     if not blocks:
         return None
     needs_identity = any(block.identity_hash for block in blocks)

@@ -102,11 +102,11 @@ def _until_stop(policies: Sequence[CompiledPolicy]) -> tuple[CompiledPolicy, ...
 def _identity_keys(
     snapshot: Snapshot, policies: Iterable[CompiledPolicy], *, every: bool
 ) -> list[AttributeKey]:
-    """Returns what the strategies of these policies read, or of all where a block may name an identity."""
+    """Returns what the strategies of these policies read, or of all where a block may name one; keys may repeat."""
     strategies = [policy.strategy for policy in policies if policy.strategy is not None]
     if every:
         strategies += snapshot.strategies
-    return list(dict.fromkeys(part.key for strategy in strategies for part in strategy.parts))
+    return [part.key for strategy in strategies for part in strategy.parts]
 
 
 def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:

@@ -179,9 +179,8 @@ def _denied(verdict: Verdict, status: int) -> bool:
 
 def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence[CompiledPolicy]:
     """Returns the enforced policies that match what was decided on: the route with its values, else the raw path."""
-    raw = (
-        path if path.startswith("/") else ""
-    )  # `*` and `http://...` are targets too, which no pattern takes apart
+    # `*` and `http://...` are targets too, which no pattern takes apart.
+    raw = path if path.startswith("/") else ""
     template = canonical_template(route) if route else UNMATCHED
     parameters = parameters_of(template, raw) if template != UNMATCHED else {}
     matched = snapshot.trie.lookup_request(method, template, parameters, raw)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from usageflow.domain.calendars import (
     Alignment,
@@ -21,6 +21,7 @@ from usageflow.domain.calendars import (
     parse_instant,
     zone_names,
 )
+from usageflow.domain.declared import Declared
 from usageflow.domain.durations import format_window, parse_window
 from usageflow.domain.sources import Source
 
@@ -88,11 +89,7 @@ class Trigger(StrEnum):
     STRIPE_INVOICE = "stripe_invoice"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Strategy(_Model):
+class Strategy(Declared):
     """How callers are told apart: the first source that yields a value wins."""
 
     name: Name
@@ -101,7 +98,7 @@ class Strategy(_Model):
     allow_unlimited: bool = False
 
 
-class Match(_Model):
+class Match(Declared):
     """Which requests: methods in upper case or ``*``, and a path pattern."""
 
     methods: Annotated[
@@ -114,7 +111,7 @@ _NO_WINDOW = object()
 """Stands for the window of a limit that is aligned instead."""
 
 
-class Limit(_Model):
+class Limit(Declared):
     """How much: ``limit`` units per ``window_us`` microseconds (written ``1h`` in files, key ``window``), or per window of
     the calendar (``align``; ``window_us`` is 0 then). ``anchor_us``, key ``anchor``, is an instant of Unix time.
     """
@@ -180,7 +177,7 @@ class Limit(_Model):
         return None if value is None else format_instant(value)
 
 
-class Metering(_Model):
+class Metering(Declared):
     """What becomes money."""
 
     expression: str = "usage_record.quantity"
@@ -189,7 +186,7 @@ class Metering(_Model):
     event_name: Annotated[str, Field(max_length=100)] = ""
 
 
-class Policy(_Model):
+class Policy(Declared):
     """Limits and metering for the requests that match."""
 
     name: Name
@@ -210,7 +207,7 @@ BlockKey = tuple[tuple[str, ...], str, str]
 """What makes two blocks the same: methods in one spelling, path, identity."""
 
 
-class Block(_Model):
+class Block(Declared):
     """Refuses an endpoint, an identity (raw value), or both; an empty identity means everybody."""
 
     methods: Annotated[
@@ -231,7 +228,7 @@ class Block(_Model):
         return f"{','.join(self.methods)} {self.path}" + (f" for {self.identity}" if self.identity else "")
 
 
-class PolicySet(_Model):
+class PolicySet(Declared):
     """All strategies and policies of an application: what one revision holds."""
 
     strategies: tuple[Strategy, ...] = ()

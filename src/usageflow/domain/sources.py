@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from usageflow.domain.declared import Declared
 
 MAX_PARTS = 5
 """Fields that one source may join."""
@@ -53,11 +55,7 @@ class KeyType(StrEnum):
     OKP = "OKP"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Jwk(_Model):
+class Jwk(Declared):
     """A public key (RFC 7517). Members of private keys (``d``, ``p`` ...) are unknown here, so none is ever stored."""
 
     kty: KeyType
@@ -71,7 +69,7 @@ class Jwk(_Model):
     y: Text = ""
 
 
-class Source(_Model):
+class Source(Declared):
     """A place where an identity may be found, or several that are joined. ``token`` (``from`` in files) and what stands
     above it belong to ``in: jwt``.
     """

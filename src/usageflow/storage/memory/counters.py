@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.limits import (
@@ -73,7 +73,8 @@ class MemoryCounterStore:
         """Returns the time, after what expired by then did expire: answers never depend on when sweep ran."""
         now_us = self._clock.now_us()
         for over in self._holds.due(now_us):
-            self._end(over, _none if over.refund else _all, over.expires_us)
+            kept = [0 if over.refund else held.amount for held in over.held]
+            self._end(over, kept, over.expires_us)
         return now_us
 
     def _peek(
@@ -190,7 +191,7 @@ class MemoryCounterStore:
             return False
         if not found.settled:
             self._holds.settle(found)
-            self._end(found, lambda amount: max(0, settlement.actual), now_us)
+            self._end(found, [max(0, settlement.actual)] * len(found.held), now_us)
         return True
 
     def _return(self, returned: LeaseReturn, now_us: int) -> bool:
@@ -200,16 +201,16 @@ class MemoryCounterStore:
         if not found.settled:
             used = min(max(0, returned.used), found.tokens)
             self._holds.settle(found)
-            self._end(found, lambda amount: amount // found.tokens * used, now_us)
+            self._end(found, [held.amount // found.tokens * used for held in found.held], now_us)
         return True
 
-    def _end(self, ended: Hold, actual: Callable[[int], int], now_us: int) -> None:
-        """Corrects what a hold debited, to ``actual`` of each amount; a bucket whose share of it is over already stays."""
-        for held in ended.held:
+    def _end(self, ended: Hold, actuals: Sequence[int], now_us: int) -> None:
+        """Corrects what a hold debited to ``actuals``; a bucket whose share of it is over already stays."""
+        for held, actual in zip(ended.held, actuals, strict=True):
             state = self._states.get(held.key)
             if ended.over and ended.settled and isinstance(state, Bucket):
                 continue
-            after = end_hold(state, held.rule, now_us, held.amount, actual(held.amount), held.instance_us)
+            after = end_hold(state, held.rule, now_us, held.amount, actual, held.instance_us)
             if after is not None:
                 self._put(held.key, after, now_us)
 
@@ -258,11 +259,3 @@ class MemoryCounterStore:
 
     async def close(self) -> None:
         """See CounterStore.close: there is nothing to give back."""
-
-
-def _all(amount: int) -> int:
-    return amount
-
-
-def _none(amount: int) -> int:
-    return 0

@@ -20,6 +20,7 @@ from usageflow.domain.decisions import (
     ShadowOutcome,
 )
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
+from usageflow.domain.limits import Rule
 from usageflow.domain.matching import PatternTrie
 from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
@@ -37,7 +38,12 @@ class Pending:
     base: Answer
     limits: tuple[CompiledLimit, ...]
     take: Take
-    shadows: tuple[CompiledPolicy, ...]
+    shadows: tuple[CompiledPolicy, ...] = ()
+    hold_us: int = 0
+    refund_on_expiry: bool = False
+    application_id: str = ""
+    plain: bool = False
+    """True where the take can be made as it is: nothing of it depends on the time or needs an id, and nothing shadows it."""
 
     @property
     def fail_mode(self) -> FailMode:
@@ -130,7 +136,22 @@ def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
     if not limits and not any(below):
         return base
     take = Take(_takes(limits), shadows=below)
-    return Pending(base, tuple(limit for limit, _ in limits), take, shadows)
+    held_us = question.hold_us if limits else 0
+    plain = not (held_us or shadows) and all(_is_plain(limit.rule) for limit, _ in limits)
+    return Pending(
+        base,
+        limits=tuple(limit for limit, _ in limits),
+        take=take,
+        shadows=shadows,
+        hold_us=held_us,
+        refund_on_expiry=question.refund_on_expiry,
+        application_id=snapshot.application_id,
+        plain=plain,
+    )
+
+
+def _is_plain(rule: Rule) -> bool:
+    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:

@@ -232,16 +232,19 @@ def _reason(answer: Answer) -> common_pb2.Reason.ValueType:
     return common_pb2.Reason.Value(f"REASON_{answer.reason}")
 
 
+def limit_head(limit: CompiledLimit, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
+    """Returns which limit a state is about, and nothing of the state."""
+    number = next((policy.number for policy in policies if policy.name == limit.policy), 0)
+    return decision_pb2.LimitState(policy_number=number, limit_index=limit.index)
+
+
 def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
-    number = next((policy.number for policy in policies if policy.name == outcome.limit.policy), 0)
-    return decision_pb2.LimitState(
-        policy_number=number,
-        limit_index=outcome.limit.index,
-        remaining=outcome.standing.remaining,
-        reset_us=outcome.reset_us,
-        exceeded=outcome.exceeded,
-        window_us=outcome.standing.window_us,
-    )
+    state = limit_head(outcome.limit, policies)
+    state.remaining = outcome.standing.remaining
+    state.reset_us = outcome.reset_us
+    state.exceeded = outcome.exceeded
+    state.window_us = outcome.standing.window_us
+    return state
 
 
 def _identity(identity: Identity) -> common_pb2.Identity:

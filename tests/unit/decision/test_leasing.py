@@ -8,6 +8,7 @@ from decision.engine import Engine
 from decision.questions import Terms
 from tests.unit.decision.benches import USER, Bench, left
 from tests.unit.fakes import limit, policy, request, snapshot
+from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import Algorithm, FailMode, Limit, Mode
 from usageflow.storage.counters import LeaseReturn
 
@@ -27,7 +28,7 @@ def bench() -> Bench:
     [
         ([limit(100)], 10),
         ([limit(100), limit(100, name="b", algorithm=Algorithm.TOKEN_BUCKET)], 1),
-        ([limit(100, name="day", window=None, align="day")], 10),
+        ([Limit.model_validate({"name": "day", "limit": 100, "align": "day"})], 10),
         ([limit(100), limit(100, name="s", algorithm=Algorithm.SLIDING_WINDOW)], 0),
         ([limit(100), limit(100, name="c", algorithm=Algorithm.CONCURRENCY)], 0),
     ],
@@ -65,11 +66,11 @@ async def test_what_shadows_must_see_is_not_leased(bench: Bench, extra: object) 
 
 async def test_denials_and_fail_modes_lease_nothing(bench: Bench) -> None:
     state = snapshot(policy(limits=[limit(4)], fail_mode=FailMode.LOCAL, **USER))
-    bench.store.error = ConnectionError("gone") and None
-    assert (
-        await bench.one(state, request(user="u"), Terms(5, lease_tokens=3, lease_life_us=S))
-    ).lease is None
-    assert (await bench.one(state, request(user="u"), WISH)).lease is None
+    terms = Terms(5, lease_tokens=3, lease_life_us=S)
+    assert (await bench.one(state, request(user="u"), terms)).lease is None
+    bench.store.error = Unavailable("gone")
+    degraded = await bench.one(state, request(user="u"), WISH)
+    assert (degraded.allowed, degraded.lease) == (True, None)
 
 
 async def test_wishes_out_of_bounds_get_nothing_or_what_there_is(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The use-case behind BatchCheck: items are read once for as long as their bytes and the plan stay the same."""
+"""The use-case behind Check and BatchCheck: what is asked is read once for as long as its bytes and the plan stay the same."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from decision.memo import Ready
 from decision.plan import Plan
 from usageflow.domain.decisions import Answer, Reason
 from usageflow.domain.errors import InvalidArgument
+from usageflow.rpc.principal import Principal
 from usageflow.storage.counters import Taken
 
 Read = Callable[[bytes], CheckItem]
 """Reads one item. Raises InvalidArgument."""
+
+
+ReadRequest = Callable[[bytes], tuple[str, CheckItem]]
+"""Reads a whole request: the application that it names, and what it asks. Raises InvalidArgument."""
 
 
 class Decided(NamedTuple):
@@ -61,6 +66,25 @@ class Batching:
                 outcomes[index] = self._engine.answer(ready, outcome)
         self._checking.count(map(_kind, readies, outcomes))
         return outcomes
+
+    async def decide_one(
+        self, principal: Principal, request: bytes, read: ReadRequest, time_left_s: float | None
+    ) -> Decided:
+        """Returns what was decided for a whole request of Check. Raises InvalidArgument, and as Checking.plan_of does."""
+        plan = self._checking.plan_of(principal, "")
+        ready = plan.requests.find(request)
+        if ready is None:
+            application, item = read(request)
+            self._checking.plan_of(principal, application)
+            if item.request_id:
+                answer = await self._checking.check(plan, item, time_left_s)
+                return Decided(Ready(answer, lasting=False, by_name=True), answer)
+            ready = self._engine.ready(plan.snapshot, self._checking.question(plan, item))
+            ready.by_name = True
+            if ready.lasting:
+                plan.requests.keep(request, ready)
+        (outcome,) = await self._said([ready], time_left_s)
+        return Decided(ready, outcome)
 
     def _read(self, plan: Plan, item: bytes, read: Read) -> Ready | CheckItem | InvalidArgument:
         """Returns an item's question; an item with an id or a deadline of its own as it is: it is decided apart."""

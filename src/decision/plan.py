@@ -51,6 +51,9 @@ class Plan:
     instructions: Mapping[int, EndpointInstruction]
     attributes: tuple[PlanAttribute, ...]
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+    """Items of batches."""
+    requests: Memo = field(default_factory=Memo, compare=False, repr=False)
+    """Whole requests of Check."""
 
     @cached_property
     def has_local_fallback(self) -> bool:

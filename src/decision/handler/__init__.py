@@ -15,7 +15,7 @@ from decision.checking import Checking
 from decision.explaining import Explaining
 from decision.handler import pack, unpack
 from decision.handler.frames import BatchCheckFrames, BatchResultFrames
-from decision.handler.slim import result_frame
+from decision.handler.slim import response_frame, result_frame
 from decision.registering import Registering
 from decision.reporting import Reporting
 from decision.watching import Watching
@@ -44,12 +44,15 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         self._use = use
 
     async def Check(  # noqa: N802 - gRPC's spelling; the stub's base class is synchronous
-        self, request: decision_pb2.CheckRequest, context: _Context
-    ) -> decision_pb2.CheckResponse:
+        self,
+        request: Any,  # the contract's message, left as bytes
+        context: _Context,
+    ) -> Any:
         """See the contract."""
-        plan = self._use.checking.plan_of(current_principal(), request.application)
-        answer = await self._use.checking.check(plan, unpack.check_request(request), context.time_remaining())
-        return pack.check_response(answer)
+        decided = await self._use.batching.decide_one(
+            current_principal(), request, unpack.check_request_frame, context.time_remaining()
+        )
+        return response_frame(decided)
 
     async def BatchCheck(  # noqa: N802
         self,
@@ -110,11 +113,14 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
 
 
 def add_to_server(handler: DecisionHandler, server: grpc.aio.Server) -> None:
-    """Serves DecisionService: BatchCheck by frames, everything else by the messages of the contract."""
-    framed = grpc.unary_unary_rpc_method_handler(
-        handler.BatchCheck, BatchCheckFrames.FromString, BatchResultFrames.SerializeToString
-    )
+    """Serves DecisionService: BatchCheck by frames and Check as bytes, everything else by the messages of the contract."""
+    framed = {
+        "Check": grpc.unary_unary_rpc_method_handler(handler.Check, bytes, bytes),
+        "BatchCheck": grpc.unary_unary_rpc_method_handler(
+            handler.BatchCheck, BatchCheckFrames.FromString, BatchResultFrames.SerializeToString
+        ),
+    }
     name = decision_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
     # The first handler that knows a method serves it.
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"BatchCheck": framed}),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, framed),))
     decision_pb2_grpc.add_DecisionServiceServicer_to_server(handler, server)

@@ -185,20 +185,26 @@ def _plan_limit(limit: CompiledLimit) -> plan_pb2.PlanLimit:
     )
 
 
-def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
-    """Returns where a limit stands."""
-    limit = outcome.limit
+def status_head(limit: CompiledLimit, cost: int) -> common_pb2.LimitStatus:
+    """Returns which limit a status is about, and nothing of where it stands. Its window has one length."""
     return common_pb2.LimitStatus(
         policy=limit.policy,
         limit_name=limit.name,
         algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.rule.algorithm}"),
         limit=limit.rule.capacity,
-        window=_duration(outcome.window_us),
-        remaining=outcome.standing.remaining,
-        reset=_duration(outcome.reset_us),
-        exceeded=outcome.exceeded,
-        cost=outcome.cost,
+        window=_duration(limit.rule.window_us),
+        cost=cost,
     )
+
+
+def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
+    """Returns where a limit stands."""
+    status = status_head(outcome.limit, outcome.cost)
+    status.window.CopyFrom(_duration(outcome.window_us))
+    status.remaining = outcome.standing.remaining
+    status.reset.CopyFrom(_duration(outcome.reset_us))
+    status.exceeded = outcome.exceeded
+    return status
 
 
 def explain_response(explanation: Explanation) -> decision_pb2.ExplainResponse:

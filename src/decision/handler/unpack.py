@@ -273,6 +273,16 @@ def _request_id(request_id: bytes) -> str:
     return hashlib.blake2b(request_id, digest_size=16).hexdigest() if len(request_id) <= 64 else "-" * 65
 
 
+def check_request_frame(request: bytes) -> tuple[str, CheckItem]:
+    """Returns the application that a Check names, and its request, unchecked. Raises InvalidArgument."""
+    try:
+        message = decision_pb2.CheckRequest.FromString(request)
+    except DecodeError:
+        fix = "send the method's request message, encoded by the stubs of this contract"
+        raise InvalidArgument.of("request", "is not a message of this method", fix) from None
+    return message.application, check_request(message)
+
+
 def check_request(request: decision_pb2.CheckRequest) -> CheckItem:
     """Returns the one request of a Check, unchecked."""
     return CheckItem(

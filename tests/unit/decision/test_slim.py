@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,16 +13,19 @@ from decision.checking import Checking
 from decision.engine import Engine
 from decision.handler import pack, unpack
 from decision.handler.frames import BatchCheckFrames, BatchResultFrames, varint
-from decision.handler.slim import result_frame
+from decision.handler.slim import response_frame, result_frame
 from decision.memo import Memo, Ready
 from decision.plan import Plan, build_plan
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
 from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, snapshot, steady
 from usageflow.domain.decisions import Answer
+from usageflow.domain.errors import InvalidArgument, PermissionDenied
 from usageflow.domain.policies import Algorithm, Mode
+from usageflow.rpc.principal import Principal
 from usageflow.runtime.telemetry import set_up_metrics
 from usageflow.storage.notices import LocalNotices
+from usageflow.storage.ports import CredentialKind
 from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
 
 
@@ -44,8 +48,13 @@ def named(path: str, user: str = "u", **fields: object) -> bytes:
     return item.SerializeToString()
 
 
-def batching(bench: Bench) -> Batching:
+CALLER = Principal(CredentialKind.API_KEY, "app-1", "uf_test_abcd")
+
+
+def batching(bench: Bench, asked: Plan | None = None) -> Batching:
     snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), HASH_KEY)
+    if asked is not None:
+        snapshots._plans["app-1"] = asked
     metrics = set_up_metrics()
     return Batching(Checking(snapshots, bench.engine, bench.clock, metrics.decisions), bench.engine)
 
@@ -66,6 +75,31 @@ async def test_a_frame_says_what_protobuf_says(bench: Bench) -> None:
             assert result == pack.check_result(answer, by_name=True)
         bench.clock.advance(seconds=7)
         twin.clock.advance(seconds=7)
+
+
+async def test_a_response_says_what_protobuf_says(bench: Bench) -> None:
+    asked, twin = plan(), Bench()
+    using = batching(bench, asked)
+    for path in ("/a/1", "/a/1", "/free", "/a/1", "/s", "/a/1"):
+        request = decision_pb2.CheckRequest(request=decision_pb2.CheckItem.FromString(named(path)).request)
+        decided = await using.decide_one(
+            CALLER, request.SerializeToString(), unpack.check_request_frame, None
+        )
+        question = Checking.question(None, asked, unpack.check_request(request))  # type: ignore[arg-type]
+        (answer,) = await twin.engine.decide(asked.snapshot, [question])
+        found = decision_pb2.CheckResponse.FromString(response_frame(decided))
+        assert found == pack.check_response(answer)
+
+
+async def test_another_application_is_refused_however_often_it_is_named(bench: Bench) -> None:
+    using = batching(bench, plan())
+    request = decision_pb2.CheckRequest(application="other")
+    request.request.method, request.request.path = "GET", "/free"
+    for _ in range(3):
+        with pytest.raises(PermissionDenied):
+            await using.decide_one(CALLER, request.SerializeToString(), unpack.check_request_frame, None)
+    with pytest.raises(InvalidArgument):
+        await using.decide_one(CALLER, b"\xff", unpack.check_request_frame, None)
 
 
 async def test_what_is_remembered_is_asked_of_the_counters_each_time(bench: Bench) -> None:

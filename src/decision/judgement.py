@@ -162,7 +162,7 @@ def _is_plain(rule: Rule) -> bool:
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
-    blocks = _found(snapshot.blocks, question)
+    blocks = () if snapshot.blocks.is_empty else _found(snapshot.blocks, question)
     if not blocks:
         return None
     needs_identity = any(block.identity_hash for block in blocks)

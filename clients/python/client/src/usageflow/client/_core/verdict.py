@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from usageflow.v1 import common_pb2 as common
 
@@ -43,6 +43,25 @@ class Verdict:
     def allowed(self) -> bool:
         """True where the request may run."""
         return self.decision == common.DECISION_ALLOW
+
+    def later(self, age_us: int, spare_units: int = 0) -> Verdict:
+        """Returns it as it stands `age_us` after it was answered: times have run down, never below 0, and `spare_units` are left
+        beyond what the limits say.
+        """
+        limits = tuple(
+            LimitView(
+                limit.policy,
+                limit.limit_name,
+                limit.algorithm,
+                limit.limit,
+                limit.window_us,
+                limit.remaining + spare_units,
+                max(limit.reset_us - age_us, 0),
+                limit.exceeded,
+            )
+            for limit in self.limits
+        )
+        return replace(self, limits=limits, retry_after_us=max(self.retry_after_us - age_us, 0))
 
 
 NOT_ASKED = Verdict(common.DECISION_ALLOW)

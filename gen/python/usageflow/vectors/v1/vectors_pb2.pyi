@@ -1326,23 +1326,27 @@ global___LeaseTokens = LeaseTokens
 
 @typing.final
 class LeaseLimit(google.protobuf.message.Message):
-    """A limit's numbers that change with time and use."""
+    """A limit of an answer, as far as leases are concerned."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REMAINING_FIELD_NUMBER: builtins.int
     RESET_US_FIELD_NUMBER: builtins.int
+    ALGORITHM_FIELD_NUMBER: builtins.int
     remaining: builtins.int
     """Units left."""
     reset_us: builtins.int
     """Time until it resets."""
+    algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
+    """How it counts."""
     def __init__(
         self,
         *,
         remaining: builtins.int = ...,
         reset_us: builtins.int = ...,
+        algorithm: usageflow.v1.common_pb2.Algorithm.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["remaining", b"remaining", "reset_us", b"reset_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "remaining", b"remaining", "reset_us", b"reset_us"]) -> None: ...
 
 global___LeaseLimit = LeaseLimit
 

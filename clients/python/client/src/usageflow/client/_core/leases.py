@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
 from usageflow.client._core.denials import Denial, DenialCache
@@ -100,7 +101,8 @@ class LeaseMachine:
         self._terms = {each.number: each for each in terms}
         self._holdings: OrderedDict[Key, Holding] = OrderedDict()
         self._leases: dict[bytes, Lease] = {}
-        self._expiries: list[tuple[int, bytes]] = []
+        self._expiries: list[tuple[int, int, bytes]] = []
+        self._order = count()
         self._denials = DenialCache(max_keys)
         self._returns = ReturnBox(max_keys)
         self._round = (
@@ -189,7 +191,7 @@ class LeaseMachine:
     def returns(self, now_us: int, at_most: int = 1_000) -> list[Returned]:
         """Takes out leases that have ended, for a call that goes out now; each comes once, unless it is handed back."""
         while self._expiries and self._expiries[0][0] <= now_us:
-            lease = self._leases.get(heappop(self._expiries)[1])
+            lease = self._leases.get(heappop(self._expiries)[2])
             if lease is not None:
                 self._end(lease, now_us)
         return self._returns.take(at_most)
@@ -271,7 +273,7 @@ class LeaseMachine:
             return
         lease = Lease(grant, sent_us, holding)
         self._leases[grant.lease_id] = lease
-        heappush(self._expiries, (lease.expires_us, lease.lease_id))
+        heappush(self._expiries, (lease.expires_us, next(self._order), lease.lease_id))
         holding.add(lease, sent_us, grant.life_us)
 
     def _drop(self, holding: Holding, now_us: int) -> None:

@@ -79,10 +79,11 @@ class Engine:
 
     def _prepare(self, snapshot: Snapshot, question: Question) -> Answer | Pending:
         question = self._verified(snapshot, question)
+        now_us = self._clock.now_us()
         if not question.hold_us:
-            return prepare(snapshot, question)
-        expires_us = self._clock.now_us() + question.hold_us
-        return prepare(snapshot, question, Reserve(self._new_id(), expires_us, question.refund_on_expiry))
+            return prepare(snapshot, question, now_us=now_us)
+        reserve = Reserve(self._new_id(), now_us + question.hold_us, question.refund_on_expiry)
+        return prepare(snapshot, question, reserve, now_us=now_us)
 
     def _verified(self, snapshot: Snapshot, question: Question) -> Question:
         """Returns the question with claims in the place of tokens."""
@@ -140,7 +141,7 @@ class Engine:
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
-        pending = prepare(snapshot, self._verified(snapshot, question))
+        pending = prepare(snapshot, self._verified(snapshot, question), now_us=self._clock.now_us())
         if isinstance(pending, Answer):
             return Explained(pending, ())
         asked = [pending.take, *(take for _, take in pending.shadows)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from decision.overriding import Overriding
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
 from usageflow.domain.matching import PatternTrie
@@ -22,12 +23,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one."""
+    """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one.
+
+    ``until_us`` is the instant at which an override that it rests on expires; None: none does.
+    """
 
     base: Answer
     limits: tuple[CompiledLimit, ...]
     take: Take
     shadows: tuple[tuple[CompiledPolicy, Take], ...]
+    until_us: int | None = None
 
     @property
     def fail_mode(self) -> FailMode:
@@ -95,8 +100,10 @@ def applying(
     return tuple(enforced), tuple(shadows)
 
 
-def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = None) -> Answer | Pending:
-    """Returns the answer where no counter has a say, else what to take."""
+def prepare(
+    snapshot: Snapshot, question: Question, reserve: Reserve | None = None, *, now_us: int
+) -> Answer | Pending:
+    """Returns the answer where no counter has a say, else what to take. Overrides count as they do at ``now_us``."""
     resolver = _Resolver(snapshot, question)
     refused = _blocked(snapshot, question, resolver)
     if refused is not None:
@@ -109,11 +116,14 @@ def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = No
         return base
     if base.identity is None:
         base = replace(base, identity=_left_out_identity(shadows, resolver))
-    limits = tuple(_limits(enforced, question, resolver))
-    held = tuple((item, _take(_limits((item,), question, resolver))) for item in shadows)
+    overriding = Overriding(snapshot, now_us)
+    limits = tuple(_limits(enforced, question, resolver, overriding))
+    held = tuple((item, _take(_limits((item,), question, resolver, overriding))) for item in shadows)
     if not limits and not any(take.limits for _, take in held):
         return base
-    return Pending(base, tuple(limit for limit, _ in limits), _take(limits, reserve), held)
+    return Pending(
+        base, tuple(limit for limit, _ in limits), _take(limits, reserve), held, overriding.until_us
+    )
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
@@ -174,14 +184,14 @@ def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -
 
 
 def _limits(
-    policies: Iterable[CompiledPolicy], question: Question, resolver: _Resolver
+    policies: Iterable[CompiledPolicy], question: Question, resolver: _Resolver, overriding: Overriding
 ) -> Iterable[tuple[CompiledLimit, LimitTake]]:
     for policy in policies:
         identity = resolver.identity(policy.strategy) if policy.strategy is not None else None
         if policy.strategy is not None and identity is None:
             continue  # on_missing SKIP (or a shadow policy that would ask for one): nobody to count for
         cost = question.cost or policy.policy.cost
-        for limit in policy.limits:
+        for limit in overriding.effective(policy.limits, identity):
             key = limit.key(identity.key if identity else "", question.endpoint)
             yield limit, LimitTake(key, limit.rule, cost)
 

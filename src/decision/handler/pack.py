@@ -16,7 +16,7 @@ from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Reservati
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.identity import Identity
 from usageflow.domain.policies import Mode
-from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
+from usageflow.domain.snapshot import OWN, CompiledLimit, CompiledPolicy
 from usageflow.v1 import common_pb2, decision_pb2, plan_pb2, usage_pb2
 
 _WIRE_NAMES = {"jwt": "JWT_CLAIM", "context": "APP_CONTEXT"}
@@ -231,7 +231,9 @@ def explain_response(explanation: Explanation) -> decision_pb2.ExplainResponse:
         ],
         identity_source=explanation.identity_source,
         limits=[
-            decision_pb2.LimitExplanation(after=limit_status(outcome), remaining_before=before)
+            decision_pb2.LimitExplanation(
+                after=limit_status(outcome), remaining_before=before, source=outcome.limit.source
+            )
             for outcome, before in zip(explained.answer.limits, explained.before, strict=True)
         ],
         matched_path=explanation.matched_path,
@@ -259,6 +261,7 @@ def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> d
         reset_us=outcome.reset_us,
         exceeded=outcome.exceeded,
         window_us=outcome.standing.window_us,
+        limit=outcome.limit.rule.capacity if outcome.limit.source != OWN else 0,
     )
 
 

@@ -264,5 +264,10 @@ def network_of(address: str) -> str:
 
 def block_key(key: str, hash_key: bytes) -> str:
     """Returns under which hash a block of this identity is kept: raw values of blocks are never stored."""
+    return identity_hash(key, hash_key).hex()
+
+
+def identity_hash(key: str, hash_key: bytes) -> bytes:
+    """Returns under which hash, 32 bytes, an identity is entered: that of its raw value, which is never stored."""
     kind, _, rest = key.partition(":")
-    return rest if kind == "h" else keyed_hash(hash_key, rest).hex()
+    return bytes.fromhex(rest) if kind == "h" else keyed_hash(hash_key, rest)

@@ -228,8 +228,25 @@ class Block(Declared):
         return f"{','.join(self.methods)} {self.path}" + (f" for {self.identity}" if self.identity else "")
 
 
+class Override(Declared):
+    """Other numbers for a limit that some policy has. ``burst`` None leaves the limit's own, 0 means ``limit``."""
+
+    policy: Name
+    limit_name: Name = "default"
+    limit: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)]
+    burst: Annotated[int | None, Field(ge=0, le=MAX_UNITS, strict=True)] = None
+
+
+class CustomerPlan(Declared):
+    """What customers of a plan get instead of the policies' own numbers."""
+
+    name: Name
+    overrides: Annotated[tuple[Override, ...], Field(max_length=1000)] = ()
+
+
 class PolicySet(Declared):
-    """All strategies and policies of an application: what one revision holds."""
+    """All strategies, policies and plans of an application: what one revision holds."""
 
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()

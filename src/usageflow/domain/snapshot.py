@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, unquote
 
 from usageflow.domain.calendars import LONGEST_US
+from usageflow.domain.directory import Directory, plan_rules
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
@@ -28,9 +30,15 @@ def attribute_name(key: AttributeKey) -> str:
     return f"{key[0]} {key[1]}"
 
 
+OWN = "policy"
+"""The source of a limit's numbers where nothing overrides them."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledLimit:
-    """A limit, ready to be taken from. ``index`` is its place in the policy."""
+    """A limit, ready to be taken from. ``index`` is its place in the policy; ``source`` tells people where the numbers of
+    its rule came from.
+    """
 
     policy: str
     name: str
@@ -38,6 +46,7 @@ class CompiledLimit:
     rule: Rule
     scope: Scope
     prefix: str
+    source: str = OWN
 
     def key(self, identity: str, endpoint: EndpointName) -> str:
         """Returns the counter's key: policy, limit, rule and scope; another rule or scope starts a new counter."""
@@ -113,6 +122,15 @@ class Snapshot:
     templates: PatternTrie[EndpointName]
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
+    directory: Directory = field(default_factory=Directory)
+
+    def with_directory(self, directory: Directory) -> Snapshot:
+        """Returns the same snapshot over another state of the directory: nothing is compiled, not even what was worked
+        out on demand.
+        """
+        made = copy(self)
+        object.__setattr__(made, "directory", directory.under(self.directory.plans))
+        return made
 
     @cached_property
     def endpoint_numbers(self) -> Mapping[EndpointName, int]:
@@ -188,6 +206,7 @@ def compile_snapshot(
     blocks: Sequence[Block],
     numbers: Numbers,
     endpoints: Iterable[EndpointName],
+    directory: Directory | None = None,
 ) -> Snapshot:
     """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
 
@@ -218,6 +237,7 @@ def compile_snapshot(
         templates=PatternTrie(_template_entries(known.values())),
         attributes=_attributes(numbers),
         policy_numbers={item.number: item for item in compiled if item.number},
+        directory=(directory or Directory()).under(plan_rules(policies.plans)),
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from usageflow.domain.calendars import Alignment
+from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.override_rules import directory_faults
 from usageflow.domain.patterns import Methods, Pattern
 from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Scope, Strategy
 
@@ -15,7 +17,9 @@ T = TypeVar("T")
 DEFAULT_EXPRESSION = "usage_record.quantity"
 
 
-def validate(policies: PolicySet, blocks: Sequence[Block] = ()) -> list[Fault]:
+def validate(
+    policies: PolicySet, blocks: Sequence[Block] = (), customers: Sequence[Customer] = ()
+) -> list[Fault]:
     """Returns every fault of a set; its fields are paths such as ``policies[3].limits[0].window``."""
     names = [strategy.name for strategy in policies.strategies]
     return [
@@ -25,12 +29,17 @@ def validate(policies: PolicySet, blocks: Sequence[Block] = ()) -> list[Fault]:
         *_each("policies", policies.policies, lambda policy: _policy(policy, frozenset(names))),
         *_each("blocks", blocks, lambda block: _match(block.methods, block.path)),
         *_duplicates("blocks", [_block_name(block) for block in blocks], field=""),
+        *_duplicates("plans", [plan.name for plan in policies.plans]),
+        *_duplicates("customers", [customer.name for customer in customers]),
+        *directory_faults(policies, customers),
     ]
 
 
-def ensure_valid(policies: PolicySet, blocks: Sequence[Block] = ()) -> None:
+def ensure_valid(
+    policies: PolicySet, blocks: Sequence[Block] = (), customers: Sequence[Customer] = ()
+) -> None:
     """Raises InvalidArgument with every fault of a set."""
-    faults = validate(policies, blocks)
+    faults = validate(policies, blocks, customers)
     if faults:
         raise InvalidArgument(faults)
 

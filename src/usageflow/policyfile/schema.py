@@ -6,20 +6,20 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from usageflow.domain.customers import Customer, CustomerOverride
 from usageflow.domain.policies import (
     Block,
+    CustomerPlan,
     Limit,
     Match,
     Metering,
     Name,
+    Override,
     Policy,
     Strategy,
 )
 from usageflow.domain.sources import Jwk, Source
 from usageflow.policyfile.nodes import Step
-
-LATER_KEYS = ("customers", "plans")
-"""Top-level keys of later versions."""
 
 
 class Document(BaseModel):
@@ -31,6 +31,8 @@ class Document(BaseModel):
     application: Name
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()
+    customers: tuple[Customer, ...] = ()
     blocks: tuple[Block, ...] = ()
 
 
@@ -45,6 +47,10 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("policies", "match"): Match,
     ("policies", "limits"): Limit,
     ("policies", "metering"): Metering,
+    ("plans",): CustomerPlan,
+    ("plans", "overrides"): Override,
+    ("customers",): Customer,
+    ("customers", "overrides"): CustomerOverride,
     ("blocks",): Block,
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from opentelemetry.metrics import Counter as Instrument
 
+from decision.amending import ItemFault, amend
 from decision.engine import Engine
 from decision.plan import Plan
 from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
@@ -17,6 +18,7 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import Answer, Question
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Unavailable
 from usageflow.rpc.principal import Principal, own_application
+from usageflow.storage.counters import Amendment
 
 MAX_ITEMS = 100
 MAX_REQUEST_ID = 64
@@ -75,6 +77,10 @@ class Checking:
             message = f"plan {plan_version} is not known here; send names instead of numbers, once"
             raise FailedPrecondition(message, reason="PLAN_UNKNOWN")
         return plan
+
+    async def amend(self, plan: Plan, amendments: Sequence[Amendment]) -> list[ItemFault]:
+        """Carries out what ends or goes on; returns what could not be."""
+        return await amend(self._engine, plan.snapshot.application_id, amendments) if amendments else []
 
     async def check(self, plan: Plan, item: CheckItem, time_left_s: float | None) -> Answer:
         """Returns the answer to one request. Raises InvalidArgument."""

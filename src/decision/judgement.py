@@ -11,27 +11,34 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from decision.overriding import Overriding
-from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
+from usageflow.domain.decisions import (
+    Answer,
+    Degraded,
+    LimitOutcome,
+    Question,
+    Reason,
+    ReservationGrant,
+    ShadowOutcome,
+)
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
 from usageflow.domain.matching import PatternTrie
-from usageflow.domain.policies import FailMode, OnMissing, strictest
+from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
-from usageflow.storage.counters import LimitTake, Reserve, Take, Taken
+from usageflow.storage.counters import LimitTake, Take, Taken
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one.
-
-    ``until_us`` is the instant at which an override that it rests on expires; None: none does.
+    """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one, and so do ``shadows``
+    and ``take.shadows``. ``until_us`` is the instant at which an override that it rests on expires; None: none does.
     """
 
     base: Answer
     limits: tuple[CompiledLimit, ...]
     take: Take
-    shadows: tuple[tuple[CompiledPolicy, Take], ...]
+    shadows: tuple[CompiledPolicy, ...]
     until_us: int | None = None
 
     @property
@@ -39,6 +46,12 @@ class Pending:
         """Returns what decides where the counters do not answer: CLOSED beats LOCAL beats OPEN."""
         counting = {limit.policy for limit in self.limits}  # a policy that skips this caller has no say
         return strictest(policy.policy.fail_mode for policy in self.base.policies if policy.name in counting)
+
+    @property
+    def takes_slots(self) -> bool:
+        """Tells whether a limit counts what is in flight, so that the request needs a name."""
+        every = (self.take.limits, *self.take.shadows)
+        return any(item.rule.algorithm is Algorithm.CONCURRENCY for limits in every for item in limits)
 
 
 class _Resolver:
@@ -100,9 +113,7 @@ def applying(
     return tuple(enforced), tuple(shadows)
 
 
-def prepare(
-    snapshot: Snapshot, question: Question, reserve: Reserve | None = None, *, now_us: int
-) -> Answer | Pending:
+def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | Pending:
     """Returns the answer where no counter has a say, else what to take. Overrides count as they do at ``now_us``."""
     resolver = _Resolver(snapshot, question)
     refused = _blocked(snapshot, question, resolver)
@@ -118,12 +129,11 @@ def prepare(
         base = replace(base, identity=_left_out_identity(shadows, resolver))
     overriding = Overriding(snapshot, now_us)
     limits = tuple(_limits(enforced, question, resolver, overriding))
-    held = tuple((item, _take(_limits((item,), question, resolver, overriding))) for item in shadows)
-    if not limits and not any(take.limits for _, take in held):
+    below = tuple(_takes(_limits((item,), question, resolver, overriding)) for item in shadows)
+    if not limits and not any(below):
         return base
-    return Pending(
-        base, tuple(limit for limit, _ in limits), _take(limits, reserve), held, overriding.until_us
-    )
+    take = Take(_takes(limits), shadows=below)
+    return Pending(base, tuple(limit for limit, _ in limits), take, shadows, overriding.until_us)
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
@@ -193,25 +203,32 @@ def _limits(
         cost = question.cost or policy.policy.cost
         for limit in overriding.effective(policy.limits, identity):
             key = limit.key(identity.key if identity else "", question.endpoint)
-            yield limit, LimitTake(key, limit.rule, cost)
+            taken = 1 if limit.rule.algorithm is Algorithm.CONCURRENCY else cost
+            yield limit, LimitTake(key, limit.rule, taken)
 
 
-def _take(limits: Iterable[tuple[CompiledLimit, LimitTake]], reserve: Reserve | None = None) -> Take:
-    return Take(tuple(take for _, take in limits), reserve)
+def _takes(limits: Iterable[tuple[CompiledLimit, LimitTake]]) -> tuple[LimitTake, ...]:
+    return tuple(take for _, take in limits)
 
 
-def conclude(pending: Pending, taken: Taken) -> Answer:
-    """Returns the answer that the counters gave."""
+def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
+    """Returns the answer that the counters gave, by ``now_us`` of the service's clock."""
     outcomes = outcomes_of(pending, taken)
     if taken.admitted:
-        return replace(pending.base, limits=outcomes)
+        return replace(
+            pending.base,
+            limits=outcomes,
+            shadow=_shadow_outcomes(pending, taken.shadows),
+            reservation=_reservation(pending.take, now_us),
+            slot_id=own_id(pending.take.slot_id),
+        )
     exceeded = [outcome for outcome in outcomes if outcome.exceeded]
     permanent = any(outcome.standing.wait_us is None for outcome in exceeded)
     owner = _owner(pending.base.policies, exceeded[0])
     return replace(
         pending.base,
         allowed=False,
-        reason=Reason.COST_ABOVE_LIMIT if permanent else Reason.LIMIT_EXCEEDED,
+        reason=_denial(exceeded, permanent=permanent),
         limits=outcomes,
         retry_after_us=None if permanent else max(outcome.standing.wait_us or 0 for outcome in exceeded),
         message=owner.policy.message,
@@ -231,7 +248,27 @@ def _owner(policies: Sequence[CompiledPolicy], outcome: LimitOutcome) -> Compile
     return next(policy for policy in policies if policy.name == outcome.limit.policy)
 
 
-def shadow_outcomes(pending: Pending, taken: Sequence[Taken]) -> tuple[ShadowOutcome, ...]:
+def _denial(exceeded: Sequence[LimitOutcome], *, permanent: bool) -> Reason:
+    if permanent:
+        return Reason.COST_ABOVE_LIMIT
+    busy = all(outcome.limit.rule.algorithm is Algorithm.CONCURRENCY for outcome in exceeded)
+    return Reason.CONCURRENCY_EXCEEDED if busy else Reason.LIMIT_EXCEEDED
+
+
+def _reservation(take: Take, now_us: int) -> ReservationGrant | None:
+    reserve = take.reserve
+    if reserve is None:
+        return None
+    amount = max(item.cost for item in take.limits)
+    return ReservationGrant(own_id(reserve.reservation_id), amount, now_us + reserve.life_us)
+
+
+def own_id(stored: str) -> str:
+    """Returns the part of a hold's or slot's id that its application sees."""
+    return stored.rpartition("|")[2]
+
+
+def _shadow_outcomes(pending: Pending, taken: Sequence[Taken]) -> tuple[ShadowOutcome, ...]:
     """Returns what each shadow policy would have done."""
     return tuple(
         ShadowOutcome(
@@ -242,7 +279,7 @@ def shadow_outcomes(pending: Pending, taken: Sequence[Taken]) -> tuple[ShadowOut
                 if standing.wait_us != 0
             ),
         )
-        for (policy, _), result in zip(pending.shadows, taken, strict=True)
+        for policy, result in zip(pending.shadows, taken, strict=True)
     )
 
 

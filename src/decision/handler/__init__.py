@@ -54,6 +54,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         plan = await self._use.checking.plan_for(
             current_principal(), request.application, request.plan_version, positional=True
         )
+        faults = await self._use.checking.amend(plan, unpack.amendments(request))
         items = [unpack.check_item(item) for item in request.items]
         answers = await self._use.checking.check_many(plan, items, context.time_remaining())
         return decision_pb2.BatchCheckResponse(
@@ -63,7 +64,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
                 else pack.check_result(answer, by_name=not isinstance(item.endpoint, int))
                 for item, answer in zip(items, answers, strict=True)
             ],
-            errors=pack.nothing_held(request.returns, request.releases, request.renewals),
+            errors=[pack.item_error(fault) for fault in faults],
             revision=plan.snapshot.revision,
         )
 
@@ -75,9 +76,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
             current_principal(), request.application, request.plan_version
         )
         result = await self._use.reporting.report(plan, unpack.report(request))
-        response = pack.report_response(result)
-        response.errors.extend(pack.nothing_held(request.returns, request.releases, ()))
-        return response
+        return pack.report_response(result)
 
     async def RegisterEndpoints(  # noqa: N802
         self, request: plan_pb2.RegisterEndpointsRequest, context: _Context

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from decision.amending import ItemFault
 from decision.explaining import Explanation
 from decision.plan import EndpointInstruction
 from decision.registering import Registered
-from decision.reporting import ItemFault, ReportResult
+from decision.reporting import ReportResult
 from decision.watching import Sent
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, ReservationGrant, ShadowOutcome
 from usageflow.domain.errors import Fault, InvalidArgument
@@ -48,6 +49,7 @@ def check_response(answer: Answer) -> decision_pb2.CheckResponse:
         response.degraded.CopyFrom(_degraded(answer.degraded))
     if answer.reservation is not None:
         response.reservation.CopyFrom(_reservation(answer.reservation))
+    response.slot_id = bytes.fromhex(answer.slot_id)
     return response
 
 
@@ -69,6 +71,8 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         result.degraded.CopyFrom(_degraded(answer.degraded))
     if answer.reservation is not None:
         result.reservation.CopyFrom(_reservation(answer.reservation))
+    if answer.slot_id:
+        result.slot_id = bytes.fromhex(answer.slot_id)
     return result
 
 
@@ -93,38 +97,16 @@ def report_response(result: ReportResult) -> usage_pb2.ReportResponse:
     return usage_pb2.ReportResponse(
         accepted=result.accepted,
         duplicates=result.duplicates,
-        errors=[_item_error(item) for item in result.faults],
+        errors=[item_error(item) for item in result.faults],
     )
 
 
-def _item_error(item: ItemFault) -> usage_pb2.ItemError:
+def item_error(item: ItemFault) -> usage_pb2.ItemError:
+    """Returns why an item was not carried out."""
     kind = usage_pb2.ReportItemKind.Value(f"REPORT_ITEM_KIND_{item.kind}")
     return usage_pb2.ItemError(
         kind=kind, index=item.index, id=item.item_id[:128], status=item_status(item.fault)
     )
-
-
-def nothing_held(
-    returns: Iterable[usage_pb2.LeaseReturn],
-    releases: Iterable[usage_pb2.Release],
-    renewals: Iterable[usage_pb2.Renewal],
-) -> list[usage_pb2.ItemError]:
-    """Returns an error per lease or slot: this version grants none, so none of them can be held here."""
-    return [
-        *_not_held(usage_pb2.REPORT_ITEM_KIND_RETURN, (item.lease_id for item in returns)),
-        *_not_held(usage_pb2.REPORT_ITEM_KIND_RELEASE, (item.slot_id for item in releases)),
-        *_not_held(usage_pb2.REPORT_ITEM_KIND_RENEWAL, (item.slot_id for item in renewals)),
-    ]
-
-
-def _not_held(
-    kind: usage_pb2.ReportItemKind.ValueType, ids: Iterable[bytes]
-) -> Iterable[usage_pb2.ItemError]:
-    fault = Fault(
-        "id", "no such lease or slot is held here (any more)", "drop it: nothing is left of it", "NOT_FOUND"
-    )
-    for index, item_id in enumerate(ids):
-        yield usage_pb2.ItemError(kind=kind, index=index, id=item_id.hex()[:128], status=item_status(fault))
 
 
 def register_response(results: Iterable[Registered]) -> plan_pb2.RegisterEndpointsResponse:

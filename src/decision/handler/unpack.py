@@ -22,6 +22,7 @@ from decision.reported import (
     Verdict,
 )
 from usageflow.domain.identity import network_of
+from usageflow.storage.counters import Amendment, LeaseReturn, Release, Renewal, Settlement
 from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
 
 _LOCATIONS = {
@@ -96,7 +97,11 @@ def report(message: usage_pb2.ReportRequest) -> Report:
         revisions=frozenset(_revisions(message)),
         events=_Lazily(message.events, _event),
         batches=[_batch(batch) for batch in message.batches],
-        settlements=[(item.reservation_id, item.actual) for item in message.settlements],
+        amendments=[
+            *(Settlement(item.reservation_id, item.actual) for item in message.settlements),
+            *(LeaseReturn(item.lease_id.hex(), item.used) for item in message.returns),
+            *(Release(item.slot_id.hex()) for item in message.releases),
+        ],
     )
 
 
@@ -224,6 +229,15 @@ def _enum_name(name_of: object, value: int) -> str:
 def routes(endpoints: Iterable[common_pb2.Endpoint]) -> list[tuple[str, str]]:
     """Returns (method, template) of each route."""
     return [(endpoint.method, endpoint.template) for endpoint in endpoints]
+
+
+def amendments(message: decision_pb2.BatchCheckRequest) -> list[Amendment]:
+    """Returns what ends or goes on before the items are decided."""
+    return [
+        *(LeaseReturn(item.lease_id.hex(), item.used) for item in message.returns),
+        *(Release(item.slot_id.hex()) for item in message.releases),
+        *(Renewal(item.slot_id.hex()) for item in message.renewals),
+    ]
 
 
 def check_item(item: decision_pb2.CheckItem) -> CheckItem:

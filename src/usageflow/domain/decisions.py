@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from usageflow.domain.identity import Attributes, Identity
 from usageflow.domain.limits import Standing
 from usageflow.domain.matching import MatchTarget
-from usageflow.domain.policies import FailMode
+from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
 from usageflow.domain.usage import EndpointName
 
@@ -22,6 +22,7 @@ class Reason(StrEnum):
     COST_ABOVE_LIMIT = "COST_ABOVE_LIMIT"
     BLOCKED = "BLOCKED"
     IDENTITY_REQUIRED = "IDENTITY_REQUIRED"
+    CONCURRENCY_EXCEEDED = "CONCURRENCY_EXCEEDED"
     FAIL_MODE = "FAIL_MODE"
 
 
@@ -116,10 +117,17 @@ class Answer:
     degraded: Degraded | None = None
     message: str = ""
     decided_by: CompiledPolicy | None = None
-    reservation: ReservationGrant | None = field(default=None)
+    reservation: ReservationGrant | None = None
+    slot_id: str = ""
 
     @property
     def repeatable(self) -> bool:
-        """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged."""
-        charging = any(outcome.limit.rule.charge_denied for outcome in self.limits)
-        return bool(self.retry_after_us) and self.degraded is None and not charging
+        """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged, nor where a
+        slot may become free at any moment.
+        """
+        fickle = any(
+            outcome.limit.rule.charge_denied
+            or (outcome.exceeded and outcome.limit.rule.algorithm is Algorithm.CONCURRENCY)
+            for outcome in self.limits
+        )
+        return bool(self.retry_after_us) and self.degraded is None and not fickle

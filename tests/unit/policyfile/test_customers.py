@@ -77,7 +77,11 @@ def test_a_file_becomes_plans_and_customers() -> None:
             "identity: user-3",
             "20:75: 'identity' is no identity of this customer; add it to `identities`, or remove it here",
         ),
-        ("[{name: hourly,", "[{name: daily,", "12:52: there is no limit 'hourly' in the policy 'transactions'"),
+        (
+            "[{name: hourly,",
+            "[{name: daily,",
+            "12:52: there is no limit 'hourly' in the policy 'transactions'",
+        ),
         ("policy: transactions,", "", "12:17: 'policy' is missing; add it, such as `policy: transactions`"),
     ],
 )

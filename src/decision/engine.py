@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from decision.dating import Dating
+from decision.guarding import shown
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
@@ -148,9 +149,10 @@ class Engine:
         now_us = self._clock.now_us()
         answer = conclude(pending, seen, now_us)
         if answer.allowed:
-            after = tuple(_after(outcome, now_us) for outcome in outcomes_of(pending, seen))
+            after = tuple(_after(outcome, now_us) for outcome in shown(outcomes_of(pending, seen)))
             answer = replace(answer, limits=after)
-        return Explained(answer, tuple(item.remaining for item in seen.standings))
+        before = tuple(outcome.standing.remaining for outcome in shown(outcomes_of(pending, seen)))
+        return Explained(answer, before)
 
     async def amend(self, application_id: str, amendments: Sequence[Amendment]) -> Sequence[bool]:
         """Settles, returns, releases and renews what this application holds; see CounterStore.amend. Raises Unavailable."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from decision.guarding import guard_message, guard_takes, shown
 from decision.overriding import Overriding
 from usageflow.domain.decisions import (
     Answer,
@@ -50,8 +51,8 @@ class Pending:
     @property
     def takes_slots(self) -> bool:
         """Tells whether a limit counts what is in flight, so that the request needs a name."""
-        every = (self.take.limits, *self.take.shadows)
-        return any(item.rule.algorithm is Algorithm.CONCURRENCY for limits in every for item in limits)
+        every = (item for limits in (self.take.limits, *self.take.shadows) for item in limits)
+        return any(item.rule.algorithm is Algorithm.CONCURRENCY and not item.member for item in every)
 
 
 class _Resolver:
@@ -128,7 +129,10 @@ def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | 
     if base.identity is None:
         base = replace(base, identity=_left_out_identity(shadows, resolver))
     overriding = Overriding(snapshot, now_us)
-    limits = tuple(_limits(enforced, question, resolver, overriding))
+    limits = (
+        *guard_takes(enforced, question, resolver.identity),
+        *_limits(enforced, question, resolver, overriding),
+    )
     below = tuple(_takes(_limits((item,), question, resolver, overriding)) for item in shadows)
     if not limits and not any(below):
         return base
@@ -217,7 +221,7 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
     if taken.admitted:
         return replace(
             pending.base,
-            limits=outcomes,
+            limits=shown(outcomes),
             shadow=_shadow_outcomes(pending, taken.shadows),
             reservation=_reservation(pending.take, now_us),
             slot_id=own_id(pending.take.slot_id),
@@ -229,9 +233,9 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
         pending.base,
         allowed=False,
         reason=_denial(exceeded, permanent=permanent),
-        limits=outcomes,
+        limits=shown(outcomes),
         retry_after_us=None if permanent else max(outcome.standing.wait_us or 0 for outcome in exceeded),
-        message=owner.policy.message,
+        message=guard_message(exceeded) or owner.policy.message,
         decided_by=owner,
     )
 
@@ -251,7 +255,10 @@ def _owner(policies: Sequence[CompiledPolicy], outcome: LimitOutcome) -> Compile
 def _denial(exceeded: Sequence[LimitOutcome], *, permanent: bool) -> Reason:
     if permanent:
         return Reason.COST_ABOVE_LIMIT
-    busy = all(outcome.limit.rule.algorithm is Algorithm.CONCURRENCY for outcome in exceeded)
+    busy = all(
+        outcome.limit.rule.algorithm is Algorithm.CONCURRENCY and not outcome.limit.guard
+        for outcome in exceeded
+    )
     return Reason.CONCURRENCY_EXCEEDED if busy else Reason.LIMIT_EXCEEDED
 
 

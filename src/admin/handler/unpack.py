@@ -83,12 +83,19 @@ def _faults(error: ValidationError) -> Iterable[Fault]:
 
 
 def _strategy(message: admin_pb2.Strategy) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "name": message.name,
         "sources": [_source(source) for source in message.sources],
         **_set("on_missing", _bare(admin_pb2.OnMissing.Name, message.on_missing, "ON_MISSING_")),
         "allow_unlimited": message.allow_unlimited,
     }
+    if message.HasField("guard"):
+        fields["guard"] = {
+            "limit": message.guard.limit,
+            "window": message.guard.window.seconds * 1_000_000 + message.guard.window.nanos // 1000,
+            "new_identities": message.guard.new_identities,
+        }
+    return fields
 
 
 _LOCATIONS = {"path_parameter": "path", "jwt_claim": "jwt", "app_context": "context"}

@@ -62,7 +62,7 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         limits=[_limit_state(outcome, answer.policies) for outcome in answer.limits],
         retry_after_us=answer.retry_after_us or 0,
         shadow_denials=[item.policy.number for item in answer.shadow if item.would_deny],
-        message=answer.message if by_name or not answer.policies else "",
+        message=answer.message if by_name or _own_words(answer) else "",
         cacheable=answer.repeatable,
     )
     if answer.identity is not None:
@@ -232,6 +232,11 @@ def _decision(answer: Answer) -> common_pb2.Decision.ValueType:
 
 def _reason(answer: Answer) -> common_pb2.Reason.ValueType:
     return common_pb2.Reason.Value(f"REASON_{answer.reason}")
+
+
+def _own_words(answer: Answer) -> bool:
+    """Tells whether the message is not the one that a plan names for the deciding policy."""
+    return answer.decided_by is None or answer.message != answer.decided_by.policy.message
 
 
 def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:

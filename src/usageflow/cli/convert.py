@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from usageflow.domain.calendars import Alignment
 from usageflow.domain.customers import Customer, CustomerOverride
+from usageflow.domain.guards import Guard
 from usageflow.domain.policies import Block, CustomerPlan, Limit, Metering, Override, Policy, Strategy
 from usageflow.domain.sources import Location, Source
 from usageflow.policyfile import LoadedFile
@@ -36,6 +37,13 @@ def _strategy(strategy: Strategy) -> admin_pb2.Strategy:
         sources=[_source(each) for each in strategy.sources],
         on_missing=admin_pb2.OnMissing.Value(f"ON_MISSING_{strategy.on_missing}"),
         allow_unlimited=strategy.allow_unlimited,
+        guard=_guard(strategy.guard) if strategy.guard else None,
+    )
+
+
+def _guard(guard: Guard) -> admin_pb2.Guard:
+    return admin_pb2.Guard(
+        limit=guard.limit, window=duration_of(guard.window_us), new_identities=guard.new_identities
     )
 
 

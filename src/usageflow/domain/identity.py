@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from usageflow.domain.extraction import joined, text_of
+from usageflow.domain.guards import Guard
 from usageflow.domain.hashing import display, keyed_hash
 from usageflow.domain.policies import OnMissing, Strategy
 from usageflow.domain.sources import VERIFIED, Location, Source
@@ -196,12 +197,13 @@ class CompiledStrategy:
     name: str
     sources: tuple[CompiledSource, ...]
     on_missing: OnMissing
+    guard: Guard | None = None
 
     @classmethod
     def of(cls, strategy: Strategy) -> CompiledStrategy:
         """Compiles a strategy."""
         sources = tuple(CompiledSource.of(source) for source in strategy.sources)
-        return cls(strategy.name, sources, strategy.on_missing)
+        return cls(strategy.name, sources, strategy.on_missing, strategy.guard)
 
     @property
     def parts(self) -> tuple[CompiledPart, ...]:

@@ -23,6 +23,7 @@ from usageflow.domain.calendars import (
 )
 from usageflow.domain.declared import Declared
 from usageflow.domain.durations import format_window, parse_window
+from usageflow.domain.guards import Guard
 from usageflow.domain.sources import Source
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -97,6 +98,7 @@ class Strategy(Declared):
     sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=10)]
     on_missing: OnMissing = OnMissing.ANONYMOUS_PER_IP
     allow_unlimited: bool = False
+    guard: Guard | None = None
 
 
 class Match(Declared):

@@ -11,11 +11,12 @@ from urllib.parse import quote, unquote
 from usageflow.domain.calendars import LONGEST_US
 from usageflow.domain.directory import Directory, plan_rules
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.guards import NEW_IDENTITIES_US
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import Entry, PatternTrie
 from usageflow.domain.patterns import Kind, Methods, Pattern
-from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.policies import Algorithm, Block, Limit, Mode, Policy, PolicySet, Scope
 from usageflow.domain.rollout import picked
 from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
 from usageflow.domain.tokens import TokenRules
@@ -30,6 +31,12 @@ def attribute_name(key: AttributeKey) -> str:
     return f"{key[0]} {key[1]}"
 
 
+GUARD_INDEX = 2**31 - 1
+"""The index of a guard's limits: no policy has as many, so clients that look it up in a plan find nothing to show."""
+
+TOO_MANY = "too many requests from this address"
+TOO_NEW = "too many new callers from this address"
+
 OWN = "policy"
 """The source of a limit's numbers where nothing overrides them."""
 
@@ -37,7 +44,7 @@ OWN = "policy"
 @dataclass(frozen=True, slots=True)
 class CompiledLimit:
     """A limit, ready to be taken from. ``index`` is its place in the policy; ``source`` tells people where the numbers of
-    its rule came from.
+    its rule came from. ``guard`` is what a guard says where it denies, "" for a policy's own limits.
     """
 
     policy: str
@@ -47,6 +54,7 @@ class CompiledLimit:
     scope: Scope
     prefix: str
     source: str = OWN
+    guard: str = ""
 
     def key(self, identity: str, endpoint: EndpointName) -> str:
         """Returns the counter's key: policy, limit, rule and scope; another rule or scope starts a new counter."""
@@ -67,6 +75,7 @@ class CompiledPolicy:
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
     shadow: CompiledPolicy | None = None
+    guards: tuple[CompiledLimit, ...] = ()
 
     @property
     def name(self) -> str:
@@ -281,7 +290,8 @@ def _compile_policy(
     if policy.mode is Mode.ENFORCE and policy.enforce_percent < 100:
         left_out = policy.model_copy(update={"mode": Mode.SHADOW})
         shadow = _compile_policy(application_id, left_out, strategy, numbers)
-    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow)
+    guards = tuple(_compile_guard(application_id, policy, strategy)) if strategy is not None else ()
+    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow, guards)
 
 
 def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:
@@ -294,6 +304,25 @@ def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int
     window_us = LONGEST_US[calendar.alignment] if calendar else limit.window_us
     rule = Rule(limit.algorithm, limit.limit, window_us, limit.burst, calendar, limit.charge_denied)
     return CompiledLimit(policy.name, limit.name, index, rule, scope, prefix)
+
+
+def _compile_guard(
+    application_id: str, policy: Policy, strategy: CompiledStrategy
+) -> Iterator[CompiledLimit]:
+    """Yields the limits of a strategy's guard; no policy has a name with a colon."""
+    guard = strategy.guard
+    if guard is None:
+        return
+    prefix = f"{application_id}|guard:{strategy.name}"
+    rule = Rule(Algorithm.FIXED_WINDOW, guard.limit, guard.window_us)
+    yield CompiledLimit(
+        policy.name, "guard", GUARD_INDEX, rule, Scope.SHARED, f"{prefix}|{guard.window_us}", guard=TOO_MANY
+    )
+    if guard.new_identities:
+        rule = Rule(Algorithm.CONCURRENCY, guard.new_identities, NEW_IDENTITIES_US)
+        yield CompiledLimit(
+            policy.name, "new-identities", GUARD_INDEX, rule, Scope.SHARED, f"{prefix}|new", guard=TOO_NEW
+        )
 
 
 def _attributes(numbers: Numbers) -> dict[int, AttributeKey]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from usageflow.domain.calendars import Alignment
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.guards import guard_faults
 from usageflow.domain.override_rules import directory_faults
 from usageflow.domain.patterns import Methods, Pattern
 from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Scope, Strategy
@@ -71,6 +72,7 @@ def _strategy(strategy: Strategy) -> Iterator[Fault]:
     from usageflow.domain.source_rules import source_faults
 
     yield from _each("sources", strategy.sources, source_faults)
+    yield from guard_faults(strategy.guard, strategy.sources)
     if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
         message = "SKIP lets callers without an identity pass without any limit"
         yield Fault(

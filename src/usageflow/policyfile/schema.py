@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from usageflow.domain.customers import Customer, CustomerOverride
+from usageflow.domain.guards import Guard
 from usageflow.domain.policies import (
     Block,
     CustomerPlan,
@@ -39,6 +40,7 @@ class Document(BaseModel):
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Document,
     ("strategies",): Strategy,
+    ("strategies", "guard"): Guard,
     ("strategies", "sources"): Source,
     ("strategies", "sources", "keys"): Jwk,
     ("strategies", "sources", "join"): Source,

@@ -29,7 +29,9 @@ customers:
       - {policy: p, limit_name: plain, limit: 9, identity: u, expires: 2026-01-31T00:00:00Z}
       - {policy: p, limit_name: tokens, limit: 9, burst: 0}
 strategies:
-  - {name: s, sources: [{in: header, name: X-User-Id}]}
+  - name: s
+    sources: [{in: header, name: X-User-Id}]
+    guard: {limit: 600, window: 1m, new_identities: 20}
 """
 
 

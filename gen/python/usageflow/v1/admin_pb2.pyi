@@ -265,6 +265,35 @@ class TokenRules(google.protobuf.message.Message):
 global___TokenRules = TokenRules
 
 @typing.final
+class Guard(google.protobuf.message.Message):
+    """Bounds of one client address; requests without one share one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
+    NEW_IDENTITIES_FIELD_NUMBER: builtins.int
+    limit: builtins.int
+    """Requests per window, 1 to 1e9."""
+    new_identities: builtins.int
+    """Distinct identities within a minute, at most 10,000; 0: any number."""
+    @property
+    def window(self) -> google.protobuf.duration_pb2.Duration:
+        """1 s to 1 day, whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        limit: builtins.int = ...,
+        window: google.protobuf.duration_pb2.Duration | None = ...,
+        new_identities: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "new_identities", b"new_identities", "window", b"window"]) -> None: ...
+
+global___Guard = Guard
+
+@typing.final
 class Strategy(google.protobuf.message.Message):
     """How callers are told apart."""
 
@@ -274,6 +303,7 @@ class Strategy(google.protobuf.message.Message):
     SOURCES_FIELD_NUMBER: builtins.int
     ON_MISSING_FIELD_NUMBER: builtins.int
     ALLOW_UNLIMITED_FIELD_NUMBER: builtins.int
+    GUARD_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
     on_missing: global___OnMissing.ValueType
@@ -284,6 +314,10 @@ class Strategy(google.protobuf.message.Message):
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Source]:
         """Tried in order; the first that yields a value wins. 1 to 10."""
 
+    @property
+    def guard(self) -> global___Guard:
+        """What one client address may do under identities that callers merely claim; unset: anything. Needs such a source."""
+
     def __init__(
         self,
         *,
@@ -291,8 +325,10 @@ class Strategy(google.protobuf.message.Message):
         sources: collections.abc.Iterable[global___Source] | None = ...,
         on_missing: global___OnMissing.ValueType = ...,
         allow_unlimited: builtins.bool = ...,
+        guard: global___Guard | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["guard", b"guard"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "guard", b"guard", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
 
 global___Strategy = Strategy
 

@@ -39,7 +39,14 @@ class Pending:
     base: Answer
     limits: tuple[CompiledLimit, ...]
     take: Take
-    shadows: tuple[CompiledPolicy, ...]
+    shadows: tuple[CompiledPolicy, ...] = ()
+    hold_us: int = 0
+    refund_on_expiry: bool = False
+    application_id: str = ""
+    plain: bool = False
+    """True where the take can be made as it is: nothing of it depends on the time or needs an id, nothing shadows it, and
+    all limits are shown.
+    """
     until_us: int | None = None
 
     @property
@@ -137,7 +144,24 @@ def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | 
     if not limits and not any(below):
         return base
     take = Take(_takes(limits), shadows=below)
-    return Pending(base, tuple(limit for limit, _ in limits), take, shadows, overriding.until_us)
+    held_us = question.hold_us if limits else 0
+    plain = not (held_us or shadows) and all(_is_plain(limit) for limit, _ in limits)
+    return Pending(
+        base,
+        limits=tuple(limit for limit, _ in limits),
+        take=take,
+        shadows=shadows,
+        hold_us=held_us,
+        refund_on_expiry=question.refund_on_expiry,
+        application_id=snapshot.application_id,
+        plain=plain,
+        until_us=overriding.until_us,
+    )
+
+
+def _is_plain(limit: CompiledLimit) -> bool:
+    rule = limit.rule
+    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY and not limit.guard
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from decision.memo import Memo
 from decision.plan import Plan, build_plan
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import UsageFlowError
@@ -78,7 +79,9 @@ class SnapshotRegistry:
     def _swap_directory(self, application_id: str) -> None:
         plan, directory = self._plans.get(application_id), self._directories[application_id]
         if plan is not None and plan.snapshot.directory.version != directory.version:
-            self._plans[application_id] = replace(plan, snapshot=plan.snapshot.with_directory(directory))
+            self._plans[application_id] = replace(
+                plan, snapshot=plan.snapshot.with_directory(directory), memo=Memo()
+            )
 
     async def _load(self, application_id: str) -> None:
         state = await self._control.load(application_id)

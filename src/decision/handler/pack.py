@@ -239,17 +239,20 @@ def _own_words(answer: Answer) -> bool:
     return answer.decided_by is None or answer.message != answer.decided_by.policy.message
 
 
+def limit_head(limit: CompiledLimit, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
+    """Returns which limit a state is about, and how high it is where that is not the plan's; nothing of the state."""
+    number = next((policy.number for policy in policies if policy.name == limit.policy), 0)
+    shown = limit.rule.capacity if limit.source != OWN else 0
+    return decision_pb2.LimitState(policy_number=number, limit_index=limit.index, limit=shown)
+
+
 def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
-    number = next((policy.number for policy in policies if policy.name == outcome.limit.policy), 0)
-    return decision_pb2.LimitState(
-        policy_number=number,
-        limit_index=outcome.limit.index,
-        remaining=outcome.standing.remaining,
-        reset_us=outcome.reset_us,
-        exceeded=outcome.exceeded,
-        window_us=outcome.standing.window_us,
-        limit=outcome.limit.rule.capacity if outcome.limit.source != OWN else 0,
-    )
+    state = limit_head(outcome.limit, policies)
+    state.remaining = outcome.standing.remaining
+    state.reset_us = outcome.reset_us
+    state.exceeded = outcome.exceeded
+    state.window_us = outcome.standing.window_us
+    return state
 
 
 def _identity(identity: Identity) -> common_pb2.Identity:

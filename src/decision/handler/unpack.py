@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from google.protobuf import json_format
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from decision.checking import CheckItem
@@ -21,6 +21,7 @@ from decision.reported import (
     ReportedEvent,
     Verdict,
 )
+from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import network_of
 from usageflow.storage.counters import Amendment, LeaseReturn, Release, Renewal, Settlement
 from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
@@ -238,6 +239,15 @@ def amendments(message: decision_pb2.BatchCheckRequest) -> list[Amendment]:
         *(Release(item.slot_id.hex()) for item in message.releases),
         *(Renewal(item.slot_id.hex()) for item in message.renewals),
     ]
+
+
+def check_frame(frame: bytes) -> CheckItem:
+    """Returns one request of a batch that came as bytes, unchecked. Raises InvalidArgument for what is no CheckItem."""
+    try:
+        return check_item(decision_pb2.CheckItem.FromString(frame))
+    except DecodeError:
+        fix = "send the message CheckItem, encoded by the stubs of this contract"
+        raise InvalidArgument.of("items", "is not a CheckItem", fix) from None
 
 
 def check_item(item: decision_pb2.CheckItem) -> CheckItem:

@@ -24,9 +24,11 @@ from usageflow.domain.errors import Unavailable
 from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
+from usageflow.domain.tokens import valid_for_us
 from usageflow.storage.counters import (
     Amendment,
     CounterStore,
+    LeaseAsk,
     LeaseReturn,
     Release,
     Renewal,
@@ -134,6 +136,9 @@ class Engine:
             take = take._replace(
                 reserve=Reserve(mine + self._new_id(), pending.hold_us, pending.refund_on_expiry)
             )
+        if pending.lease_life_us:
+            lease_id = mine + self._new_id().replace("-", "")
+            take = take._replace(lease=LeaseAsk(lease_id, pending.lease_tokens, pending.lease_life_us))
         if pending.takes_slots:
             take = take._replace(slot_id=mine + self._new_id().replace("-", ""))
         return replace(pending, take=take)
@@ -143,7 +148,12 @@ class Engine:
         if self._tokens is None:
             return question
         read = self._tokens.read(snapshot, question.attributes)
-        return question if read is question.attributes else replace(question, attributes=read)
+        if read is question.attributes:
+            return question
+        now_us = self._clock.now_us()
+        lives = (valid_for_us(claims, now_us) for claims in read.claims.values())
+        life_us = min([question.lease_life_us, *(each for each in lives if each is not None)])
+        return replace(question, attributes=read, lease_life_us=life_us)
 
     async def _ask(self, operation: Awaitable[T], timeout_s: float) -> T:
         try:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from decision.guarding import guard_message, guard_takes, shown
+from decision.leasing import lease_life_us
 from decision.overriding import Overriding
 from usageflow.domain.decisions import (
     Answer,
     Degraded,
+    LeaseGrant,
     LimitOutcome,
     Question,
     Reason,
@@ -42,6 +44,8 @@ class Pending:
     shadows: tuple[CompiledPolicy, ...] = ()
     hold_us: int = 0
     refund_on_expiry: bool = False
+    lease_tokens: int = 0
+    lease_life_us: int = 0
     application_id: str = ""
     plain: bool = False
     """True where the take can be made as it is: nothing of it depends on the time or needs an id, nothing shadows it, and
@@ -145,7 +149,8 @@ def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | 
         return base
     take = Take(_takes(limits), shadows=below)
     held_us = question.hold_us if limits else 0
-    plain = not (held_us or shadows) and all(_is_plain(limit) for limit, _ in limits)
+    life_us = overriding.capped(lease_life_us(enforced, shadows, question))
+    plain = not (held_us or life_us or shadows) and all(_is_plain(limit) for limit, _ in limits)
     return Pending(
         base,
         limits=tuple(limit for limit, _ in limits),
@@ -153,6 +158,8 @@ def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | 
         shadows=shadows,
         hold_us=held_us,
         refund_on_expiry=question.refund_on_expiry,
+        lease_tokens=question.lease_tokens,
+        lease_life_us=life_us,
         application_id=snapshot.application_id,
         plain=plain,
         until_us=overriding.until_us,
@@ -249,6 +256,7 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
             shadow=_shadow_outcomes(pending, taken.shadows),
             reservation=_reservation(pending.take, now_us),
             slot_id=own_id(pending.take.slot_id),
+            lease=_lease(pending.take, taken),
         )
     exceeded = [outcome for outcome in outcomes if outcome.exceeded]
     permanent = any(outcome.standing.wait_us is None for outcome in exceeded)
@@ -292,6 +300,12 @@ def _reservation(take: Take, now_us: int) -> ReservationGrant | None:
         return None
     amount = max(item.cost for item in take.limits)
     return ReservationGrant(own_id(reserve.reservation_id), amount, now_us + reserve.life_us)
+
+
+def _lease(take: Take, taken: Taken) -> LeaseGrant | None:
+    if take.lease is None or not taken.tokens:
+        return None
+    return LeaseGrant(own_id(take.lease.lease_id), taken.tokens, taken.life_us)
 
 
 def own_id(stored: str) -> str:

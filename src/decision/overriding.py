@@ -34,6 +34,10 @@ class Overriding:
             hashed = self._hashes[identity.key] = identity_hash(identity.key, self._snapshot.hash_key)
         return [self._overridden(limit, hashed) for limit in limits]
 
+    def capped(self, life_us: int) -> int:
+        """Returns a time from now on, at most until the first of these overrides expires."""
+        return life_us if self.until_us is None else min(life_us, self.until_us - self._now_us)
+
     def _overridden(self, limit: CompiledLimit, identity: bytes) -> CompiledLimit:
         effective = self._snapshot.directory.effective(limit, identity, self._now_us)
         if effective.until_us is not None:

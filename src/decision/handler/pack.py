@@ -71,6 +71,9 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         result.degraded.CopyFrom(_degraded(answer.degraded))
     if answer.reservation is not None:
         result.reservation.CopyFrom(_reservation(answer.reservation))
+    if answer.lease is not None:
+        result.lease.lease_id = bytes.fromhex(answer.lease.lease_id)
+        result.lease.tokens, result.lease.life_us = answer.lease.tokens, answer.lease.life_us
     if answer.slot_id:
         result.slot_id = bytes.fromhex(answer.slot_id)
     return result

@@ -70,13 +70,16 @@ def _content(item: common_pb2.Attribute) -> str | bytes:
 
 
 def terms(cost: int, message: decision_pb2.CheckRequest | decision_pb2.CheckItem) -> Terms:
-    """Returns cost and reservation wish."""
-    if not message.HasField("reserve"):
-        return Terms(cost)
-    hold_us = message.reserve.hold.ToMicroseconds() if message.reserve.HasField("hold") else _DEFAULT_HOLD_US
-    hold_us = hold_us or -1  # 0 would say "no reservation"; out of bounds is what it is
-    refund = message.reserve.on_expiry == decision_pb2.RESERVATION_EXPIRY_REFUND
-    return Terms(cost, hold_us, refund)
+    """Returns cost, reservation wish and the wish for tokens ahead."""
+    if message.HasField("reserve"):
+        wish = message.reserve
+        hold_us = wish.hold.ToMicroseconds() if wish.HasField("hold") else _DEFAULT_HOLD_US
+        hold_us = hold_us or -1  # 0 would say "no reservation"; out of bounds is what it is
+        return Terms(cost, hold_us, wish.on_expiry == decision_pb2.RESERVATION_EXPIRY_REFUND)
+    if isinstance(message, decision_pb2.CheckItem) and message.HasField("lease"):
+        lease = message.lease
+        return Terms(cost, lease_tokens=lease.tokens, lease_life_us=lease.life.ToMicroseconds())
+    return Terms(cost)
 
 
 def attribute_values(item: decision_pb2.CheckItem) -> list[str | bytes | None]:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from decision.handler import pack
+from decision.questions import Terms, question_by_name
 from tests.unit.decision.benches import USER, Bench, left
 from tests.unit.fakes import limit, policy, request, snapshot, strategy
 from usageflow.domain.decisions import Answer, Reason
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import FailMode, OnMissing
 from usageflow.domain.snapshot import Snapshot
+from usageflow.storage.counters import Settlement
 
 FEW = "too many new callers from this address"
 MANY = "too many requests from this address"
@@ -124,6 +126,25 @@ async def test_another_number_keeps_the_count() -> None:
     assert (await asked(bench, guarded(limit=9), "a"))[0].allowed
 
 
+async def test_tokens_are_not_leased_past_a_guard() -> None:
+    state = guarded(limit=1000)
+    item = request(user="a", client_ip="192.0.2.1")
+    answer = await Bench().one(state, item, Terms(lease_tokens=10, lease_life_us=10_000_000))
+    assert (answer.allowed, answer.lease) == (True, None)
+
+
+async def test_a_settlement_leaves_the_guard_alone() -> None:
+    bench, state = Bench(), guarded(limit=3, limits=1000)
+    item = request(user="a", client_ip="192.0.2.1")
+    answer = await bench.one(state, item, Terms(hold_us=60_000_000))
+    assert answer.reservation is not None
+    settled = Settlement(answer.reservation.reservation_id, 500)
+    assert await bench.engine.amend("app-1", [settled]) == [True]
+    answers = await asked(bench, state, *"aaa")
+    assert [answer.allowed for answer in answers] == [True, True, False]
+    assert left(answers[0]) == {"p": 499}
+
+
 async def test_messages_tell_the_guard_in_its_own_words() -> None:
     *_, denied = await asked(Bench(), guarded(limit=1), *"ab")
     slim = pack.check_result(denied, by_name=False)
@@ -136,8 +157,6 @@ async def test_messages_tell_the_guard_in_its_own_words() -> None:
 
 
 async def test_explain_counts_limits_before_and_after_alike() -> None:
-    from decision.questions import Terms, question_by_name
-
     bench, state = Bench(), guarded(limit=1)
     question = question_by_name(state, request(user="a", client_ip="192.0.2.1"), Terms())
     for seen in (1, 2):

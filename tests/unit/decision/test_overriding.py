@@ -85,6 +85,16 @@ def test_the_first_end_of_all_overrides_that_count_is_told() -> None:
     assert pending(state, request(user="x")).until_us is None
 
 
+async def test_tokens_are_not_leased_past_the_end_of_an_override() -> None:
+    bench = Bench()
+    state = state_of(of(500, expires=bench.clock.now_us() + 3_000_000))
+    wish = Terms(lease_tokens=10, lease_life_us=10_000_000)
+    for user, life_us in (("u", 3_000_000), ("w", 10_000_000)):
+        answer = await bench.one(state, request(user=user), wish)
+        assert answer.lease is not None
+        assert answer.lease.life_us == life_us
+
+
 async def test_nobody_in_particular_is_no_customer() -> None:
     shared = customer("acme", "192.0.2.1", "a:192.0.2.1", overrides=[of(50)])
     state = snapshot(policy("p", limits=[limit(3)], **USER), customers=[shared])

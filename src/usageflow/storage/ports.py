@@ -75,15 +75,8 @@ class ChangeSet:
     names: tuple[tuple[NumberKind, str], ...]
 
 
-class ControlStore(Protocol):
-    """Applications, credentials, revisions, blocks and numbers."""
-
-    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
-        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
-        is filled in for API keys), in one transaction.
-
-        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
-        """
+class SnapshotSource(Protocol):
+    """What decisions are made from, to read. It is a part of ControlStore, and all that an edge replica has."""
 
     async def find_application(self, name: str) -> Application | None:
         """Returns the application of that name."""
@@ -93,6 +86,27 @@ class ControlStore(Protocol):
 
     async def load(self, application_id: str) -> ApplicationState:
         """Returns the state at one instant. Raises NotFound."""
+
+    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
+        """Returns the policy set of a revision, None where there is no such revision (any more)."""
+
+
+class CredentialSource(Protocol):
+    """Who may call: the part of ControlStore that authentication reads."""
+
+    async def find_credential(self, secret_hash: bytes) -> Credential | None:
+        """Returns the credential whose secret has this SHA-256."""
+
+
+class ControlStore(SnapshotSource, CredentialSource, Protocol):
+    """Applications, credentials, revisions, blocks and numbers."""
+
+    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
+        is filled in for API keys), in one transaction.
+
+        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
+        """
 
     async def change(
         self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
@@ -111,11 +125,8 @@ class ControlStore(Protocol):
         known ones only get a new last-seen time. Idempotent.
         """
 
-    async def find_credential(self, secret_hash: bytes) -> Credential | None:
-        """Returns the credential whose secret has this SHA-256."""
-
-    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
-        """Returns the policy set of a revision, None where there is no such revision."""
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        """Returns the API keys of an application, in order of their ids; none for an unknown one."""
 
 
 class UsageStore(Protocol):

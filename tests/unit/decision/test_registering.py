@@ -4,7 +4,7 @@ import pytest
 
 from decision.registering import Registered, Registering
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy
+from tests.unit.fakes import KEY_OF, FakeControl, limit, policy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.policies import PolicySet
@@ -19,7 +19,7 @@ class Desk:
     def __init__(self) -> None:
         self.control = FakeControl()
         self.control.add(POLICIES)
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
         self.registering = Registering(self.control, self.snapshots, ManualClock())
 
     async def register(self, *routes: tuple[str, str]) -> list[Registered]:

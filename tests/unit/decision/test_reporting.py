@@ -14,7 +14,7 @@ from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
 from decision.reporting import ItemKind, Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
-from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, limit, metering, policy, request
+from tests.unit.fakes import KEY_OF, FakeControl, FakeUsage, limit, metering, policy, request
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.policies import PolicySet
@@ -30,7 +30,7 @@ class Desk:
         self.clock = ManualClock(NOW)
         self.control, self.usage = FakeControl(), FakeUsage()
         self.control.add(POLICIES)
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
         self.engine = Engine(
             MemoryCounterStore(self.clock), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
         )

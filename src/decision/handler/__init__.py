@@ -12,7 +12,7 @@ import grpc.aio
 from decision.checking import Checking
 from decision.explaining import Explaining
 from decision.handler import pack, unpack
-from decision.registering import Registering
+from decision.registering import Registration
 from decision.reporting import Reporting
 from decision.watching import Watching
 from usageflow.domain.errors import InvalidArgument
@@ -28,7 +28,7 @@ class DecisionUseCases:
 
     checking: Checking
     reporting: Reporting
-    registering: Registering
+    registering: Registration
     watching: Watching
     explaining: Explaining
 

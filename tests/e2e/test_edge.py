@@ -64,6 +64,13 @@ class Caller:
         request = decision_pb2.BatchCheckRequest(plan_version=plan.plan_version, items=[item])
         return self._stub.BatchCheck(request, metadata=self._metadata, timeout=20).results[0]
 
+    def by_name(self, times: int) -> list[Any]:
+        request = decision_pb2.HttpRequest(method="POST", path="/api/transactions", client_ip="192.0.2.1")
+        items = [decision_pb2.CheckItem(request=request)] * times
+        batch = decision_pb2.BatchCheckRequest(items=items)
+        results = self._stub.BatchCheck(batch, metadata=self._metadata, timeout=20).results
+        return [result.decision for result in results]
+
     def report(self) -> None:
         event = usage_pb2.UsageEvent(event_id="e-1", endpoint=TRANSACTIONS, status=200)
         request = usage_pb2.ReportRequest(events=[event])
@@ -141,7 +148,7 @@ def test_a_replaced_file_changes_policies_and_keys(tmp_path: Path) -> None:
         path.write_text("{")
         eventually(lambda: "snapshot file refused" in replica.output)
         assert check(address, key, "alice")["decision"] == "ALLOW"
-        writer.write(EXAMPLE + "\nblocks:\n  - {path: '*', identity: alice}\n", path)
+        writer.write(EXAMPLE + "  - {path: '*', identity: alice}\n", path)
         eventually(lambda: check(address, key, "alice")["decision"] == "DENY")
         document = json.loads(path.read_text())
         document["applications"][0]["api_keys"] = []
@@ -206,17 +213,11 @@ def test_a_bad_file_is_one_sentence(tmp_path: Path, content: str | None, words: 
     assert "usageflow snapshot -o FILE" in result.stderr
 
 
-def test_denials_come_from_the_replica_itself(tmp_path: Path) -> None:
+def test_a_replica_alone_admits_exactly_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "demo.json"
     writer = SnapshotWriter(tmp_path / "data")
     writer.write(EXAMPLE, path)
     with EdgeReplica(path) as replica:
         caller = Caller(replica.wait_ready(), writer.api_key)
-        header = decision_pb2.HttpRequest(method="POST", path="/api/transactions", client_ip="192.0.2.1")
-        items = [decision_pb2.CheckItem(request=header)] * 60
-        answers = []
-        for _ in range(2):
-            request = decision_pb2.BatchCheckRequest(items=items)
-            answers += caller._stub.BatchCheck(request, metadata=caller._metadata, timeout=20).results
-        assert [item.decision for item in answers].count(DECISION_ALLOW) == 100
-        assert answers[-1].decision == DECISION_DENY
+        decisions = [*caller.by_name(60), *caller.by_name(60)]
+    assert decisions == [DECISION_ALLOW] * 100 + [DECISION_DENY] * 20

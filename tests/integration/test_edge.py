@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 from tests.integration.conftest import Running
 from tests.integration.test_decisions import read
 from tools.snapshots import SnapshotWriter
+from usageflow.domain.errors import FailedPrecondition
 from usageflow.runtime.edge import Edge, compose_edge
 from usageflow.runtime.telemetry import set_up_metrics
 from usageflow.v1 import (
@@ -127,6 +128,18 @@ async def test_a_broken_file_changes_nothing(replica: Replica) -> None:
     assert (await replica.check()).limits[0].limit == 2
     await replica.replace(5)
     assert (await replica.check()).limits[0].limit == 5
+
+
+async def test_what_does_not_compile_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise ValueError("no")
+
+    path = await SnapshotWriter(tmp_path / "data").write_soon(policies(2), tmp_path / "demo.json")
+    monkeypatch.setattr("decision.snapshots.compile_snapshot", refuse)
+    metrics = set_up_metrics()
+    with pytest.raises(FailedPrecondition, match="does not compile"):
+        await compose_edge(path, metrics).load()
+    metrics.provider.shutdown()
 
 
 async def test_unknown_routes_have_no_number_and_are_checked_by_name(replica: Replica) -> None:

@@ -52,6 +52,8 @@ def run(role: str, snapshot: Path | None = None) -> int:
         settings = load_settings()
         os.umask(0o077)  # databases, their backups and sockets are the owner's alone
         set_up_logs(settings.log_level)
+        # A thread that stores reports or reads snapshots hands over within half a millisecond: checks do not wait for it.
+        sys.setswitchinterval(0.0005)
         if snapshot is not None:
             return asyncio.run(_serve_edge(settings, snapshot))
         _check_role(role)
@@ -85,8 +87,6 @@ def _check_role(role: str) -> None:
 
 
 async def _serve(settings: Settings) -> int:
-    # A thread that stores reports hands over within half a millisecond, so that checks do not wait for it.
-    sys.setswitchinterval(0.0005)
     stop = stop_on_signals()
     folder = _open_folder(settings.data)
     with lock_folder(folder):

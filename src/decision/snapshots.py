@@ -14,11 +14,11 @@ from decision.memo import Memo
 from decision.plan import Plan, build_plan
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import UsageFlowError
-from usageflow.domain.hashing import derive_key
+from usageflow.domain.hashing import KeyOf
 from usageflow.domain.snapshot import Snapshot, compile_snapshot
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import ChangeNotices
-from usageflow.storage.ports import ApplicationState, ControlStore
+from usageflow.storage.ports import ApplicationState, SnapshotSource
 
 POLL_S = 0.25
 _OLD_REVISIONS = 16
@@ -33,15 +33,15 @@ class SnapshotRegistry:
 
     def __init__(
         self,
-        control: ControlStore,
+        control: SnapshotSource,
         notices: ChangeNotices,
-        hash_key: bytes,
+        key_of: KeyOf,
         on_load: Callable[[Snapshot], None] | None = None,
     ) -> None:
         self._on_load = on_load
         self._control = control
         self._notices = notices
-        self._hash_key = hash_key
+        self._key_of = key_of
         self._plans: dict[str, Plan] = {}
         self._directories: dict[str, Directory] = {}
         self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
@@ -111,7 +111,7 @@ class SnapshotRegistry:
             application=application.name,
             revision=application.revision,
             plan_version=application.plan_version,
-            hash_key=derive_key(self._hash_key, application.name),
+            hash_key=self._key_of(application.name),
             policies=state.policies,
             blocks=state.blocks,
             numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},

@@ -187,6 +187,7 @@ def test_single_services_need_a_shared_database(data: Path) -> None:
             code, _ = process.stop(0)
         assert code == 1
         assert "usageflow serve" in process.output
+        assert ("--snapshot FILE" in process.output) == (role == "decision")
 
 
 def test_an_older_folder_migrates_after_a_backup_copy(data: Path) -> None:

@@ -14,7 +14,7 @@ from decision.questions import HttpRequest
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
-from usageflow.domain.hashing import derive_key, keyed_hash
+from usageflow.domain.hashing import derive_key, keyed_hash, keys_under
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
 from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Metering, Policy, PolicySet, Strategy
 from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
@@ -35,6 +35,7 @@ from usageflow.storage.ports import (
 steady = settings(derandomize=True, deadline=None, max_examples=150)
 
 HASH_KEY = bytes(range(32))
+KEY_OF = keys_under(HASH_KEY)
 APPLICATION = "demo"
 APPLICATION_KEY = derive_key(HASH_KEY, APPLICATION)
 
@@ -293,6 +294,10 @@ class FakeControl:
         self.looked_up += 1
         self._up()
         return self.credentials.get(secret_hash)
+
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        self._up()
+        return [item for item in self.credentials.values() if item.application_id == application_id]
 
     async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
         self._up()

@@ -16,7 +16,7 @@ from decision.explaining import Explaining
 from decision.handler import pack, unpack
 from decision.handler.frames import BatchCheckFrames, BatchResultFrames
 from decision.handler.slim import response_frame, result_frame
-from decision.registering import Registering
+from decision.registering import Registration
 from decision.reporting import Reporting
 from decision.watching import Watching
 from usageflow.rpc.principal import current_principal
@@ -32,7 +32,7 @@ class DecisionUseCases:
     checking: Checking
     batching: Batching
     reporting: Reporting
-    registering: Registering
+    registering: Registration
     watching: Watching
     explaining: Explaining
 

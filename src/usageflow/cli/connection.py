@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -56,6 +58,15 @@ class Connection:
         """Calls with the admin token. Raises Failure, and RpcFailure where the service said no."""
         return self._call(method, request, self._settings.admin_token, "USAGEFLOW_ADMIN_TOKEN")
 
+    def stream_as_admin(
+        self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> Iterator[Response]:
+        """Calls with the admin token and yields the answers. Raises as ``as_admin`` does, at any of them."""
+        variable = "USAGEFLOW_ADMIN_TOKEN"
+        metadata = self._metadata(self._settings.admin_token, variable)
+        with self._told(variable):
+            yield from method(request, timeout=self._timeout_s, metadata=metadata)
+
     def _call(
         self,
         method: grpc.UnaryUnaryMultiCallable[Request, Response],
@@ -63,12 +74,21 @@ class Connection:
         secret: str,
         variable: str,
     ) -> Response:
+        metadata = self._metadata(secret, variable)
+        with self._told(variable):
+            return method(request, timeout=self._timeout_s, metadata=metadata)
+
+    def _metadata(self, secret: str, variable: str) -> tuple[tuple[str, str], ...]:
         if not secret:
             file = self._settings.credentials_file
             raise Failure(f"no credential: set {variable}, or start `make run` here, which writes {file}")
-        metadata = (("authorization", f"Bearer {secret}"),)
+        return (("authorization", f"Bearer {secret}"),)
+
+    @contextmanager
+    def _told(self, variable: str) -> Iterator[None]:
+        """Turns what gRPC raises into a failure."""
         try:
-            return method(request, timeout=self._timeout_s, metadata=metadata)
+            yield
         except grpc.RpcError as error:
             raise failure_of(error, self._settings, credential=variable, timeout_s=self._timeout_s) from error
 

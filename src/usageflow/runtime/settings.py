@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.runtime.counter_stores import checked_redis_url
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_HTTP_LISTEN = "127.0.0.1:50052"
@@ -78,7 +79,10 @@ class Settings(BaseSettings):
     )
     data: Path = Field(Path(".usageflow"), description="The folder of the database and credentials.toml.")
     database_url: str = Field("", description="PostgreSQL; unset means SQLite in the data folder.")
-    redis_url: str = Field("", description="Redis for counters; unset means memory.")
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis for counters, redis://, rediss:// or redis+cluster://; unset means memory.",
+    )
     hash_key: SecretStr = Field(
         SecretStr(""),
         description="32 bytes in hex for keyed hashes; unset means the one in credentials.toml.",
@@ -108,13 +112,18 @@ class Settings(BaseSettings):
             value or ".usageflow"
         )  # an empty variable is an unset one: secrets never land in the working folder
 
-    @field_validator("database_url", "redis_url")
+    @field_validator("database_url")
     @classmethod
     def _is_unset(cls, value: str) -> str:
         if value:
-            raise ValueError(
-                "is not served by this version: unset it; data are kept in SQLite, counters in memory"
-            )
+            raise ValueError("is not served by this version: unset it; data are kept in SQLite")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            checked_redis_url(value.get_secret_value())
         return value
 
     @field_validator("hash_key")

@@ -20,13 +20,19 @@ from typer.testing import CliRunner, Result
 from usageflow.cli.main import app
 from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2, usage_pb2
 
+STREAMING = {"ExportSnapshot"}
+
 METHODS: dict[str, dict[str, Any]] = {
     "DecisionService": {
         "Check": decision_pb2.CheckRequest,
         "Explain": decision_pb2.ExplainRequest,
         "Report": usage_pb2.ReportRequest,
     },
-    "AdminService": {"Apply": admin_pb2.ApplyRequest, "QueryUsage": admin_pb2.QueryUsageRequest},
+    "AdminService": {
+        "Apply": admin_pb2.ApplyRequest,
+        "QueryUsage": admin_pb2.QueryUsageRequest,
+        "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
+    },
     "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
 }
 
@@ -64,6 +70,12 @@ class Service:
 
 def _handlers(service: Service) -> list[grpc.GenericRpcHandler]:
     def handler(method: str, request: Any) -> Any:
+        if method in STREAMING:
+            return grpc.unary_stream_rpc_method_handler(
+                lambda message, context: iter(service.answer(method, message, context)),
+                request_deserializer=request.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
         return grpc.unary_unary_rpc_method_handler(
             lambda message, context: service.answer(method, message, context),
             request_deserializer=request.FromString,

@@ -6,7 +6,7 @@ from decision.engine import Engine
 from decision.explaining import Explaining, Explanation
 from decision.questions import HttpRequest
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, request, strategy
+from tests.unit.fakes import KEY_OF, FakeControl, limit, policy, request, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, NotFound
 from usageflow.domain.policies import Mode, PolicySet
@@ -29,7 +29,7 @@ POLICIES = PolicySet(
 async def explain(policies: PolicySet, item: HttpRequest, application: str = "demo") -> Explanation:
     control, clock = FakeControl(), ManualClock()
     control.add(policies)
-    snapshots = SnapshotRegistry(control, LocalNotices(), HASH_KEY)
+    snapshots = SnapshotRegistry(control, LocalNotices(), KEY_OF)
     await snapshots.refresh()
     engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r")
     return await Explaining(control, snapshots, engine).explain(application, item, 0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
 from decision.reporting import Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
-from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, limit, metering, policy, request
+from tests.unit.fakes import KEY_OF, FakeControl, FakeUsage, limit, metering, policy, request
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.errors import InvalidArgument, Overloaded, Unavailable
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, UsageRecord
 from usageflow.storage.counters import Settlement
@@ -32,7 +33,7 @@ class Desk:
         self.clock = ManualClock(NOW)
         self.control, self.usage = FakeControl(), FakeUsage()
         self.control.add(POLICIES)
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
         self.engine = Engine(
             MemoryCounterStore(self.clock), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
         )
@@ -283,3 +284,18 @@ async def test_a_caller_that_went_away_stops_nobody(desk: Desk) -> None:
     desk.usage.gate.set()
     await turns()
     assert await desk.ingest.submit("app-1", [record("y")]) == [Outcome.ACCEPTED]
+
+
+@pytest.mark.parametrize("fields", [{"events": [event("e")]}, {"batches": [batch("b")]}])
+async def test_without_a_usage_store_usage_is_refused_and_settlements_are_carried_out(
+    desk: Desk, fields: dict[str, Any]
+) -> None:
+    edge = Reporting(desk.snapshots, desk.engine, None, desk.clock, BOUNDARIES)
+    await desk.hold(6)
+    before = await desk.remaining()
+    with pytest.raises(FailedPrecondition, match="a service with a database") as error:
+        await edge.report(desk.plan, Report(amendments=[Settlement("hold-1", 1)], **fields))
+    assert error.value.reason == "NO_USAGE_STORE"
+    assert await desk.remaining() == before + 5
+    result = await edge.report(desk.plan, Report(amendments=[Settlement("none", 1)]))
+    assert [item.fault.reason for item in result.faults] == ["NOT_FOUND"]

@@ -18,7 +18,7 @@ from decision.memo import Memo, Ready
 from decision.plan import Plan, build_plan
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
-from tests.unit.fakes import HASH_KEY, FakeControl, customer, limit, policy, snapshot, steady, strategy
+from tests.unit.fakes import KEY_OF, FakeControl, customer, limit, policy, snapshot, steady, strategy
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import InvalidArgument, PermissionDenied
 from usageflow.domain.policies import Algorithm, Mode
@@ -52,7 +52,7 @@ CALLER = Principal(CredentialKind.API_KEY, "app-1", "uf_test_abcd")
 
 
 def batching(bench: Bench, asked: Plan | None = None) -> Batching:
-    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), HASH_KEY)
+    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), KEY_OF)
     if asked is not None:
         snapshots._plans["app-1"] = asked
     metrics = set_up_metrics()

@@ -10,7 +10,7 @@ from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
 from tests.unit.fakes import (
     APPLICATION_KEY,
-    HASH_KEY,
+    KEY_OF,
     FakeControl,
     customer,
     limit,
@@ -47,7 +47,7 @@ def control() -> FakeControl:
 
 @pytest.fixture
 def registry(control: FakeControl) -> Registry:
-    return Registry(control, LocalNotices(), HASH_KEY)
+    return Registry(control, LocalNotices(), KEY_OF)
 
 
 def sign_up(control: FakeControl, *customers: Customer) -> None:

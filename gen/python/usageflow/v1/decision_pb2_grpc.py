@@ -99,7 +99,8 @@ class DecisionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Report(self, request, context):
-        """Stores usage, exactly once per id. An OK means durable.
+        """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+        answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +121,8 @@ class DecisionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Tells how a request would be decided and why; takes nothing. Needs an admin token.
+        """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+        reason NOT_OFFERED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class DecisionServiceStub:
         usageflow.v1.usage_pb2.ReportRequest,
         usageflow.v1.usage_pb2.ReportResponse,
     ]
-    """Stores usage, exactly once per id. An OK means durable."""
+    """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+    answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
+    """
 
     RegisterEndpoints: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.plan_pb2.RegisterEndpointsRequest,
@@ -61,7 +63,9 @@ class DecisionServiceStub:
         usageflow.v1.decision_pb2.ExplainRequest,
         usageflow.v1.decision_pb2.ExplainResponse,
     ]
-    """Tells how a request would be decided and why; takes nothing. Needs an admin token."""
+    """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+    reason NOT_OFFERED.
+    """
 
 class DecisionServiceAsyncStub:
     """Decides before a request and accounts after it. Metadata `authorization: Bearer uf_...` names the API key, and
@@ -86,7 +90,9 @@ class DecisionServiceAsyncStub:
         usageflow.v1.usage_pb2.ReportRequest,
         usageflow.v1.usage_pb2.ReportResponse,
     ]
-    """Stores usage, exactly once per id. An OK means durable."""
+    """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+    answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
+    """
 
     RegisterEndpoints: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.plan_pb2.RegisterEndpointsRequest,
@@ -104,7 +110,9 @@ class DecisionServiceAsyncStub:
         usageflow.v1.decision_pb2.ExplainRequest,
         usageflow.v1.decision_pb2.ExplainResponse,
     ]
-    """Tells how a request would be decided and why; takes nothing. Needs an admin token."""
+    """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+    reason NOT_OFFERED.
+    """
 
 class DecisionServiceServicer(metaclass=abc.ABCMeta):
     """Decides before a request and accounts after it. Metadata `authorization: Bearer uf_...` names the API key, and
@@ -135,7 +143,9 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.usage_pb2.ReportRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.usage_pb2.ReportResponse, collections.abc.Awaitable[usageflow.v1.usage_pb2.ReportResponse]]:
-        """Stores usage, exactly once per id. An OK means durable."""
+        """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+        answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
+        """
 
     @abc.abstractmethod
     def RegisterEndpoints(
@@ -159,6 +169,8 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.decision_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.decision_pb2.ExplainResponse, collections.abc.Awaitable[usageflow.v1.decision_pb2.ExplainResponse]]:
-        """Tells how a request would be decided and why; takes nothing. Needs an admin token."""
+        """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+        reason NOT_OFFERED.
+        """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

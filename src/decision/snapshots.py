@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 import structlog
 
-from decision.memo import Memo
 from decision.plan import Plan, build_plan
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import UsageFlowError
@@ -79,9 +77,7 @@ class SnapshotRegistry:
     def _swap_directory(self, application_id: str) -> None:
         plan, directory = self._plans.get(application_id), self._directories[application_id]
         if plan is not None and plan.snapshot.directory.version != directory.version:
-            self._plans[application_id] = replace(
-                plan, snapshot=plan.snapshot.with_directory(directory), memo=Memo()
-            )
+            self._plans[application_id] = plan.with_directory(directory)
 
     async def _load(self, application_id: str) -> None:
         state = await self._control.load(application_id)

@@ -79,6 +79,7 @@ async def test_a_customer_is_in_force_and_the_trie_is_the_same_object(
     assert after.snapshot.endpoint_numbers is numbers
     assert after.instructions is before.instructions
     assert after.memo is not before.memo
+    assert after.requests is not before.requests
     assert registry.compiled == 1
     assert before.snapshot.directory.empty, "decisions that have begun keep what they began with"
     sign_up(control, customer("acme", "u", overrides=[{"policy": "p", "limit": 50}]))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from decision.dating import Dating
+from decision.guarding import STORE_DEADLINE_S, GuardedStore, StoreFailed
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare, shadow_outcomes
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
@@ -24,19 +25,8 @@ from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
 from usageflow.storage.counters import CounterStore, Reserve, Take, Taken
 
-STORE_DEADLINE_S = 0.025
-"""The most that a decision waits for the counters."""
-
 _ANSWER_MARGIN_S = 0.010
 """Kept back from the caller's deadline, so that a degraded answer still arrives."""
-
-
-class StoreFailed(Exception):
-    """The counters gave no answer."""
-
-    def __init__(self, reason: DegradedReason) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Engine:
 
     def __init__(
         self,
-        store: CounterStore,
+        store: GuardedStore,
         local: CounterStore,
         clock: Clock,
         new_id: Callable[[], str],
@@ -92,37 +82,30 @@ class Engine:
         return question if read is question.attributes else replace(question, attributes=read)
 
     async def _settle_all(self, waiting: Sequence[Pending], time_left_s: float | None) -> list[Answer]:
-        timeout_s = STORE_DEADLINE_S
-        if time_left_s is not None:
-            timeout_s = max(0.001, min(timeout_s, time_left_s - _ANSWER_MARGIN_S))
+        deadline_s = _store_deadline_s(time_left_s)
+        until = asyncio.get_running_loop().time() + deadline_s
         asked = [self._dating.dated(item.take) for item in waiting if item.limits]
         try:
-            taken = iter(await self._ask(asked, timeout_s) if asked else ())
+            taken = iter(await self._store.take(asked, deadline_s) if asked else ())
         except StoreFailed as failure:
             return [await self._degraded(item, failure.reason) for item in waiting]
         answers = [
             _reserved(item, conclude(item, next(taken))) if item.limits else item.base for item in waiting
         ]
-        await self._shadow(waiting, answers, timeout_s)
+        await self._shadow(waiting, answers, until)
         return answers
 
-    async def _ask(self, takes: Sequence[Take], timeout_s: float) -> Sequence[Taken]:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._store.take(takes)
-        except TimeoutError as error:
-            raise StoreFailed(DegradedReason.STORE_TIMEOUT) from error
-        except Unavailable as error:
-            raise StoreFailed(DegradedReason.STORE_UNAVAILABLE) from error
-
-    async def _shadow(self, waiting: Sequence[Pending], answers: list[Answer], timeout_s: float) -> None:
-        """Lets shadow policies take where the enforced ones admitted: they never see what was denied."""
+    async def _shadow(self, waiting: Sequence[Pending], answers: list[Answer], until: float) -> None:
+        """Lets shadow policies take where the enforced ones admitted: they never see what was denied. ``until`` is the loop's
+        time: what the enforced ones left of the deadline.
+        """
         asked = [index for index, item in enumerate(waiting) if item.shadows and answers[index].allowed]
         if not asked:
             return
         takes = [self._dating.dated(take) for index in asked for _, take in waiting[index].shadows]
         try:
-            taken = iter(await self._ask(takes, timeout_s))
+            left_s = max(0.0, until - asyncio.get_running_loop().time())
+            taken = iter(await self._store.take(takes, left_s))
         except StoreFailed:
             return  # the decision stands; what a shadow would have said is simply not known
         for index in asked:
@@ -144,7 +127,7 @@ class Engine:
         if isinstance(pending, Answer):
             return Explained(pending, ())
         asked = [pending.take, *(take for _, take in pending.shadows)]
-        seen, *shadows = await self._store.peek([self._dating.dated(take) for take in asked])
+        seen, *shadows = await self._peek([self._dating.dated(take) for take in asked])
         answer = conclude(pending, seen)
         if answer.allowed:
             now_us = self._clock.now_us()
@@ -152,9 +135,23 @@ class Engine:
             answer = replace(answer, limits=after, shadow=shadow_outcomes(pending, shadows))
         return Explained(answer, tuple(item.remaining for item in seen.standings))
 
+    async def _peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        try:
+            return await self._store.peek(takes, STORE_DEADLINE_S)
+        except StoreFailed as failure:
+            message = f"the counters do not answer ({failure.reason}); try again in a second"
+            raise Unavailable(message) from failure
+
     async def settle(self, reservation_id: str, actual: int) -> bool:
-        """Settles a reservation; False where there is none (any more)."""
-        return await self._store.settle(reservation_id, actual)
+        """Settles a reservation; False where there is none (any more). Raises StoreFailed: settle it again."""
+        return await self._store.settle(reservation_id, actual, STORE_DEADLINE_S)
+
+
+def _store_deadline_s(time_left_s: float | None) -> float:
+    """Returns how long the store may take: less than the caller has, so that a degraded answer still arrives."""
+    if time_left_s is None:
+        return STORE_DEADLINE_S
+    return max(0.001, min(STORE_DEADLINE_S, time_left_s - _ANSWER_MARGIN_S))
 
 
 def _after(outcome: LimitOutcome, now_us: int) -> LimitOutcome:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from decision.engine import Engine
+from decision.guarding import StoreFailed
 from decision.ingest import Ingest
 from decision.plan import Plan
 from decision.records import Desk, clock_offset, record_of_batch, record_of_event
@@ -95,18 +96,24 @@ class Reporting:
 
     async def _settle(self, settlements: Sequence[tuple[str, int]], result: ReportResult) -> None:
         for index, (reservation_id, actual) in enumerate(settlements):
-            if actual < 0:
-                fault = Fault("actual", f"{actual} is negative", "send the units really used, 0 or more")
-            elif await self._engine.settle(reservation_id, actual):
-                continue
-            else:
-                fault = Fault(
-                    "reservation_id",
-                    "there is no such reservation (any more)",
-                    "settle within its hold",
-                    "NOT_FOUND",
-                )
-            result.faults.append(ItemFault(ItemKind.SETTLEMENT, index, reservation_id, fault))
+            if index % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)  # refused at once while the counters are silent: no other pause then
+            fault = await self._settle_one(reservation_id, actual)
+            if fault is not None:
+                result.faults.append(ItemFault(ItemKind.SETTLEMENT, index, reservation_id, fault))
+
+    async def _settle_one(self, reservation_id: str, actual: int) -> Fault | None:
+        if actual < 0:
+            return Fault("actual", f"{actual} is negative", "send the units really used, 0 or more")
+        try:
+            if await self._engine.settle(reservation_id, actual):
+                return None
+        except StoreFailed as failure:
+            message = f"the counters did not answer ({failure.reason})"
+            fix = "settle it again, with the same id: it counts once"
+            return Fault("reservation_id", message, fix, "UNAVAILABLE")
+        message = "there is no such reservation (any more)"
+        return Fault("reservation_id", message, "settle within its hold", "NOT_FOUND")
 
     async def _desk(self, plan: Plan, report: Report) -> Desk:
         now_us = self._clock.now_us()

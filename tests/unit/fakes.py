@@ -9,7 +9,10 @@ from itertools import count
 
 from hypothesis import settings
 
+from decision.breaker import CircuitBreaker
+from decision.guarding import GuardedStore
 from decision.questions import HttpRequest
+from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
 from usageflow.domain.hashing import derive_key, keyed_hash
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
@@ -17,7 +20,7 @@ from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, Pol
 from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
-from usageflow.storage.counters import Take, Taken
+from usageflow.storage.counters import CounterStore, Take, Taken
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import (
     Application,
@@ -124,12 +127,28 @@ class SilentStore(MemoryCounterStore):
     calls = 0
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().take(takes)
+
+    async def peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().peek(takes)
+
+    async def settle(self, reservation_id: str, actual: int) -> bool:
+        await self._up()
+        return await super().settle(reservation_id, actual)
+
+    async def _up(self) -> None:
         self.calls += 1
         if self.silent:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        return await super().take(takes)
+
+
+def guarded(store: CounterStore) -> GuardedStore:
+    """A guard whose breaker stays closed, for tests of what stands above it."""
+    return GuardedStore(store, ManualClock(), {}, breaker=CircuitBreaker(threshold=1_000_000))
 
 
 class FakeControl:

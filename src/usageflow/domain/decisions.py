@@ -30,6 +30,7 @@ class DegradedReason(StrEnum):
 
     STORE_TIMEOUT = "STORE_TIMEOUT"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    OVERLOADED = "OVERLOADED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from decision.checking import Checking
 from decision.checkpoints import Checkpointer
 from decision.engine import Engine
 from decision.explaining import Explaining
+from decision.guarding import GuardedStore
 from decision.handler import DecisionHandler, DecisionUseCases
 from decision.ingest import Ingest
 from decision.keyring import KeyRing
@@ -29,7 +30,7 @@ from usageflow.domain.ids import uuid7
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
-from usageflow.runtime.clock import SystemClock
+from usageflow.runtime.clock import MonotonicClock, SystemClock
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
@@ -91,7 +92,8 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_priva
     counters, local = MemoryCounterStore(clock), MemoryCounterStore(clock)
     ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
     tokens = TokenReader(ring, clock)
-    engine = Engine(counters, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
+    store = GuardedStore(counters, MonotonicClock(), metrics.store_operations)
+    engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
     snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare)
     ingest, watching = Ingest(usage), Watching(snapshots)
     applying = Applying(control, notices, hash_key)

@@ -29,7 +29,15 @@ from meter.pending import Pending
 from usageflow.domain.ids import uuid7
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
-from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
+from usageflow.rpc.server import (
+    ADMIN,
+    DECISION,
+    METER,
+    RpcServer,
+    ServerOptions,
+    build_server,
+    credentials_needed,
+)
 from usageflow.runtime.clock import MonotonicClock, SystemClock
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
@@ -83,7 +91,14 @@ class Embedded:
         await self.rpc.server.stop(grace_s)
 
 
-def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_private: bool = False) -> Embedded:
+def compose(
+    folder: Path,
+    hash_key: bytes,
+    metrics: Metrics,
+    *,
+    jwks_allow_private: bool = False,
+    options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
+) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop."""
     clock = SystemClock()
     notices = LocalNotices()
@@ -107,7 +122,7 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_priva
     )
     policy = CallPolicy(credentials_needed())
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_duration)
-    rpc = build_server([interceptor], (DECISION, ADMIN, METER))
+    rpc = build_server([interceptor], (DECISION, ADMIN, METER), options)
     decision_pb2_grpc.add_DecisionServiceServicer_to_server(DecisionHandler(use_cases), rpc.server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminHandler(applying, Querying(control, usage, clock)), rpc.server

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
+from usageflow.rpc.server import RpcServer
 from usageflow.runtime.bootstrap import ensure_application, ensure_policies
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.credentials import (
@@ -26,6 +27,7 @@ from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
 from usageflow.runtime.http import HttpListener, bind, build_app, ensure_free
 from usageflow.runtime.settings import Address, Settings, load_settings
 from usageflow.runtime.telemetry import set_up_logs, set_up_metrics
+from usageflow.runtime.tls import ServerCertificate, TlsFiles
 from usageflow.storage.sql import MigrationKind, lock_folder, prepare
 
 DRAIN_S = 1.0
@@ -43,6 +45,11 @@ and an application that asks this service:
 
   export USAGEFLOW_ADDR={address} USAGEFLOW_API_KEY=$(sed -n 's/^api_key = "\(.*\)"/\1/p' {credentials})
   {python} examples/quickstart_fastapi.py
+"""
+
+
+_NEXT_TLS = """
+It speaks TLS: set USAGEFLOW_CA_FILE to the PEM file of the authority that signed its certificate, in the terminals below too.
 """
 
 
@@ -95,7 +102,13 @@ async def _serve(settings: Settings) -> int:
             write_credentials(folder, credentials)
         hash_key = bytes.fromhex(settings.hash_key.get_secret_value() or credentials.hash_key)
         metrics = set_up_metrics()
-        embedded = compose(folder, hash_key, metrics, jwks_allow_private=settings.jwks_allow_private)
+        embedded = compose(
+            folder,
+            hash_key,
+            metrics,
+            jwks_allow_private=settings.jwks_allow_private,
+            options=settings.server_options,
+        )
         try:
             return await _run(settings, folder, embedded, credentials, stop)
         finally:
@@ -111,7 +124,7 @@ async def _run(
     first = await ensure_application(embedded.control, credentials)
     await ensure_policies(embedded.control, embedded.applying)
     await embedded.load()
-    address = _listen(embedded, settings.grpc_address)
+    address = listen(embedded.rpc, settings)
     tasks = embedded.background()
     try:
         await embedded.rpc.server.start()
@@ -121,7 +134,7 @@ async def _run(
         if http is not None:
             http.start()
         ready = True
-        _announce(address, folder, first=first)
+        _announce(address, folder, first=first, tls=settings.tls is not None)
         code = await _until_stopped(stop, tasks)
         ready = False
         await embedded.drain(DRAIN_S)
@@ -190,12 +203,31 @@ def _taken(setting: str, address: Address, why: str | None) -> FailedPreconditio
     return FailedPrecondition(message, reason="ADDRESS_TAKEN")
 
 
-def _listen(embedded: Embedded, address: Address) -> Address:
+def listen(rpc: RpcServer, settings: Settings) -> Address:
+    """Listens, with TLS where it is set; returns the address with its real port. Raises FailedPrecondition."""
+    address = settings.grpc_address
     try:
-        port = embedded.rpc.server.add_insecure_port(str(address))
+        if settings.tls is not None:
+            credentials = _certificate(settings.tls).credentials()
+            port = rpc.server.add_secure_port(str(address), credentials)
+        else:
+            port = rpc.server.add_insecure_port(str(address))
+            _warn_of_plaintext(address)
     except RuntimeError:
         raise _taken("USAGEFLOW_LISTEN", address, "gRPC was refused") from None
     return address if address.unix else Address(address.host, port)
+
+
+def _certificate(files: TlsFiles) -> ServerCertificate:
+    try:
+        return ServerCertificate(files, SystemClock())
+    except ValueError as error:  # it was good when the settings were read, a moment ago
+        raise FailedPrecondition(f"the certificate cannot be used: {error}", reason="TLS_FILES") from None
+
+
+def _warn_of_plaintext(address: Address) -> None:
+    if not address.is_local:
+        log.warning("keys travel in plaintext: USAGEFLOW_INSECURE=1 is set", address=str(address))
 
 
 def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | None:
@@ -208,8 +240,10 @@ def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | 
     return HttpListener(build_app(ready), listener)
 
 
-def _announce(address: Address, folder: Path, *, first: bool) -> None:
+def _announce(address: Address, folder: Path, *, first: bool, tls: bool) -> None:
     sys.stdout.write(f"usageflow ready on {address}\n")
+    if first and tls:
+        sys.stdout.write(_NEXT_TLS)
     if first:
         command = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == "usageflow" else Path(".venv/bin")
         sys.stdout.write(

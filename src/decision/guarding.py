@@ -42,6 +42,9 @@ class GuardedStore:
     An operation that timed out or was cancelled may have been carried out all the same: the store may have taken, and the
     answer was lost. Nothing is retried here. Settling is idempotent by id, so its callers may try again; takes are not.
 
+    Operations of a store ``in_process`` end without waiting, so that there is nothing to give up or to cap; they are only
+    counted, since a task each would cost more than the take.
+
     ``clock`` is monotonic. ``tally`` counts operations by outcome: ok, timeout, unavailable, overloaded, open, error.
     """
 
@@ -53,7 +56,9 @@ class GuardedStore:
         *,
         breaker: CircuitBreaker | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
+        in_process: bool = False,
     ) -> None:
+        self._in_process = in_process
         self._store = store
         self._clock = clock
         self._tally = tally
@@ -80,6 +85,9 @@ class GuardedStore:
 
     async def _run(self, operation: Callable[[], Coroutine[Any, Any, T]], deadline_s: float) -> T:
         """Runs one operation in a task of its own, so that one that ignores its cancellation delays nobody."""
+        if self._in_process:
+            self._count("ok")
+            return await operation()
         ticket = self._enter()
         running = asyncio.ensure_future(operation())
         self._running.add(running)

@@ -107,7 +107,7 @@ def compose(
     counters, local = MemoryCounterStore(clock), MemoryCounterStore(clock)
     ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
     tokens = TokenReader(ring, clock)
-    store = GuardedStore(counters, MonotonicClock(), metrics.store_operations)
+    store = GuardedStore(counters, MonotonicClock(), metrics.store_operations, in_process=True)
     engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
     snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare)
     ingest, watching = Ingest(usage), Watching(snapshots)

@@ -161,6 +161,13 @@ async def test_what_no_store_may_raise_is_passed_on_and_leaves_the_breaker_alone
     assert (bench.tally, bench.store.calls, bench.guard.in_flight) == ({"error": 10}, 10, 0)
 
 
+async def test_a_store_in_the_process_is_only_counted() -> None:
+    bench = Bench()
+    guard = GuardedStore(bench.store, bench.clock, bench.tally, max_in_flight=0, in_process=True)
+    (taken,) = await guard.take([TAKE], NOW)
+    assert (taken.admitted, bench.tally) == (True, {"ok": 1})
+
+
 async def test_a_caller_that_goes_away_leaves_nothing_behind() -> None:
     bench = Bench()
     bench.store.silent = True

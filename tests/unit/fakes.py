@@ -10,8 +10,8 @@ from itertools import count
 from hypothesis import settings
 
 from decision.breaker import CircuitBreaker
-from decision.guarding import GuardedStore
 from decision.questions import HttpRequest
+from decision.resilience import ResilientStore
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
 from usageflow.domain.hashing import derive_key, keyed_hash
@@ -20,7 +20,7 @@ from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, Pol
 from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
-from usageflow.storage.counters import CounterStore, Take, Taken
+from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import (
     Application,
@@ -134,9 +134,9 @@ class SilentStore(MemoryCounterStore):
         await self._up()
         return await super().peek(takes)
 
-    async def settle(self, reservation_id: str, actual: int) -> bool:
+    async def amend(self, amendments: Sequence[Amendment]) -> Sequence[bool]:
         await self._up()
-        return await super().settle(reservation_id, actual)
+        return await super().amend(amendments)
 
     async def _up(self) -> None:
         self.calls += 1
@@ -146,9 +146,9 @@ class SilentStore(MemoryCounterStore):
             raise self.error
 
 
-def guarded(store: CounterStore) -> GuardedStore:
-    """A guard whose breaker stays closed, for tests of what stands above it."""
-    return GuardedStore(store, ManualClock(), {}, breaker=CircuitBreaker(threshold=1_000_000))
+def resilient(store: CounterStore) -> ResilientStore:
+    """A store whose breaker stays closed, for tests of what stands above it."""
+    return ResilientStore(store, ManualClock(), {}, breaker=CircuitBreaker(threshold=1_000_000))
 
 
 class FakeControl:

@@ -11,16 +11,17 @@ from pathlib import Path
 from admin.applying import Applying
 from admin.handler import AdminHandler
 from admin.querying import Querying
+from decision.batching import Batching
 from decision.checking import Checking
 from decision.checkpoints import Checkpointer
 from decision.engine import Engine
 from decision.explaining import Explaining
-from decision.guarding import GuardedStore
-from decision.handler import DecisionHandler, DecisionUseCases
+from decision.handler import DecisionHandler, DecisionUseCases, add_to_server
 from decision.ingest import Ingest
 from decision.keyring import KeyRing
 from decision.registering import Registering
 from decision.reporting import Reporting
+from decision.resilience import ResilientStore
 from decision.snapshots import SnapshotRegistry
 from decision.tokens import TokenReader
 from decision.watching import Watching
@@ -45,7 +46,7 @@ from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
 from usageflow.storage.sql import Database, SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite
-from usageflow.v1 import admin_pb2_grpc, decision_pb2_grpc, meter_pb2_grpc
+from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
 KEYS_WAIT_S = 2.0
@@ -107,14 +108,16 @@ def compose(
     counters, local = MemoryCounterStore(clock), MemoryCounterStore(clock)
     ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
     tokens = TokenReader(ring, clock)
-    store = GuardedStore(counters, MonotonicClock(), metrics.store_operations, in_process=True)
+    store = ResilientStore(counters, MonotonicClock(), metrics.store_operations, in_process=True)
     engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
     snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare)
     ingest, watching = Ingest(usage), Watching(snapshots)
     applying = Applying(control, notices, hash_key)
     checkpointer = Checkpointer(counters, SqlCheckpointStore(database, clock), clock, swept=[local])
+    checking = Checking(snapshots, engine, clock, metrics.decisions)
     use_cases = DecisionUseCases(
-        checking=Checking(snapshots, engine, clock, metrics.decisions),
+        checking=checking,
+        batching=Batching(checking, engine),
         reporting=Reporting(snapshots, engine, ingest, clock, latency_boundaries()),
         registering=Registering(control, snapshots, clock),
         watching=watching,
@@ -123,7 +126,7 @@ def compose(
     policy = CallPolicy(credentials_needed())
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_duration)
     rpc = build_server([interceptor], (DECISION, ADMIN, METER), options)
-    decision_pb2_grpc.add_DecisionServiceServicer_to_server(DecisionHandler(use_cases), rpc.server)
+    add_to_server(DecisionHandler(use_cases), rpc.server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminHandler(applying, Querying(control, usage, clock)), rpc.server
     )

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decision.engine import Engine
-from decision.guarding import GuardedStore
 from decision.handler.pack import check_response
 from decision.questions import Terms, question_by_name
+from decision.resilience import ResilientStore
 from tests.unit.decision.benches import SHADOW, USER, Bench, left
 from tests.unit.fakes import (
     SilentStore,
-    guarded,
     hashed_block,
     limit,
     policy,
     request,
+    resilient,
     snapshot,
     steady,
     strategy,
@@ -75,7 +75,7 @@ async def test_the_strictest_fail_mode_decides_and_the_answer_says_so(
 async def test_too_much_in_flight_is_said_and_the_fail_mode_decides(
     bench: Bench, mode: FailMode, allowed: bool
 ) -> None:
-    full = GuardedStore(bench.store, bench.clock, {}, max_in_flight=0)
+    full = ResilientStore(bench.store, bench.clock, {}, max_in_flight=0)
     bench.engine = Engine(full, bench.local, bench.clock, lambda: "r")
     answer = await bench.one(mixed(mode), request(user="u"))
     assert (answer.allowed, answer.degraded) == (allowed, Degraded(DegradedReason.OVERLOADED, mode))
@@ -124,7 +124,7 @@ async def test_a_shadow_that_fails_leaves_the_decision_alone(bench: Bench) -> No
             return await super().take(takes)
 
     bench.store = ShadowFails(bench.clock)
-    bench.engine = Engine(guarded(bench.store), bench.local, bench.clock, lambda: "r")
+    bench.engine = Engine(resilient(bench.store), bench.local, bench.clock, lambda: "r")
     state = snapshot(policy("real", limits=[limit(2)]), policy("trial", limits=[limit(2)], mode=SHADOW))
     answer = await bench.one(state, request())
     assert (answer.allowed, answer.reason, answer.degraded) == (True, Reason.WITHIN_LIMITS, None)

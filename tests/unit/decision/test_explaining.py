@@ -6,7 +6,7 @@ from decision.engine import Engine
 from decision.explaining import Explaining, Explanation
 from decision.questions import HttpRequest
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, SilentStore, guarded, limit, policy, request, strategy
+from tests.unit.fakes import HASH_KEY, FakeControl, SilentStore, limit, policy, request, resilient, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, NotFound, Unavailable
 from usageflow.domain.policies import Mode, PolicySet
@@ -35,7 +35,7 @@ async def explain(
     await snapshots.refresh()
     store = SilentStore(clock)
     store.error = error
-    engine = Engine(guarded(store), MemoryCounterStore(clock), clock, lambda: "r")
+    engine = Engine(resilient(store), MemoryCounterStore(clock), clock, lambda: "r")
     return await Explaining(control, snapshots, engine).explain(application, item, 0)
 
 

@@ -1,4 +1,5 @@
-"""Guards the counter store: a deadline, a cap on what is in flight and a circuit breaker for every operation of a decision.
+"""Bounds what a failing store costs: a deadline, a cap on what is in flight and a circuit breaker for every operation of a
+decision.
 
 A store that is silent for minutes costs a bounded wait and flat memory: nothing queues, nothing is retried.
 """
@@ -13,7 +14,7 @@ from decision.breaker import CircuitBreaker
 from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import DegradedReason
 from usageflow.domain.errors import Unavailable
-from usageflow.storage.counters import CounterStore, Take, Taken
+from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 
 STORE_DEADLINE_S = 0.025
 """The most that a decision waits for the counters."""
@@ -27,20 +28,20 @@ _FAIR_S = 0.010
 T = TypeVar("T")
 
 
-class StoreFailed(Exception):
-    """The counters gave no answer; ``reason`` says why."""
+class StoreFailed(Unavailable):
+    """The counters gave no answer; ``degraded`` says why."""
 
-    def __init__(self, reason: DegradedReason) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, degraded: DegradedReason) -> None:
+        super().__init__(f"the counters do not answer ({degraded}); try again in a second")
+        self.degraded = degraded
 
 
-class GuardedStore:
+class ResilientStore:
     """A CounterStore whose operations answer by a deadline, or raise StoreFailed: STORE_TIMEOUT at the deadline,
     STORE_UNAVAILABLE where the store refuses or the breaker is open, OVERLOADED where too much is in flight.
 
     An operation that timed out or was cancelled may have been carried out all the same: the store may have taken, and the
-    answer was lost. Nothing is retried here. Settling is idempotent by id, so its callers may try again; takes are not.
+    answer was lost. Nothing is retried here. Amendments are idempotent by id, so their callers may try again; takes are not.
 
     Operations of a store ``in_process`` end without waiting, so that there is nothing to give up or to cap; they are only
     counted, since a task each would cost more than the take.
@@ -79,9 +80,9 @@ class GuardedStore:
         """See CounterStore.peek. Raises StoreFailed."""
         return await self._run(lambda: self._store.peek(takes), deadline_s)
 
-    async def settle(self, reservation_id: str, actual: int, deadline_s: float) -> bool:
-        """See CounterStore.settle. Raises StoreFailed; settling again is safe."""
-        return await self._run(lambda: self._store.settle(reservation_id, actual), deadline_s)
+    async def amend(self, amendments: Sequence[Amendment], deadline_s: float) -> Sequence[bool]:
+        """See CounterStore.amend. Raises StoreFailed; amending again is safe."""
+        return await self._run(lambda: self._store.amend(amendments), deadline_s)
 
     async def _run(self, operation: Callable[[], Coroutine[Any, Any, T]], deadline_s: float) -> T:
         """Runs one operation in a task of its own, so that one that ignores its cancellation delays nobody."""

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from decision.guarding import GuardedStore, StoreFailed
+from decision.resilience import ResilientStore, StoreFailed
 from tests.unit.fakes import SilentStore
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.decisions import DegradedReason
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.limits import Rule
 from usageflow.domain.policies import Algorithm
-from usageflow.storage.counters import LimitTake, Take, Taken
+from usageflow.storage.counters import LimitTake, Settlement, Take, Taken
 
 TAKE = Take((LimitTake("k", Rule(Algorithm.FIXED_WINDOW, 100, 3_600_000_000, 100), 1),))
 NOW, FAIR_S = 0.0, 0.01
@@ -40,14 +40,14 @@ class Bench:
         self.clock = ManualClock(0)
         self.store = store(self.clock)
         self.tally: dict[str, int] = {}
-        self.guard = GuardedStore(self.store, self.clock, self.tally, max_in_flight=max_in_flight)
+        self.bounded = ResilientStore(self.store, self.clock, self.tally, max_in_flight=max_in_flight)
 
     async def take(self, deadline_s: float = 1.0) -> DegradedReason | None:
         """Returns why it failed, None where it did not."""
         try:
-            (taken,) = await self.guard.take([TAKE], deadline_s)
+            (taken,) = await self.bounded.take([TAKE], deadline_s)
         except StoreFailed as failure:
-            return failure.reason
+            return failure.degraded
         assert taken.admitted
         return None
 
@@ -61,10 +61,10 @@ async def a_few_turns() -> None:
 async def test_answers_pass_through() -> None:
     bench = Bench()
     assert await bench.take() is None
-    (seen,) = await bench.guard.peek([TAKE], 1.0)
+    (seen,) = await bench.bounded.peek([TAKE], 1.0)
     assert seen.standings[0].remaining == 99
-    assert await bench.guard.settle("none", 1, 1.0) is False
-    assert (bench.tally, bench.guard.in_flight) == ({"ok": 3}, 0)
+    assert await bench.bounded.amend([Settlement("none", 1)], 1.0) == [False]
+    assert (bench.tally, bench.bounded.in_flight) == ({"ok": 3}, 0)
 
 
 async def test_a_silent_store_is_given_up_at_the_deadline() -> None:
@@ -72,7 +72,7 @@ async def test_a_silent_store_is_given_up_at_the_deadline() -> None:
     bench.store.silent = True
     assert await bench.take(NOW) is TIMEOUT
     await a_few_turns()
-    assert (bench.tally, bench.guard.in_flight) == ({"timeout": 1}, 0)
+    assert (bench.tally, bench.bounded.in_flight) == ({"timeout": 1}, 0)
 
 
 async def test_an_answer_that_is_there_at_the_deadline_counts() -> None:
@@ -83,11 +83,11 @@ async def test_a_store_that_ignores_its_cancellation_delays_nobody_and_stays_cou
     bench = Bench(Stubborn)
     assert isinstance(bench.store, Stubborn)
     assert [await bench.take(NOW) for _ in range(3)] == [TIMEOUT] * 3
-    assert bench.guard.in_flight == 3
+    assert bench.bounded.in_flight == 3
     bench.store.let_go.set()
     await a_few_turns()
-    assert bench.guard.in_flight == 0
-    (seen,) = await bench.guard.peek([TAKE], 1.0)
+    assert bench.bounded.in_flight == 0
+    (seen,) = await bench.bounded.peek([TAKE], 1.0)
     assert seen.standings[0].remaining == 97  # a take that timed out may have taken
 
 
@@ -98,7 +98,7 @@ async def test_beyond_the_cap_nothing_waits() -> None:
     await asyncio.sleep(0)
     for _ in range(1000):
         assert await bench.take() is DegradedReason.OVERLOADED
-    assert bench.guard.in_flight == 3
+    assert bench.bounded.in_flight == 3
     bench.store.let_go.set()
     assert await asyncio.gather(*waiting) == [None] * 3
     assert await bench.take() is None
@@ -158,13 +158,13 @@ async def test_what_no_store_may_raise_is_passed_on_and_leaves_the_breaker_alone
     for _ in range(10):
         with pytest.raises(RuntimeError):
             await bench.take()
-    assert (bench.tally, bench.store.calls, bench.guard.in_flight) == ({"error": 10}, 10, 0)
+    assert (bench.tally, bench.store.calls, bench.bounded.in_flight) == ({"error": 10}, 10, 0)
 
 
 async def test_a_store_in_the_process_is_only_counted() -> None:
     bench = Bench()
-    guard = GuardedStore(bench.store, bench.clock, bench.tally, max_in_flight=0, in_process=True)
-    (taken,) = await guard.take([TAKE], NOW)
+    direct = ResilientStore(bench.store, bench.clock, bench.tally, max_in_flight=0, in_process=True)
+    (taken,) = await direct.take([TAKE], NOW)
     assert (taken.admitted, bench.tally) == (True, {"ok": 1})
 
 
@@ -177,4 +177,4 @@ async def test_a_caller_that_goes_away_leaves_nothing_behind() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     await a_few_turns()
-    assert (bench.tally, bench.guard.in_flight) == ({}, 0)
+    assert (bench.tally, bench.bounded.in_flight) == ({}, 0)

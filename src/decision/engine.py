@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from decision.dating import Dating
+from decision.guarding import shown
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
 from decision.memo import Ready
 from decision.resilience import STORE_DEADLINE_S, ResilientStore, StoreFailed
@@ -86,8 +87,10 @@ class Engine:
     def ready(self, snapshot: Snapshot, question: Question) -> Ready:
         """Returns a question as far as it can be decided without counters."""
         verified = self._verified(snapshot, question)
-        # What a token says is true until it expires, so it is read again.
-        return Ready(prepare(snapshot, verified), lasting=verified is question)
+        prepared = prepare(snapshot, verified, now_us=self._clock.now_us())
+        # What a token or an override says is true until it expires, so it is read again.
+        ends = isinstance(prepared, Pending) and prepared.until_us is not None
+        return Ready(prepared, lasting=verified is question and not ends)
 
     async def ask(self, readies: Sequence[Ready], time_left_s: float | None = None) -> list[Outcome]:
         """Returns what the counters say to each, in one call of the store, or the answer where they have no say."""
@@ -159,9 +162,10 @@ class Engine:
         now_us = self._clock.now_us()
         answer = conclude(pending, seen, now_us)
         if answer.allowed:
-            after = tuple(_after(outcome, now_us) for outcome in outcomes_of(pending, seen))
+            after = tuple(_after(outcome, now_us) for outcome in shown(outcomes_of(pending, seen)))
             answer = replace(answer, limits=after)
-        return Explained(answer, tuple(item.remaining for item in seen.standings))
+        before = tuple(outcome.standing.remaining for outcome in shown(outcomes_of(pending, seen)))
+        return Explained(answer, before)
 
     async def amend(self, application_id: str, amendments: Sequence[Amendment]) -> Sequence[bool]:
         """Settles, returns, releases and renews what this application holds; see CounterStore.amend. Raises Unavailable."""

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from decision.guarding import guard_message, guard_takes, shown
 from decision.leasing import lease_life_us
+from decision.overriding import Overriding
 from usageflow.domain.decisions import (
     Answer,
     Degraded,
@@ -22,7 +24,6 @@ from usageflow.domain.decisions import (
     ShadowOutcome,
 )
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
-from usageflow.domain.limits import Rule
 from usageflow.domain.matching import PatternTrie
 from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
@@ -34,7 +35,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one, and so do ``shadows``
-    and ``take.shadows``.
+    and ``take.shadows``. ``until_us`` is the instant at which an override that it rests on expires; None: none does.
     """
 
     base: Answer
@@ -47,7 +48,10 @@ class Pending:
     lease_life_us: int = 0
     application_id: str = ""
     plain: bool = False
-    """True where the take can be made as it is: nothing of it depends on the time or needs an id, and nothing shadows it."""
+    """True where the take can be made as it is: nothing of it depends on the time or needs an id, nothing shadows it, and
+    all limits are shown.
+    """
+    until_us: int | None = None
 
     @property
     def fail_mode(self) -> FailMode:
@@ -58,8 +62,8 @@ class Pending:
     @property
     def takes_slots(self) -> bool:
         """Tells whether a limit counts what is in flight, so that the request needs a name."""
-        every = (self.take.limits, *self.take.shadows)
-        return any(item.rule.algorithm is Algorithm.CONCURRENCY for limits in every for item in limits)
+        every = (item for limits in (self.take.limits, *self.take.shadows) for item in limits)
+        return any(item.rule.algorithm is Algorithm.CONCURRENCY and not item.member for item in every)
 
 
 class _Resolver:
@@ -121,8 +125,8 @@ def applying(
     return tuple(enforced), tuple(shadows)
 
 
-def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
-    """Returns the answer where no counter has a say, else what to take."""
+def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | Pending:
+    """Returns the answer where no counter has a say, else what to take. Overrides count as they do at ``now_us``."""
     resolver = _Resolver(snapshot, question)
     refused = _blocked(snapshot, question, resolver)
     if refused is not None:
@@ -135,14 +139,18 @@ def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
         return base
     if base.identity is None:
         base = replace(base, identity=_left_out_identity(shadows, resolver))
-    limits = tuple(_limits(enforced, question, resolver))
-    below = tuple(_takes(_limits((item,), question, resolver)) for item in shadows)
+    overriding = Overriding(snapshot, now_us)
+    limits = (
+        *guard_takes(enforced, question, resolver.identity),
+        *_limits(enforced, question, resolver, overriding),
+    )
+    below = tuple(_takes(_limits((item,), question, resolver, overriding)) for item in shadows)
     if not limits and not any(below):
         return base
     take = Take(_takes(limits), shadows=below)
     held_us = question.hold_us if limits else 0
-    life_us = lease_life_us(enforced, shadows, question)
-    plain = not (held_us or life_us or shadows) and all(_is_plain(limit.rule) for limit, _ in limits)
+    life_us = overriding.capped(lease_life_us(enforced, shadows, question))
+    plain = not (held_us or life_us or shadows) and all(_is_plain(limit) for limit, _ in limits)
     return Pending(
         base,
         limits=tuple(limit for limit, _ in limits),
@@ -154,11 +162,13 @@ def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
         lease_life_us=life_us,
         application_id=snapshot.application_id,
         plain=plain,
+        until_us=overriding.until_us,
     )
 
 
-def _is_plain(rule: Rule) -> bool:
-    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY
+def _is_plain(limit: CompiledLimit) -> bool:
+    rule = limit.rule
+    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY and not limit.guard
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
@@ -219,14 +229,14 @@ def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -
 
 
 def _limits(
-    policies: Iterable[CompiledPolicy], question: Question, resolver: _Resolver
+    policies: Iterable[CompiledPolicy], question: Question, resolver: _Resolver, overriding: Overriding
 ) -> Iterable[tuple[CompiledLimit, LimitTake]]:
     for policy in policies:
         identity = resolver.identity(policy.strategy) if policy.strategy is not None else None
         if policy.strategy is not None and identity is None:
             continue  # on_missing SKIP (or a shadow policy that would ask for one): nobody to count for
         cost = question.cost or policy.policy.cost
-        for limit in policy.limits:
+        for limit in overriding.effective(policy.limits, identity):
             key = limit.key(identity.key if identity else "", question.endpoint)
             taken = 1 if limit.rule.algorithm is Algorithm.CONCURRENCY else cost
             yield limit, LimitTake(key, limit.rule, taken)
@@ -242,7 +252,7 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
     if taken.admitted:
         return replace(
             pending.base,
-            limits=outcomes,
+            limits=shown(outcomes),
             shadow=_shadow_outcomes(pending, taken.shadows),
             reservation=_reservation(pending.take, now_us),
             slot_id=own_id(pending.take.slot_id),
@@ -255,9 +265,9 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
         pending.base,
         allowed=False,
         reason=_denial(exceeded, permanent=permanent),
-        limits=outcomes,
+        limits=shown(outcomes),
         retry_after_us=None if permanent else max(outcome.standing.wait_us or 0 for outcome in exceeded),
-        message=owner.policy.message,
+        message=guard_message(exceeded) or owner.policy.message,
         decided_by=owner,
     )
 
@@ -277,7 +287,10 @@ def _owner(policies: Sequence[CompiledPolicy], outcome: LimitOutcome) -> Compile
 def _denial(exceeded: Sequence[LimitOutcome], *, permanent: bool) -> Reason:
     if permanent:
         return Reason.COST_ABOVE_LIMIT
-    busy = all(outcome.limit.rule.algorithm is Algorithm.CONCURRENCY for outcome in exceeded)
+    busy = all(
+        outcome.limit.rule.algorithm is Algorithm.CONCURRENCY and not outcome.limit.guard
+        for outcome in exceeded
+    )
     return Reason.CONCURRENCY_EXCEEDED if busy else Reason.LIMIT_EXCEEDED
 
 

@@ -1,7 +1,7 @@
 """Which requests may be paid for ahead, and for how long. Pure.
 
 Leased requests are not seen one by one, so whatever has to look at each of them (what is in flight, an estimate of a sliding
-window, a shadow that only tells, an expression over time or body) is not leased.
+window, a shadow that only tells, an address under guard, an expression over time or body) is not leased.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def longest_life_us(policies: Iterable[CompiledPolicy]) -> int:
     """Returns how long tokens for requests under all of these policies may live; 0 where they may not be leased."""
     life_us = 0
     for policy in policies:
-        if not policy.enforced or policy.shadow is not None:
+        if not policy.enforced or policy.shadow is not None or policy.guards:
             return 0
         for limit in policy.limits:
             longest = _LEASED.get(limit.rule.algorithm, 0)

@@ -137,11 +137,12 @@ class Answer:
     @property
     def repeatable(self) -> bool:
         """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged, nor where a
-        slot may become free at any moment.
+        slot may become free at any moment, nor where a guard denied, since the next one may come from elsewhere.
         """
         fickle = any(
             outcome.limit.rule.charge_denied
             or (outcome.exceeded and outcome.limit.rule.algorithm is Algorithm.CONCURRENCY)
+            or (outcome.exceeded and outcome.limit.guard)
             for outcome in self.limits
         )
         return bool(self.retry_after_us) and self.degraded is None and not fickle

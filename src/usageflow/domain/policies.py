@@ -23,6 +23,7 @@ from usageflow.domain.calendars import (
 )
 from usageflow.domain.declared import Declared
 from usageflow.domain.durations import format_window, parse_window
+from usageflow.domain.guards import Guard
 from usageflow.domain.sources import Source
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -97,6 +98,7 @@ class Strategy(Declared):
     sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=10)]
     on_missing: OnMissing = OnMissing.ANONYMOUS_PER_IP
     allow_unlimited: bool = False
+    guard: Guard | None = None
 
 
 class Match(Declared):
@@ -235,8 +237,25 @@ class Block(Declared):
         return f"{','.join(self.methods)} {self.path}" + (f" for {self.identity}" if self.identity else "")
 
 
+class Override(Declared):
+    """Other numbers for a limit that some policy has. ``burst`` None leaves the limit's own, 0 means ``limit``."""
+
+    policy: Name
+    limit_name: Name = "default"
+    limit: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)]
+    burst: Annotated[int | None, Field(ge=0, le=MAX_UNITS, strict=True)] = None
+
+
+class CustomerPlan(Declared):
+    """What customers of a plan get instead of the policies' own numbers."""
+
+    name: Name
+    overrides: Annotated[tuple[Override, ...], Field(max_length=1000)] = ()
+
+
 class PolicySet(Declared):
-    """All strategies and policies of an application: what one revision holds."""
+    """All strategies, policies and plans of an application: what one revision holds."""
 
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote
 
 from usageflow.domain.calendars import LONGEST_US
+from usageflow.domain.directory import Directory, plan_rules
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.guards import NEW_IDENTITIES_US
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import Entry, PatternTrie
 from usageflow.domain.patterns import Kind, Methods, Pattern
-from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.policies import Algorithm, Block, Limit, Mode, Policy, PolicySet, Scope
 from usageflow.domain.rollout import picked
 from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
 from usageflow.domain.tokens import TokenRules
@@ -28,9 +31,21 @@ def attribute_name(key: AttributeKey) -> str:
     return f"{key[0]} {key[1]}"
 
 
+GUARD_INDEX = 2**31 - 1
+"""The index of a guard's limits: no policy has as many, so clients that look it up in a plan find nothing to show."""
+
+TOO_MANY = "too many requests from this address"
+TOO_NEW = "too many new callers from this address"
+
+OWN = "policy"
+"""The source of a limit's numbers where nothing overrides them."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledLimit:
-    """A limit, ready to be taken from. ``index`` is its place in the policy."""
+    """A limit, ready to be taken from. ``index`` is its place in the policy; ``source`` tells people where the numbers of
+    its rule came from. ``guard`` is what a guard says where it denies, "" for a policy's own limits.
+    """
 
     policy: str
     name: str
@@ -38,6 +53,8 @@ class CompiledLimit:
     rule: Rule
     scope: Scope
     prefix: str
+    source: str = OWN
+    guard: str = ""
 
     def key(self, identity: str, endpoint: EndpointName) -> str:
         """Returns the counter's key: policy, limit, rule and scope; another rule or scope starts a new counter."""
@@ -58,6 +75,7 @@ class CompiledPolicy:
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
     shadow: CompiledPolicy | None = None
+    guards: tuple[CompiledLimit, ...] = ()
 
     @property
     def name(self) -> str:
@@ -113,6 +131,15 @@ class Snapshot:
     templates: PatternTrie[EndpointName]
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
+    directory: Directory = field(default_factory=Directory)
+
+    def with_directory(self, directory: Directory) -> Snapshot:
+        """Returns the same snapshot over another state of the directory: nothing is compiled, not even what was worked
+        out on demand.
+        """
+        made = copy(self)
+        object.__setattr__(made, "directory", directory.under(self.directory.plans))
+        return made
 
     @cached_property
     def endpoint_numbers(self) -> Mapping[EndpointName, int]:
@@ -189,6 +216,7 @@ def compile_snapshot(
     blocks: Sequence[Block],
     numbers: Numbers,
     endpoints: Iterable[EndpointName],
+    directory: Directory | None = None,
 ) -> Snapshot:
     """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
 
@@ -219,6 +247,7 @@ def compile_snapshot(
         templates=PatternTrie(_template_entries(known.values())),
         attributes=_attributes(numbers),
         policy_numbers={item.number: item for item in compiled if item.number},
+        directory=(directory or Directory()).under(plan_rules(policies.plans)),
     )
 
 
@@ -262,7 +291,8 @@ def _compile_policy(
     if policy.mode is Mode.ENFORCE and policy.enforce_percent < 100:
         left_out = policy.model_copy(update={"mode": Mode.SHADOW})
         shadow = _compile_policy(application_id, left_out, strategy, numbers)
-    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow)
+    guards = tuple(_compile_guard(application_id, policy, strategy)) if strategy is not None else ()
+    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow, guards)
 
 
 def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:
@@ -275,6 +305,25 @@ def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int
     window_us = LONGEST_US[calendar.alignment] if calendar else limit.window_us
     rule = Rule(limit.algorithm, limit.limit, window_us, limit.burst, calendar, limit.charge_denied)
     return CompiledLimit(policy.name, limit.name, index, rule, scope, prefix)
+
+
+def _compile_guard(
+    application_id: str, policy: Policy, strategy: CompiledStrategy
+) -> Iterator[CompiledLimit]:
+    """Yields the limits of a strategy's guard; no policy has a name with a colon."""
+    guard = strategy.guard
+    if guard is None:
+        return
+    prefix = f"{application_id}|guard:{strategy.name}"
+    rule = Rule(Algorithm.FIXED_WINDOW, guard.limit, guard.window_us)
+    yield CompiledLimit(
+        policy.name, "guard", GUARD_INDEX, rule, Scope.SHARED, f"{prefix}|{guard.window_us}", guard=TOO_MANY
+    )
+    if guard.new_identities:
+        rule = Rule(Algorithm.CONCURRENCY, guard.new_identities, NEW_IDENTITIES_US)
+        yield CompiledLimit(
+            policy.name, "new-identities", GUARD_INDEX, rule, Scope.SHARED, f"{prefix}|new", guard=TOO_NEW
+        )
 
 
 def _attributes(numbers: Numbers) -> dict[int, AttributeKey]:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+from usageflow.storage.directories import Directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,25 @@ class ApplicationState:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What a change makes of an application. ``policies`` None leaves the revision as it is; ``names`` get numbers."""
+    """What a change makes of an application. ``policies`` None leaves the revision as it is; ``names`` get numbers;
+    customers come by hash and go by name.
+    """
 
     policies: PolicySet | None
     blocks_upserted: tuple[Block, ...]
     blocks_deleted: tuple[Block, ...]
     names: tuple[tuple[NumberKind, str], ...]
+    customers_upserted: tuple[Customer, ...] = ()
+    customers_deleted: tuple[str, ...] = ()
+
+    @property
+    def moves_plan(self) -> bool:
+        """Tells whether plans and decisions have to be made anew: customers alone only move the directory."""
+        return self.policies is not None or bool(self.blocks_upserted or self.blocks_deleted or self.names)
 
 
-class ControlStore(Protocol):
-    """Applications, credentials, revisions, blocks and numbers."""
+class ControlStore(Directories, Protocol):
+    """Applications, credentials, revisions, blocks, numbers and the directory of customers."""
 
     async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
         """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
@@ -97,11 +108,14 @@ class ControlStore(Protocol):
     async def change(
         self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
     ) -> Application:
-        """Carries out a change in one transaction and raises plan_version; ``policies`` set makes the next revision.
+        """Carries out a change in one transaction; ``policies`` set makes the next revision. What moves the plan raises
+        plan_version; a change of customers raises the version of the directory.
 
         A block's key is (methods, path, identity). Names that have a number keep it; numbers rise from 1 per
         application and kind and are never reused. Raises FailedPrecondition (reason CHANGED_MEANWHILE) where the plan version
-        is another, NotFound for an unknown application.
+        is another, where an identity would belong to a second customer and where a customer would be left on a plan that the
+        next revision does not have; NotFound for an unknown application. A customer who is deleted or changed gives up
+        identities before any other customer gets them.
         """
 
     async def register_endpoints(

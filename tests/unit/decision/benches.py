@@ -7,7 +7,7 @@ from typing import Any
 
 from decision.engine import Engine
 from decision.questions import HttpRequest, Terms, question_by_name
-from tests.unit.fakes import SilentStore
+from tests.unit.fakes import SilentStore, resilient
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.decisions import Answer
 from usageflow.domain.policies import Mode

@@ -18,7 +18,17 @@ from decision.memo import Memo, Ready
 from decision.plan import Plan, build_plan
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, resilient, snapshot, steady
+from tests.unit.fakes import (
+    HASH_KEY,
+    FakeControl,
+    customer,
+    limit,
+    policy,
+    resilient,
+    snapshot,
+    steady,
+    strategy,
+)
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import InvalidArgument, PermissionDenied
 from usageflow.domain.policies import Algorithm, Mode
@@ -108,6 +118,24 @@ async def test_what_is_remembered_is_asked_of_the_counters_each_time(bench: Benc
     assert [result.decision for result in results] == [1, 1, 1, 2, 2]
     assert asked.memo.find(named("/a/1")) is not None
     assert results[3].retry_after_us > 0
+
+
+async def test_overrides_and_guards_are_written_as_protobuf_says(bench: Bench) -> None:
+    ends = bench.clock.now_us() + 10_000_000
+    overrides = [{"policy": "p", "limit": 5}, {"policy": "p", "limit": 9, "identity": "v", "expires": ends}]
+    policies = [policy("p", "/a", limits=[limit(1)], **USER), policy("g", "/g", strategy="guarded")]
+    guarded = strategy("guarded", guard={"limit": 1, "window": "1m"})
+    customers = [customer("acme", "u", "v", overrides=overrides)]
+    asked = build_plan(snapshot(*policies, strategies=[strategy(), guarded], customers=customers))
+    users = [named("/a", user) for user in "uuvvx"]
+    states = [result.limits[0] for result in await frames(bench, asked, *users)]
+    assert [(state.limit, state.remaining) for state in states] == [(5, 4), (5, 3), (9, 8), (9, 7), (0, 0)]
+    bench.clock.advance(seconds=10)
+    (ended,) = await frames(bench, asked, named("/a", "v"))
+    assert (ended.limits[0].limit, ended.limits[0].remaining) == (5, 2)
+    results = await frames(bench, asked, named("/g"), named("/g"))
+    assert [len(result.limits) for result in results] == [0, 1]
+    assert results[1].message == "too many requests from this address"
 
 
 async def test_slots_are_new_each_time(bench: Bench) -> None:

@@ -59,7 +59,7 @@ class AdminServiceServicer(object):
     """
 
     def Apply(self, request, context):
-        """Makes strategies and policies equal to a set, in one transaction and at most one revision.
+        """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,7 @@ class AdminServiceStub:
         usageflow.v1.admin_pb2.ApplyRequest,
         usageflow.v1.admin_pb2.ApplyResponse,
     ]
-    """Makes strategies and policies equal to a set, in one transaction and at most one revision."""
+    """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     QueryUsage: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.admin_pb2.QueryUsageRequest,
@@ -44,7 +44,7 @@ class AdminServiceAsyncStub:
         usageflow.v1.admin_pb2.ApplyRequest,
         usageflow.v1.admin_pb2.ApplyResponse,
     ]
-    """Makes strategies and policies equal to a set, in one transaction and at most one revision."""
+    """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     QueryUsage: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.admin_pb2.QueryUsageRequest,
@@ -63,7 +63,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.admin_pb2.ApplyRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.admin_pb2.ApplyResponse, collections.abc.Awaitable[usageflow.v1.admin_pb2.ApplyResponse]]:
-        """Makes strategies and policies equal to a set, in one transaction and at most one revision."""
+        """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     @abc.abstractmethod
     def QueryUsage(

@@ -115,7 +115,7 @@ class MemoryCounterStore:
                 return None
             opened.append(state)
         standings = []
-        for (key, rule, cost, _, _), (start_us, end_us, used) in zip(take.limits, opened, strict=True):
+        for (key, rule, cost, _, _, _), (start_us, end_us, used) in zip(take.limits, opened, strict=True):
             states[key] = Window(start_us, end_us, used + cost)
             length_us = end_us - start_us
             if length_us >= LONG_WINDOW_US:
@@ -132,7 +132,7 @@ class MemoryCounterStore:
         tokens, life_us = self._lease(take, seen, now_us) if take.lease is not None else (0, 0)
         after = tuple([self._debit(item, take.slot_id, now_us, 1 + tokens) for item in take.limits])
         if take.reserve is not None:
-            held = self._held(take.limits, 1, now_us)
+            held = self._held([item for item in take.limits if not item.once], 1, now_us)
             expires = now_us + take.reserve.life_us
             self._holds.add(
                 Hold(take.reserve.reservation_id, held, expires, expires + KEEP_ENDED_US, take.reserve.refund)

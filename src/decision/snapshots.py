@@ -80,7 +80,7 @@ class SnapshotRegistry:
         plan, directory = self._plans.get(application_id), self._directories[application_id]
         if plan is not None and plan.snapshot.directory.version != directory.version:
             self._plans[application_id] = replace(
-                plan, snapshot=plan.snapshot.with_directory(directory), memo=Memo()
+                plan, snapshot=plan.snapshot.with_directory(directory), memo=Memo(), requests=Memo()
             )
 
     async def _load(self, application_id: str) -> None:

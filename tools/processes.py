@@ -132,11 +132,13 @@ class Service(Process):
         fields = tomllib.loads((self.data / "credentials.toml").read_text())
         return {name: str(value) for name, value in fields.items()}
 
-    def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs the command ``usageflow`` against this service."""
+    def command(
+        self, *arguments: str, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command ``usageflow`` against this service, with ``environment`` set."""
         return subprocess.run(
             [str(COMMAND), *arguments],
-            env=clean_environment(USAGEFLOW_DATA=str(self.data)),
+            env=clean_environment(USAGEFLOW_DATA=str(self.data), **environment),
             cwd=ROOT,
             input=stdin,
             capture_output=True,

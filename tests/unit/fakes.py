@@ -10,7 +10,10 @@ from itertools import count
 from hypothesis import settings
 
 from admin.customers import stored
+from decision.breaker import CircuitBreaker
 from decision.questions import HttpRequest
+from decision.resilience import ResilientStore
+from usageflow.domain.clock import ManualClock
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
@@ -20,7 +23,7 @@ from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Meterin
 from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
-from usageflow.storage.counters import Take, Taken
+from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import (
@@ -142,12 +145,28 @@ class SilentStore(MemoryCounterStore):
     calls = 0
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().take(takes)
+
+    async def peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().peek(takes)
+
+    async def amend(self, amendments: Sequence[Amendment]) -> Sequence[bool]:
+        await self._up()
+        return await super().amend(amendments)
+
+    async def _up(self) -> None:
         self.calls += 1
         if self.silent:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        return await super().take(takes)
+
+
+def resilient(store: CounterStore) -> ResilientStore:
+    """A store whose breaker stays closed, for tests of what stands above it."""
+    return ResilientStore(store, ManualClock(), {}, breaker=CircuitBreaker(threshold=1_000_000))
 
 
 class FakeControl:

@@ -98,6 +98,8 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         """See the contract."""
         plan = self._use.checking.plan_of(current_principal(), request.application)
         plans = self._use.watching.watch(plan.snapshot.application_id, request.plan_version)
+        # A watcher that holds the plan hears at once that it is connected.
+        await context.send_initial_metadata((("usageflow-plan-version", str(plan.snapshot.plan_version)),))
         async with aclosing(plans):
             async for sent in plans:
                 yield pack.plan_response(sent) if sent else plan_pb2.WatchPlanResponse(draining=True)

@@ -99,21 +99,27 @@ def connect(timeout_s: float) -> Connection:
 
 
 def _channel_of(settings: Settings) -> grpc.Channel:
-    if settings.is_local:
-        # A proxy of the environment cannot know this machine's own addresses.
-        return grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0), *_RECONNECT])
-    if settings.insecure:
+    # A proxy of the environment cannot know this machine's own addresses.
+    options = [("grpc.enable_http_proxy", 0), *_RECONNECT] if settings.is_local else []
+    if settings.uses_tls:
+        return grpc.secure_channel(settings.address, _credentials_of(settings), options=options)
+    if not settings.is_local:
         say(f"warning: USAGEFLOW_INSECURE=1 sends the key to {settings.address} in plain text")
-        return grpc.insecure_channel(settings.address)
-    return grpc.secure_channel(settings.address, grpc.ssl_channel_credentials(_root_of(settings.ca_file)))
+    return grpc.insecure_channel(settings.address, options=options)
 
 
-def _root_of(ca_file: str) -> bytes | None:
-    if not ca_file:
+def _credentials_of(settings: Settings) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        _pem_of(settings.ca_file, "USAGEFLOW_CA_FILE"),
+        _pem_of(settings.client_key, "USAGEFLOW_CLIENT_KEY"),
+        _pem_of(settings.client_cert, "USAGEFLOW_CLIENT_CERT"),
+    )
+
+
+def _pem_of(file: str, variable: str) -> bytes | None:
+    if not file:
         return None
     try:
-        return Path(ca_file).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
-        raise Failure(
-            f"cannot read {ca_file}: {error.strerror}; set USAGEFLOW_CA_FILE to a PEM file"
-        ) from error
+        raise Failure(f"cannot read {file}: {error.strerror}; set {variable} to a PEM file") from error

@@ -1,4 +1,4 @@
-"""What every call passes through: authentication, the error table, measurements. Composed here and nowhere else."""
+"""What every call passes through: a cap, authentication, the error table, measurements. Composed here and nowhere else."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from opentelemetry.metrics import Histogram
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.errors import grpc_status_of, internal_status
+from usageflow.rpc.load import MAX_CALLS, CallCap
 from usageflow.rpc.principal import set_principal
 from usageflow.storage.ports import CredentialKind
 
@@ -37,9 +38,17 @@ class CallPolicy:
 
 
 class ServiceInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each handler: authenticate, call, map errors, measure."""
+    """Wraps each handler: shed load, authenticate, call, map errors, measure. Streams are not capped: they wait, mostly."""
 
-    def __init__(self, authenticator: Authenticator, policy: CallPolicy, duration: Histogram) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: CallPolicy,
+        duration: Histogram,
+        *,
+        max_calls: int = MAX_CALLS,
+    ) -> None:
+        self._max_calls = max_calls
         self._authenticator = authenticator
         self._policy = policy
         self._duration = duration
@@ -73,12 +82,15 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
         )
 
     def _unary(self, method: str, kind: CredentialKind, call: Any) -> Any:
+        cap = CallCap(self._max_calls)
+
         async def handle(request: Any, context: _Context) -> Any:
             started = time.perf_counter()
             code = "OK"
             try:
-                await self._enter(method, kind, context)
-                return await call(_readable(request), context)
+                with cap:
+                    await self._enter(method, kind, context)
+                    return await call(_readable(request), context)
             except UsageFlowError as error:
                 code = type(error).__name__
                 await _abort(context, grpc_status_of(error))

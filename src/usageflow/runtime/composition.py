@@ -19,6 +19,7 @@ from decision.ingest import Ingest
 from decision.keyring import KeyRing
 from decision.registering import KnownRoutes, Registering
 from decision.reporting import Reporting
+from decision.resilience import ResilientStore
 from decision.snapshots import SnapshotRegistry
 from decision.tokens import TokenReader
 from decision.watching import Watching
@@ -26,6 +27,7 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.ids import uuid7
 from usageflow.rpc.server import RpcServer
+from usageflow.runtime.clock import MonotonicClock
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
@@ -46,6 +48,8 @@ class Stores:
     key_of: KeyOf
     counters: CounterStore
     checkpoints: CheckpointStore
+    in_process: bool = True
+    """Whether the counters are in this process, which need no deadline."""
     control: ControlStore | None = None
     usage: UsageStore | None = None
 
@@ -112,9 +116,10 @@ def build_decision(
     local = MemoryCounterStore(clock)
     ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
     tokens = TokenReader(ring, clock)
-    engine = Engine(
-        stores.counters, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens
+    store = ResilientStore(
+        stores.counters, MonotonicClock(), metrics.store_operations, in_process=stores.in_process
     )
+    engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
     snapshots = SnapshotRegistry(stores.source, notices, stores.key_of, tokens.prepare)
     ingest = Ingest(stores.usage) if stores.usage is not None else None
     watching = Watching(snapshots)

@@ -10,7 +10,7 @@ import structlog
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
-from usageflow.rpc.server import DECISION, build_server, credentials_needed
+from usageflow.rpc.server import DECISION, ServerOptions, build_server, credentials_needed
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
@@ -42,18 +42,24 @@ class Edge(Composed):
 
 
 def compose_edge(
-    snapshot: Path, metrics: Metrics, *, redis_url: str = "", jwks_allow_private: bool = False
+    snapshot: Path,
+    metrics: Metrics,
+    *,
+    redis_url: str = "",
+    jwks_allow_private: bool = False,
+    options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Edge:
     """Wires an edge replica over a snapshot file. Needs a running event loop. Raises FailedPrecondition."""
     clock = SystemClock()
     source = FileControlStore.open(snapshot)
-    stores = Stores(source, source.key_of, open_counters(redis_url, clock), NoCheckpoints())
+    stores = Stores(source, source.key_of, open_counters(redis_url, clock), NoCheckpoints(), not redis_url)
     if not redis_url:
         log.warning("counters are in memory: replicas do not share them; run one, or set USAGEFLOW_REDIS_URL")
     decision = build_decision(stores, clock, LocalNotices(), metrics, jwks_allow_private=jwks_allow_private)
     # Looking a key up costs nothing here, so none is remembered: one that is gone from the file is dead at once.
     authenticator = Authenticator(source, clock, remember_us=0)
     policy = CallPolicy(credentials_needed(), _REFUSED)
-    rpc = build_server([ServiceInterceptor(authenticator, policy, metrics.call_duration)], (DECISION,))
+    interceptor = ServiceInterceptor(authenticator, policy, metrics.call_duration)
+    rpc = build_server([interceptor], (DECISION,), options)
     decision.serve_on(rpc)
     return Edge(decision, rpc, source)

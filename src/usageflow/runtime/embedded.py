@@ -14,7 +14,14 @@ from meter.pending import Pending
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
-from usageflow.rpc.server import ADMIN, DECISION, METER, build_server, credentials_needed
+from usageflow.rpc.server import (
+    ADMIN,
+    DECISION,
+    METER,
+    ServerOptions,
+    build_server,
+    credentials_needed,
+)
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
@@ -36,7 +43,13 @@ class Embedded(Composed):
 
 
 def compose(
-    folder: Path, hash_key: bytes, metrics: Metrics, *, redis_url: str = "", jwks_allow_private: bool = False
+    folder: Path,
+    hash_key: bytes,
+    metrics: Metrics,
+    *,
+    redis_url: str = "",
+    jwks_allow_private: bool = False,
+    options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop. Raises FailedPrecondition."""
     clock = SystemClock()
@@ -45,12 +58,14 @@ def compose(
     database = open_sqlite(folder / DATABASE_NAME)
     control, usage = SqlControlStore(database, clock), SqlUsageStore(database, clock)
     key_of = keys_under(hash_key)
-    stores = Stores(control, key_of, counters, SqlCheckpointStore(database, clock), control, usage)
+    stores = Stores(
+        control, key_of, counters, SqlCheckpointStore(database, clock), not redis_url, control, usage
+    )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
     applying = Applying(control, notices, hash_key)
     policy = CallPolicy(credentials_needed())
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_duration)
-    rpc = build_server([interceptor], (DECISION, ADMIN, METER))
+    rpc = build_server([interceptor], (DECISION, ADMIN, METER), options)
     decision.serve_on(rpc)
     admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of))
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.server)

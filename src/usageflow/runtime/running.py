@@ -9,9 +9,12 @@ from collections.abc import Callable
 import structlog
 
 from usageflow.domain.errors import FailedPrecondition
+from usageflow.rpc.server import RpcServer
+from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed
 from usageflow.runtime.http import HttpListener, bind, build_app, ensure_free
 from usageflow.runtime.settings import Address, Settings
+from usageflow.runtime.tls import ServerCertificate, TlsFiles
 
 DRAIN_S = 1.0
 
@@ -54,7 +57,7 @@ async def serve_until(
     ready = False
     http = _http(settings.http_address, lambda: ready)
     await composed.load()
-    address = _listen(composed, settings.grpc_address)
+    address = listen(composed.rpc, settings)
     tasks = composed.background()
     try:
         await composed.rpc.server.start()
@@ -93,12 +96,31 @@ def _taken(setting: str, address: Address, why: str | None) -> FailedPreconditio
     return FailedPrecondition(message, reason="ADDRESS_TAKEN")
 
 
-def _listen(composed: Composed, address: Address) -> Address:
+def listen(rpc: RpcServer, settings: Settings) -> Address:
+    """Listens, with TLS where it is set; returns the address with its real port. Raises FailedPrecondition."""
+    address = settings.grpc_address
     try:
-        port = composed.rpc.server.add_insecure_port(str(address))
+        if settings.tls is not None:
+            credentials = _certificate(settings.tls).credentials()
+            port = rpc.server.add_secure_port(str(address), credentials)
+        else:
+            port = rpc.server.add_insecure_port(str(address))
+            _warn_of_plaintext(address)
     except RuntimeError:
         raise _taken("USAGEFLOW_LISTEN", address, "gRPC was refused") from None
     return address if address.unix else Address(address.host, port)
+
+
+def _certificate(files: TlsFiles) -> ServerCertificate:
+    try:
+        return ServerCertificate(files, SystemClock())
+    except ValueError as error:  # it was good when the settings were read, a moment ago
+        raise FailedPrecondition(f"the certificate cannot be used: {error}", reason="TLS_FILES") from None
+
+
+def _warn_of_plaintext(address: Address) -> None:
+    if not address.is_local:
+        log.warning("keys travel in plaintext: USAGEFLOW_INSECURE=1 is set", address=str(address))
 
 
 def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | None:

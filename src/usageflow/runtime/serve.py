@@ -43,6 +43,11 @@ and an application that asks this service:
 """
 
 
+_NEXT_TLS = """
+It speaks TLS: set USAGEFLOW_CA_FILE to the PEM file of the authority that signed its certificate, in the terminals below too.
+"""
+
+
 def run(role: str, snapshot: Path | None = None) -> int:
     """Serves until a signal; returns the exit code. Every foreseeable failure is a sentence on stderr and exit 1.
 
@@ -108,6 +113,7 @@ async def _serve(settings: Settings) -> int:
             metrics,
             redis_url=settings.redis_url.get_secret_value(),
             jwks_allow_private=settings.jwks_allow_private,
+            options=settings.server_options,
         )
         try:
             return await _run(settings, folder, embedded, credentials, stop)
@@ -127,7 +133,7 @@ async def _run(
             write_credentials(folder, at_address(credentials, address.from_here))
         _announce(address)
         if first:
-            _show_next_steps(address, folder)
+            _show_next_steps(address, folder, tls=settings.tls is not None)
 
     return await serve_until(stop, embedded, settings, on_ready)
 
@@ -142,6 +148,7 @@ async def _serve_edge(settings: Settings, snapshot: Path) -> int:
             metrics,
             redis_url=settings.redis_url.get_secret_value(),
             jwks_allow_private=settings.jwks_allow_private,
+            options=settings.server_options,
         )
         return await serve_until(stop, edge, settings, _announce)
     finally:
@@ -175,7 +182,9 @@ def _announce(address: Address) -> None:
     sys.stdout.flush()
 
 
-def _show_next_steps(address: Address, folder: Path) -> None:
+def _show_next_steps(address: Address, folder: Path, *, tls: bool) -> None:
+    if tls:
+        sys.stdout.write(_NEXT_TLS)
     command = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == "usageflow" else Path(".venv/bin")
     sys.stdout.write(
         _NEXT.format(

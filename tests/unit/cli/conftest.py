@@ -68,7 +68,7 @@ class Service:
         return answer(request) if callable(answer) else answer
 
 
-def _handlers(service: Service) -> list[grpc.GenericRpcHandler]:
+def handlers(service: Service) -> list[grpc.GenericRpcHandler]:
     def handler(method: str, request: Any) -> Any:
         if method in STREAMING:
             return grpc.unary_stream_rpc_method_handler(
@@ -95,7 +95,7 @@ def service() -> Iterator[Service]:
     script = Service()
     with ThreadPoolExecutor(max_workers=2) as pool:
         server = grpc.server(pool)
-        server.add_generic_rpc_handlers(_handlers(script))
+        server.add_generic_rpc_handlers(handlers(script))
         script.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         yield script
@@ -111,7 +111,16 @@ class Run(Protocol):
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command without any settings."""
-    for name in ("ADDR", "API_KEY", "ADMIN_TOKEN", "CA_FILE", "INSECURE", "DATA"):
+    for name in (
+        "ADDR",
+        "API_KEY",
+        "ADMIN_TOKEN",
+        "CA_FILE",
+        "CLIENT_CERT",
+        "CLIENT_KEY",
+        "INSECURE",
+        "DATA",
+    ):
         monkeypatch.delenv(f"USAGEFLOW_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()

@@ -9,6 +9,7 @@ import pytest
 
 from decision.amending import ItemKind
 from decision.engine import Engine
+from decision.handler.pack import item_status
 from decision.ingest import MAX_WAITING, Ingest
 from decision.plan import Plan
 from decision.questions import Terms, question_by_name
@@ -16,7 +17,17 @@ from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
 from decision.reporting import Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
-from tests.unit.fakes import KEY_OF, FakeControl, FakeUsage, limit, metering, policy, request
+from tests.unit.fakes import (
+    KEY_OF,
+    FakeControl,
+    FakeUsage,
+    SilentStore,
+    limit,
+    metering,
+    policy,
+    request,
+    resilient,
+)
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.policies import PolicySet
@@ -24,6 +35,7 @@ from usageflow.domain.usage import EndpointName, Outcome, UsageRecord
 from usageflow.storage.counters import Settlement
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
+from usageflow.v1 import common_pb2
 
 POLICIES = PolicySet(policies=(policy(limits=[limit(10)], metering=metering("price_1")),))
 
@@ -34,8 +46,9 @@ class Desk:
         self.control, self.usage = FakeControl(), FakeUsage()
         self.control.add(POLICIES)
         self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
+        self.store = SilentStore(self.clock)
         self.engine = Engine(
-            MemoryCounterStore(self.clock), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
+            resilient(self.store), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
         )
         self.ingest = Ingest(self.usage)
         self.reporting = Reporting(self.snapshots, self.engine, self.ingest, self.clock, BOUNDARIES)
@@ -139,6 +152,20 @@ async def test_a_settlement_of_duplicates_runs_too(desk: Desk) -> None:
     result = await desk.report(event("e"), amendments=[Settlement("hold-1", 0)])
     assert result.duplicates == 1
     assert await desk.remaining() == 10
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_settlement_that_the_store_does_not_answer_may_be_sent_again(
+    desk: Desk, silent: bool
+) -> None:
+    await desk.hold(6)
+    desk.store.silent, desk.store.error = silent, Unavailable("gone")
+    result = await desk.report(event("e"), amendments=[Settlement("hold-1", 1)])
+    assert (result.accepted, [item.fault.reason for item in result.faults]) == (1, ["UNAVAILABLE"])
+    assert item_status(result.faults[0].fault).code == common_pb2.ITEM_CODE_UNAVAILABLE
+    desk.store.silent, desk.store.error = False, None
+    assert (await desk.report(amendments=[Settlement("hold-1", 1)])).faults == []
+    assert await desk.remaining() == 9
 
 
 async def test_a_negative_settlement_is_refused(desk: Desk) -> None:

@@ -114,7 +114,9 @@ class DecisionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchPlan(self, request, context):
-        """Sends the plan now and after every change.
+        """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+        comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+        watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

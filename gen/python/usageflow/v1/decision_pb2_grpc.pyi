@@ -57,7 +57,10 @@ class DecisionServiceStub:
         usageflow.v1.plan_pb2.WatchPlanRequest,
         usageflow.v1.plan_pb2.WatchPlanResponse,
     ]
-    """Sends the plan now and after every change."""
+    """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+    comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+    watch again.
+    """
 
     Explain: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.decision_pb2.ExplainRequest,
@@ -104,7 +107,10 @@ class DecisionServiceAsyncStub:
         usageflow.v1.plan_pb2.WatchPlanRequest,
         usageflow.v1.plan_pb2.WatchPlanResponse,
     ]
-    """Sends the plan now and after every change."""
+    """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+    comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+    watch again.
+    """
 
     Explain: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.decision_pb2.ExplainRequest,
@@ -161,7 +167,10 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.plan_pb2.WatchPlanRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[usageflow.v1.plan_pb2.WatchPlanResponse], collections.abc.AsyncIterator[usageflow.v1.plan_pb2.WatchPlanResponse]]:
-        """Sends the plan now and after every change."""
+        """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+        comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+        watch again.
+        """
 
     @abc.abstractmethod
     def Explain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,8 @@ def main(names: Sequence[str]) -> int:
     if unknown:
         print(f"there is no row {unknown[0]!r}: choose from {', '.join([*ROWS, *BESIDES])}", file=sys.stderr)  # noqa: T201
         return 2
+    # Ended from outside, it still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="usageflow-bench-") as folder:
         run = Run(Path(folder))
         figures = [_measure(run, row) for name, row in ROWS.items() if not names or name in names]

@@ -113,7 +113,6 @@ class Operator:
         self._channel = grpc.insecure_channel(address, options=options)
         self._decision = DecisionServiceStub(self._channel)
         self._admin = AdminServiceStub(self._channel)
-        self._batch: Any = self._channel.unary_unary(BATCH_CHECK)
         self._as_app = (("authorization", f"Bearer {credentials['api_key']}"),)
         self._as_admin = (("authorization", f"Bearer {credentials['admin_token']}"),)
 
@@ -147,11 +146,7 @@ class Operator:
 
     def check(self, request: decision_pb2.CheckRequest) -> decision_pb2.CheckResponse:
         """Asks once."""
-        return self._decision.Check(request, metadata=self._as_app, timeout=10)
-
-    def batch(self, message: bytes) -> None:
-        """Asks a serialised BatchCheckRequest."""
-        self._batch(message, metadata=self._as_app, timeout=60)
+        return self._decision.Check(request, metadata=self._as_app, timeout=60)
 
 
 def apply_request(policies: Sequence[admin_pb2.Policy]) -> admin_pb2.ApplyRequest:

@@ -20,7 +20,7 @@ from usageflow.v1 import common_pb2, usage_pb2
 EVENTS = 300
 """Events of a call."""
 
-PATIENCE_S = 30
+PATIENCE_S = 10
 """Events that are refused, or not stored by then, are not accepted."""
 
 

@@ -12,6 +12,7 @@ from bench.service import Redis
 
 ROUNDS = 3
 ON_MEMORY = {
+    "dict": "a dict that counts",
     "ours_fixed_window": "UsageFlow, FIXED_WINDOW",
     "ours_token_bucket": "UsageFlow, TOKEN_BUCKET",
     "ours_token_bucket_batch": "UsageFlow, TOKEN_BUCKET, 100 a call",
@@ -22,7 +23,7 @@ ON_MEMORY = {
     "throttled_gcra": "throttled-py, GCRA",
 }
 ON_REDIS = {"ping": "a bare PING"} | {
-    name: title for name, title in ON_MEMORY.items() if not name.startswith("ours")
+    name: title for name, title in ON_MEMORY.items() if name.startswith(("limits", "throttled"))
 }
 
 

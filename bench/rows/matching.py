@@ -17,8 +17,8 @@ from usageflow.domain.matching import Entry, MatchTarget, PatternTrie, target_of
 from usageflow.domain.patterns import Methods, Pattern, naive_matches
 
 SMALL, LARGE = 10, 100_000
-PAIRS = 15
-LOOKUPS = 20_000
+PAIRS = 9
+LOOKUPS = 10_000
 TARGETS = 1_000
 """Requests that are asked in turn, each for another policy where there are as many."""
 

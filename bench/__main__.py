@@ -32,8 +32,6 @@ def main(names: Sequence[str]) -> int:
     if unknown:
         print(f"there is no row {unknown[0]!r}: choose from {', '.join([*ROWS, *BESIDES])}", file=sys.stderr)  # noqa: T201
         return 2
-    # Ended from outside, it still ends the processes that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="usageflow-bench-") as folder:
         run = Run(Path(folder))
         figures = [_measure(run, row) for name, row in ROWS.items() if not names or name in names]
@@ -70,4 +68,6 @@ def _say(name: str) -> None:
 
 
 if __name__ == "__main__":
+    # Ended from outside, it still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

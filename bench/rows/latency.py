@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from statistics import median
 
 from bench.helpers.lines import Helper
@@ -16,6 +17,7 @@ PAIRS = 5
 SECONDS = 4
 CHECKS_PER_S = 200
 EVENTS_PER_S = 10_000
+IDLE_WITHIN_S = 15
 
 
 def p99_ratio(run: Run) -> float:
@@ -36,9 +38,13 @@ def p99_ratio(run: Run) -> float:
                 reporter.tell({"rate": EVENTS_PER_S})
                 p99 = _p99(checker)
                 accepted.append(reporter.answer())
+                _wait_until_idle(service)
                 return p99
 
             pairs = ratios_in_turn(PAIRS, beside, lambda: _p99(checker))
+            run.beside(
+                "report_cpu", "Report: the service's CPU", _event_cpu_us(service, reporter), "us/event"
+            )
         service.stop()
     for with_reports, without in pairs:
         run.say(
@@ -50,6 +56,24 @@ def p99_ratio(run: Run) -> float:
     )
     run.beside("reports_accepted", "reports accepted meanwhile", median(accepted), "events/s")
     return median_ratio(pairs)
+
+
+def _wait_until_idle(service: MeasuredService) -> None:
+    """Waits for what nobody waits for any more, lest it disturb the measurement without reports."""
+    deadline = time.monotonic() + IDLE_WITHIN_S
+    while time.monotonic() < deadline:
+        before = service.cpu_s()
+        time.sleep(0.25)
+        if service.cpu_s() - before < 0.03:
+            return
+
+
+def _event_cpu_us(service: MeasuredService, reporter: Helper) -> float:
+    """Returns what an event costs the service while nobody asks anything."""
+    reporter.ask({"make": EVENTS_PER_S // EVENTS})
+    before = service.cpu_s()
+    reporter.ask({"rate": EVENTS_PER_S})
+    return (service.cpu_s() - before) / (EVENTS_PER_S // EVENTS * EVENTS) * 1e6
 
 
 def _p99(checker: Helper) -> float:

@@ -10,30 +10,56 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
+from decision.leasing import lease_life_us
+from usageflow.domain.decisions import (
+    Answer,
+    Degraded,
+    LeaseGrant,
+    LimitOutcome,
+    Question,
+    Reason,
+    ReservationGrant,
+    ShadowOutcome,
+)
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
+from usageflow.domain.limits import Rule
 from usageflow.domain.matching import PatternTrie
-from usageflow.domain.policies import FailMode, OnMissing, strictest
+from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
-from usageflow.storage.counters import LimitTake, Reserve, Take, Taken
+from usageflow.storage.counters import LimitTake, Take, Taken
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one."""
+    """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one, and so do ``shadows``
+    and ``take.shadows``.
+    """
 
     base: Answer
     limits: tuple[CompiledLimit, ...]
     take: Take
-    shadows: tuple[tuple[CompiledPolicy, Take], ...]
+    shadows: tuple[CompiledPolicy, ...] = ()
+    hold_us: int = 0
+    refund_on_expiry: bool = False
+    lease_tokens: int = 0
+    lease_life_us: int = 0
+    application_id: str = ""
+    plain: bool = False
+    """True where the take can be made as it is: nothing of it depends on the time or needs an id, and nothing shadows it."""
 
     @property
     def fail_mode(self) -> FailMode:
         """Returns what decides where the counters do not answer: CLOSED beats LOCAL beats OPEN."""
         counting = {limit.policy for limit in self.limits}  # a policy that skips this caller has no say
         return strictest(policy.policy.fail_mode for policy in self.base.policies if policy.name in counting)
+
+    @property
+    def takes_slots(self) -> bool:
+        """Tells whether a limit counts what is in flight, so that the request needs a name."""
+        every = (self.take.limits, *self.take.shadows)
+        return any(item.rule.algorithm is Algorithm.CONCURRENCY for limits in every for item in limits)
 
 
 class _Resolver:
@@ -95,7 +121,7 @@ def applying(
     return tuple(enforced), tuple(shadows)
 
 
-def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = None) -> Answer | Pending:
+def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
     """Returns the answer where no counter has a say, else what to take."""
     resolver = _Resolver(snapshot, question)
     refused = _blocked(snapshot, question, resolver)
@@ -110,14 +136,33 @@ def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = No
     if base.identity is None:
         base = replace(base, identity=_left_out_identity(shadows, resolver))
     limits = tuple(_limits(enforced, question, resolver))
-    held = tuple((item, _take(_limits((item,), question, resolver))) for item in shadows)
-    if not limits and not any(take.limits for _, take in held):
+    below = tuple(_takes(_limits((item,), question, resolver)) for item in shadows)
+    if not limits and not any(below):
         return base
-    return Pending(base, tuple(limit for limit, _ in limits), _take(limits, reserve), held)
+    take = Take(_takes(limits), shadows=below)
+    held_us = question.hold_us if limits else 0
+    life_us = lease_life_us(enforced, shadows, question)
+    plain = not (held_us or life_us or shadows) and all(_is_plain(limit.rule) for limit, _ in limits)
+    return Pending(
+        base,
+        limits=tuple(limit for limit, _ in limits),
+        take=take,
+        shadows=shadows,
+        hold_us=held_us,
+        refund_on_expiry=question.refund_on_expiry,
+        lease_tokens=question.lease_tokens,
+        lease_life_us=life_us,
+        application_id=snapshot.application_id,
+        plain=plain,
+    )
+
+
+def _is_plain(rule: Rule) -> bool:
+    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
-    blocks = _found(snapshot.blocks, question)
+    blocks = () if snapshot.blocks.is_empty else _found(snapshot.blocks, question)
     if not blocks:
         return None
     needs_identity = any(block.identity_hash for block in blocks)
@@ -183,25 +228,33 @@ def _limits(
         cost = question.cost or policy.policy.cost
         for limit in policy.limits:
             key = limit.key(identity.key if identity else "", question.endpoint)
-            yield limit, LimitTake(key, limit.rule, cost)
+            taken = 1 if limit.rule.algorithm is Algorithm.CONCURRENCY else cost
+            yield limit, LimitTake(key, limit.rule, taken)
 
 
-def _take(limits: Iterable[tuple[CompiledLimit, LimitTake]], reserve: Reserve | None = None) -> Take:
-    return Take(tuple(take for _, take in limits), reserve)
+def _takes(limits: Iterable[tuple[CompiledLimit, LimitTake]]) -> tuple[LimitTake, ...]:
+    return tuple(take for _, take in limits)
 
 
-def conclude(pending: Pending, taken: Taken) -> Answer:
-    """Returns the answer that the counters gave."""
+def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
+    """Returns the answer that the counters gave, by ``now_us`` of the service's clock."""
     outcomes = outcomes_of(pending, taken)
     if taken.admitted:
-        return replace(pending.base, limits=outcomes)
+        return replace(
+            pending.base,
+            limits=outcomes,
+            shadow=_shadow_outcomes(pending, taken.shadows),
+            reservation=_reservation(pending.take, now_us),
+            slot_id=own_id(pending.take.slot_id),
+            lease=_lease(pending.take, taken),
+        )
     exceeded = [outcome for outcome in outcomes if outcome.exceeded]
     permanent = any(outcome.standing.wait_us is None for outcome in exceeded)
     owner = _owner(pending.base.policies, exceeded[0])
     return replace(
         pending.base,
         allowed=False,
-        reason=Reason.COST_ABOVE_LIMIT if permanent else Reason.LIMIT_EXCEEDED,
+        reason=_denial(exceeded, permanent=permanent),
         limits=outcomes,
         retry_after_us=None if permanent else max(outcome.standing.wait_us or 0 for outcome in exceeded),
         message=owner.policy.message,
@@ -221,7 +274,33 @@ def _owner(policies: Sequence[CompiledPolicy], outcome: LimitOutcome) -> Compile
     return next(policy for policy in policies if policy.name == outcome.limit.policy)
 
 
-def shadow_outcomes(pending: Pending, taken: Sequence[Taken]) -> tuple[ShadowOutcome, ...]:
+def _denial(exceeded: Sequence[LimitOutcome], *, permanent: bool) -> Reason:
+    if permanent:
+        return Reason.COST_ABOVE_LIMIT
+    busy = all(outcome.limit.rule.algorithm is Algorithm.CONCURRENCY for outcome in exceeded)
+    return Reason.CONCURRENCY_EXCEEDED if busy else Reason.LIMIT_EXCEEDED
+
+
+def _reservation(take: Take, now_us: int) -> ReservationGrant | None:
+    reserve = take.reserve
+    if reserve is None:
+        return None
+    amount = max(item.cost for item in take.limits)
+    return ReservationGrant(own_id(reserve.reservation_id), amount, now_us + reserve.life_us)
+
+
+def _lease(take: Take, taken: Taken) -> LeaseGrant | None:
+    if take.lease is None or not taken.tokens:
+        return None
+    return LeaseGrant(own_id(take.lease.lease_id), taken.tokens, taken.life_us)
+
+
+def own_id(stored: str) -> str:
+    """Returns the part of a hold's or slot's id that its application sees."""
+    return stored.rpartition("|")[2]
+
+
+def _shadow_outcomes(pending: Pending, taken: Sequence[Taken]) -> tuple[ShadowOutcome, ...]:
     """Returns what each shadow policy would have done."""
     return tuple(
         ShadowOutcome(
@@ -232,7 +311,7 @@ def shadow_outcomes(pending: Pending, taken: Sequence[Taken]) -> tuple[ShadowOut
                 if standing.wait_us != 0
             ),
         )
-        for (policy, _), result in zip(pending.shadows, taken, strict=True)
+        for policy, result in zip(pending.shadows, taken, strict=True)
     )
 
 

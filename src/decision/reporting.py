@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 
+from decision.amending import ItemFault, ItemKind, amend
 from decision.engine import Engine
 from decision.ingest import Ingest
 from decision.plan import Plan
@@ -26,24 +26,6 @@ MAX_BATCHES = 100
 MAX_COUNTS = 10_000
 
 T = TypeVar("T")
-
-
-class ItemKind(StrEnum):
-    """Which list of a report an item stands in."""
-
-    EVENT = "EVENT"
-    BATCH = "BATCH"
-    SETTLEMENT = "SETTLEMENT"
-
-
-@dataclass(frozen=True, slots=True)
-class ItemFault:
-    """An item that was not carried out."""
-
-    kind: ItemKind
-    index: int
-    item_id: str
-    fault: Fault
 
 
 @dataclass(slots=True)
@@ -78,7 +60,7 @@ class Reporting:
         """
         _check_sizes(report)
         result = ReportResult()
-        await self._settle(report.settlements, result)
+        result.faults += await amend(self._engine, plan.snapshot.application_id, report.amendments)
         desk = await self._desk(plan, report)
         events = await _records(
             ItemKind.EVENT, report.events, _event_id, lambda item: record_of_event(item, desk), result
@@ -92,21 +74,6 @@ class Reporting:
             _count(result, kind, index, record, outcome)
         result.faults.sort(key=lambda item: (item.kind, item.index))
         return result
-
-    async def _settle(self, settlements: Sequence[tuple[str, int]], result: ReportResult) -> None:
-        for index, (reservation_id, actual) in enumerate(settlements):
-            if actual < 0:
-                fault = Fault("actual", f"{actual} is negative", "send the units really used, 0 or more")
-            elif await self._engine.settle(reservation_id, actual):
-                continue
-            else:
-                fault = Fault(
-                    "reservation_id",
-                    "there is no such reservation (any more)",
-                    "settle within its hold",
-                    "NOT_FOUND",
-                )
-            result.faults.append(ItemFault(ItemKind.SETTLEMENT, index, reservation_id, fault))
 
     async def _desk(self, plan: Plan, report: Report) -> Desk:
         now_us = self._clock.now_us()
@@ -124,7 +91,7 @@ def _check_sizes(report: Report) -> None:
         ("events", len(report.events), MAX_EVENTS),
         ("batches", len(report.batches), MAX_BATCHES),
         ("batches.counts", max((len(batch.counts) for batch in report.batches), default=0), MAX_COUNTS),
-        ("settlements", len(report.settlements), MAX_EVENTS),
+        ("settlements", len(report.amendments), MAX_EVENTS),
     ):
         if size > most:
             raise InvalidArgument.of(name, f"has {size} items", f"send at most {most} in one call")

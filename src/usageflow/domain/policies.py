@@ -47,6 +47,7 @@ class Algorithm(StrEnum):
     FIXED_WINDOW = "FIXED_WINDOW"
     TOKEN_BUCKET = "TOKEN_BUCKET"  # noqa: S105 - the name of an algorithm
     SLIDING_WINDOW = "SLIDING_WINDOW"
+    CONCURRENCY = "CONCURRENCY"
 
 
 class Scope(StrEnum):
@@ -107,13 +108,17 @@ class Match(Declared):
     path: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
+SLOT_LIFE = "1m"
+"""The window of CONCURRENCY unless one is written."""
+
 _NO_WINDOW = object()
 """Stands for the window of a limit that is aligned instead."""
 
 
 class Limit(Declared):
     """How much: ``limit`` units per ``window_us`` microseconds (written ``1h`` in files, key ``window``), or per window of
-    the calendar (``align``; ``window_us`` is 0 then). ``anchor_us``, key ``anchor``, is an instant of Unix time.
+    the calendar (``align``; ``window_us`` is 0 then). ``anchor_us``, key ``anchor``, is an instant of Unix time. Of
+    CONCURRENCY the window is a slot's life between two renewals, a minute where none is written.
     """
 
     name: Name = "default"
@@ -137,6 +142,8 @@ class Limit(Declared):
     def _window_or_align(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("align") and data.get("window", data.get("window_us")) is None:
             return {**data, "window": _NO_WINDOW}
+        if isinstance(data, dict) and data.get("algorithm") == Algorithm.CONCURRENCY:
+            return {"window": SLOT_LIFE, **data}
         return data
 
     @field_validator("window_us", mode="before")

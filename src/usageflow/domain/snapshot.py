@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote
 
 from usageflow.domain.calendars import LONGEST_US
@@ -141,6 +141,7 @@ class Snapshot:
         return EndpointName(method, UNMATCHED)
 
 
+@lru_cache(maxsize=100_000)
 def template_of_pattern(path: str) -> str:
     """Returns the template that a policy's pattern stands for; ``*`` alone is ``{unmatched}``, and so is what no
     template can say (longer than one may be).

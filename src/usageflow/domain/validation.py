@@ -12,6 +12,9 @@ from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy
 
 T = TypeVar("T")
 
+MAX_SLOT_LIFE_US = 86_400_000_000
+"""The longest life of a slot of CONCURRENCY between two renewals."""
+
 DEFAULT_EXPRESSION = "usage_record.quantity"
 
 
@@ -90,9 +93,20 @@ def _limit(limit: Limit, cost: int) -> Iterator[Fault]:
     if limit.burst and limit.algorithm is not Algorithm.TOKEN_BUCKET:
         yield Fault("burst", "only a TOKEN_BUCKET has a burst", "add `algorithm: TOKEN_BUCKET` or drop burst")
     yield from _calendar(limit)
+    if limit.algorithm is Algorithm.CONCURRENCY:
+        yield from _concurrency(limit)
+        return
     if cost > (limit.burst or limit.limit):
         message = f"a request costs {cost}, more than ever fits: every request would be denied"
         yield Fault("limit", message, "raise the limit or lower the policy's cost")
+
+
+def _concurrency(limit: Limit) -> Iterator[Fault]:
+    if limit.charge_denied:
+        yield Fault("charge_denied", "a denied request is not in flight", "remove it from this limit")
+    if limit.window_us > MAX_SLOT_LIFE_US:
+        message = "a slot that is never released would stay taken for more than a day"
+        yield Fault("window", message, "write how long a request may take at most, such as 1m")
 
 
 def _calendar(limit: Limit) -> Iterator[Fault]:

@@ -140,19 +140,24 @@ class UsageStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """A live fixed window: units used of the window that began at ``start_us`` and ends at ``end_us``."""
+    """A live fixed window: units used of the window that began at ``start_us`` and ends at ``end_us``, as they were at
+    ``at_us`` of the counters' clock.
+    """
 
     key: str
     start_us: int
     end_us: int
     used: int
+    at_us: int = 0
 
 
 class CheckpointStore(Protocol):
     """Long windows on disk, so that a quota outlives a restart."""
 
     async def save_windows(self, windows: Sequence[WindowState]) -> None:
-        """Stores the newest state of each key, in one transaction; an older window of a key is replaced."""
+        """Stores states in one transaction; of each key the one with the latest ``start_us``, then ``at_us``, stays, whoever saved
+        it: several processes see the same counters.
+        """
 
     async def load_windows(self, *, now_us: int) -> Sequence[WindowState]:
         """Returns every window that has not ended."""

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from decision.amending import ItemKind
 from decision.engine import Engine
 from decision.ingest import MAX_WAITING, Ingest
 from decision.plan import Plan
 from decision.questions import Terms, question_by_name
 from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
-from decision.reporting import ItemKind, Reporting, ReportResult
+from decision.reporting import Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
 from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, limit, metering, policy, request
@@ -19,6 +20,7 @@ from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, UsageRecord
+from usageflow.storage.counters import Settlement
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
 
@@ -99,7 +101,7 @@ async def test_every_item_is_counted_in_exactly_one_of_three(desk: Desk) -> None
         event("twice"),
         event("twice"),
         batches=[batch("b1"), batch("b2", {}, {"requests": 0}), batch("b1")],
-        settlements=[("none", 1)],
+        amendments=[Settlement("none", 1)],
     )
     assert (result.accepted, result.duplicates) == (3, 3)
     assert [
@@ -123,9 +125,9 @@ async def test_settlements_run_even_where_the_commit_fails(desk: Desk) -> None:
     await desk.hold(6)
     desk.usage.errors = [Unavailable("down")]
     with pytest.raises(Unavailable):
-        await desk.report(event("e"), settlements=[("hold-1", 1)])
+        await desk.report(event("e"), amendments=[Settlement("hold-1", 1)])
     assert await desk.remaining() == 9
-    result = await desk.report(event("e"), settlements=[("hold-1", 1)])
+    result = await desk.report(event("e"), amendments=[Settlement("hold-1", 1)])
     assert (result.accepted, result.faults) == (1, [])
     assert await desk.remaining() == 9
 
@@ -133,14 +135,14 @@ async def test_settlements_run_even_where_the_commit_fails(desk: Desk) -> None:
 async def test_a_settlement_of_duplicates_runs_too(desk: Desk) -> None:
     await desk.hold(6)
     await desk.report(event("e"))
-    result = await desk.report(event("e"), settlements=[("hold-1", 0)])
+    result = await desk.report(event("e"), amendments=[Settlement("hold-1", 0)])
     assert result.duplicates == 1
     assert await desk.remaining() == 10
 
 
 async def test_a_negative_settlement_is_refused(desk: Desk) -> None:
     await desk.hold(6)
-    result = await desk.report(settlements=[("hold-1", -1)])
+    result = await desk.report(amendments=[Settlement("hold-1", -1)])
     assert [(item.kind, item.fault.field) for item in result.faults] == [(ItemKind.SETTLEMENT, "actual")]
     assert await desk.remaining() == 4
 
@@ -172,7 +174,7 @@ async def test_a_reporters_wrong_clock_is_corrected(desk: Desk) -> None:
         (Report(events=[EVENT] * 10_001), "events"),
         (Report(batches=[ReportedBatch("b", [], b"")] * 101), "batches"),
         (Report(batches=[ReportedBatch("b", [COUNT] * 10_001, b"")]), "batches.counts"),
-        (Report(settlements=[("r", 1)] * 10_001), "settlements"),
+        (Report(amendments=[Settlement("r", 1)] * 10_001), "settlements"),
     ],
 )
 async def test_lists_that_are_too_long_are_refused_whole(desk: Desk, report: Report, field: str) -> None:

@@ -177,7 +177,7 @@ CONTENT = {
         7,
         43,
         "'algorithm' cannot be \"fixed\"",
-        "write FIXED_WINDOW, TOKEN_BUCKET or SLIDING_WINDOW",
+        "write FIXED_WINDOW, TOKEN_BUCKET, SLIDING_WINDOW or CONCURRENCY",
     ),
     "mode": (
         HEAD + "policies: [{name: p, match: {path: /a}, mode: off}]\n",

@@ -303,14 +303,14 @@ global___AttributeValue = AttributeValue
 
 @typing.final
 class LeaseWish(google.protobuf.message.Message):
-    """Asks for tokens ahead."""
+    """Asks for tokens ahead: a token pays for one more request of the same endpoint, values and cost."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TOKENS_FIELD_NUMBER: builtins.int
     LIFE_FIELD_NUMBER: builtins.int
     tokens: builtins.int
-    """Tokens wanted beyond this request's own cost."""
+    """Tokens wanted beyond this request itself."""
     @property
     def life(self) -> google.protobuf.duration_pb2.Duration:
         """How long the client wants to use them."""
@@ -328,7 +328,9 @@ global___LeaseWish = LeaseWish
 
 @typing.final
 class LeaseGrant(google.protobuf.message.Message):
-    """Tokens that are the client's until they expire."""
+    """Tokens that are the client's until they expire. The limit states of the same answer are those after the debit: what the client
+    shows is `remaining` + its unused tokens x cost.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -230,5 +230,6 @@ WINDOW_CHECKPOINTS = Table(
     Column("start_us", BigInteger, nullable=False),
     Column("end_us", BigInteger, nullable=False),
     Column("used", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False, server_default=text("0")),
     Index("ix_window_checkpoints_end", "end_us"),
 )

@@ -78,6 +78,11 @@ class Process:
             self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """Returns its process id."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Returns what it printed so far."""
         return "".join(self.lines)

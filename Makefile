@@ -18,7 +18,7 @@ LOCK_INPUTS := requirements.lock pyproject.toml gen/python/pyproject.toml client
 	clients/python/fastapi/pyproject.toml
 NOT_LOCKED := --no-emit-package usageflow-proto --no-emit-package usageflow-client --no-emit-package usageflow-fastapi
 
-.PHONY: help setup run demo test lint format prove proto proto-check lock clean
+.PHONY: help setup services run demo test lint format prove proto proto-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,13 @@ setup: .venv/.ready ## make the environment (.venv); the other targets do it the
 	$(BIN)/python -m compileall -q src gen/python clients/python
 	echo "$$wanted" > .venv/.made-from
 	touch $@
+
+services: ## install the servers that tests start themselves (Debian, Ubuntu, macOS)
+	@if command -v redis-server >/dev/null; then echo "redis-server is installed"
+	elif command -v apt-get >/dev/null; then
+	  $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install --yes --no-install-recommends redis-server
+	elif command -v brew >/dev/null; then brew install redis
+	else echo "make: install redis-server 7 or newer with your system's packages" >&2; exit 1; fi
 
 run: .venv/.ready ## serve everything on 127.0.0.1:50051, data in ./.usageflow
 	@exec $(BIN)/usageflow serve

@@ -82,7 +82,8 @@ class Link:
         if connection is not self._connection:
             raise ConnectionError("the connection was lost")
         loop = asyncio.get_running_loop()
-        packed = [hiredis.pack_command(command) for command in commands]
+        # The stub of hiredis takes tuples of one only.
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
         answers = [loop.create_future() for _ in packed]
         if not self._waiting:
             self._progress_s = loop.time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from opentelemetry.metrics import Counter as Instrument
@@ -15,7 +15,7 @@ from decision.plan import Plan
 from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.clock import Clock
-from usageflow.domain.decisions import Answer, Question
+from usageflow.domain.decisions import Answer, Question, Reason
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Unavailable
 from usageflow.rpc.principal import Principal, own_application
 from usageflow.storage.counters import Amendment
@@ -36,6 +36,11 @@ class CheckItem:
     terms: Terms = field(default_factory=Terms)
     request_id: str = ""
     deadline_s: float | None = None
+
+    @property
+    def by_name(self) -> bool:
+        """Tells a request that is described from one that uses the plan's numbers."""
+        return isinstance(self.endpoint, HttpRequest)
 
 
 class Checking:
@@ -118,17 +123,26 @@ class Checking:
                 raise InvalidArgument.of(
                     "request_id", "is too long", f"send at most {MAX_REQUEST_ID} characters"
                 )
-            if isinstance(item.endpoint, HttpRequest):
-                return question_by_name(plan.snapshot, item.endpoint, item.terms)
-            instruction = plan.instructions.get(item.endpoint)
-            if instruction is None:
-                message = f"there is no endpoint {item.endpoint}"
-                raise InvalidArgument.of(
-                    "endpoint_number", message, "send the request by name", "UNKNOWN_ENDPOINT"
-                )
-            return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
+            return self.question(plan, item)
         except InvalidArgument as error:
             return error
+
+    def question(self, plan: Plan, item: CheckItem) -> Question:
+        """Returns what an item asks. Raises InvalidArgument."""
+        if isinstance(item.endpoint, HttpRequest):
+            return question_by_name(plan.snapshot, item.endpoint, item.terms)
+        instruction = plan.instructions.get(item.endpoint)
+        if instruction is None:
+            message = f"there is no endpoint {item.endpoint}"
+            raise InvalidArgument.of(
+                "endpoint_number", message, "send the request by name", "UNKNOWN_ENDPOINT"
+            )
+        return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
+
+    def count(self, kinds: Iterable[tuple[bool, Reason]]) -> None:
+        """Counts decisions by what they were: by the batch, since an instrument's own cost would be a third of a decision's."""
+        for (allowed, reason), number in Counter(kinds).items():
+            self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
 
     async def _decide(
         self,
@@ -160,9 +174,7 @@ class Checking:
         deciding.add_done_callback(lambda done: _keep(promises, done))
         decided = await asyncio.shield(deciding)
         answers.update({index: answer for (index, _), answer in zip(asked, decided, strict=True)})
-        # Counted by the batch: an instrument's own cost would be a third of a decision's.
-        for (allowed, reason), number in Counter((item.allowed, item.reason) for item in decided).items():
-            self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
+        self.count((item.allowed, item.reason) for item in decided)
         for index, promise in repeats.items():
             answers[index] = await asyncio.shield(promise)
 

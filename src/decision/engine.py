@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from decision.dating import Dating
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
+from decision.memo import Ready
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import (
@@ -22,15 +23,18 @@ from usageflow.domain.errors import Unavailable
 from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
+from usageflow.domain.tokens import valid_for_us
 from usageflow.storage.counters import (
     Amendment,
     CounterStore,
+    LeaseAsk,
     LeaseReturn,
     Release,
     Renewal,
     Reserve,
     Settlement,
     Take,
+    Taken,
 )
 
 T = TypeVar("T")
@@ -40,6 +44,10 @@ STORE_DEADLINE_S = 0.025
 
 _ANSWER_MARGIN_S = 0.010
 """Kept back from the caller's deadline, so that a degraded answer still arrives."""
+
+
+Outcome = Answer | Taken
+"""An answer, or what the counters say to a plain decision, from which the answer follows."""
 
 
 class StoreFailed(Unavailable):
@@ -83,42 +91,66 @@ class Engine:
         self, snapshot: Snapshot, questions: Sequence[Question], time_left_s: float | None = None
     ) -> list[Answer]:
         """Returns an answer per question, in order. ``time_left_s`` is the caller's, None without a deadline."""
-        prepared = [self._prepare(snapshot, question) for question in questions]
-        waiting = [item for item in prepared if isinstance(item, Pending)]
-        decided = iter(await self._settle_all(waiting, time_left_s) if waiting else ())
-        return [next(decided) if isinstance(item, Pending) else item for item in prepared]
+        readies = [self.ready(snapshot, question) for question in questions]
+        outcomes = await self.ask(readies, time_left_s)
+        return [self.answer(ready, outcome) for ready, outcome in zip(readies, outcomes, strict=True)]
 
-    def _prepare(self, snapshot: Snapshot, question: Question) -> Answer | Pending:
-        question = self._verified(snapshot, question)
-        prepared = prepare(snapshot, question)
-        if isinstance(prepared, Answer):
-            return prepared
-        take, mine = prepared.take, f"{snapshot.application_id}|"
-        if question.hold_us and take.limits:
-            reserve = Reserve(mine + self._new_id(), question.hold_us, question.refund_on_expiry)
-            take = take._replace(reserve=reserve)
-        if prepared.takes_slots:
+    def ready(self, snapshot: Snapshot, question: Question) -> Ready:
+        """Returns a question as far as it can be decided without counters."""
+        verified = self._verified(snapshot, question)
+        # What a token says is true until it expires, so it is read again.
+        return Ready(prepare(snapshot, verified), lasting=verified is question)
+
+    async def ask(self, readies: Sequence[Ready], time_left_s: float | None = None) -> list[Outcome]:
+        """Returns what the counters say to each, in one call of the store, or the answer where they have no say."""
+        asked = [self._made(ready.prepared) for ready in readies if isinstance(ready.prepared, Pending)]
+        said = iter(await self._said(asked, _timeout_s(time_left_s)) if asked else ())
+        return [ready.prepared if isinstance(ready.prepared, Answer) else next(said) for ready in readies]
+
+    async def _said(self, asked: Sequence[Pending], timeout_s: float) -> list[Outcome]:
+        try:
+            taken = await self._ask(self._store.take([item.take for item in asked]), timeout_s)
+        except StoreFailed as failure:
+            return [await self._degraded(item, failure.degraded) for item in asked]
+        now_us = self._clock.now_us()
+        return [
+            one if item.plain else conclude(item, one, now_us) for item, one in zip(asked, taken, strict=True)
+        ]
+
+    def answer(self, ready: Ready, outcome: Outcome) -> Answer:
+        """Returns the whole answer that an outcome of ask means."""
+        if isinstance(outcome, Answer):
+            return outcome
+        return conclude(ready.pending, outcome, self._clock.now_us())
+
+    def _made(self, pending: Pending) -> Pending:
+        """Returns the decision with what its take needs just now: dates, and ids that nobody else has."""
+        if pending.plain:
+            return pending
+        take = self._dating.dated(pending.take)
+        mine = f"{pending.application_id}|"
+        if pending.hold_us:
+            take = take._replace(
+                reserve=Reserve(mine + self._new_id(), pending.hold_us, pending.refund_on_expiry)
+            )
+        if pending.lease_life_us:
+            lease_id = mine + self._new_id().replace("-", "")
+            take = take._replace(lease=LeaseAsk(lease_id, pending.lease_tokens, pending.lease_life_us))
+        if pending.takes_slots:
             take = take._replace(slot_id=mine + self._new_id().replace("-", ""))
-        return replace(prepared, take=take)
+        return replace(pending, take=take)
 
     def _verified(self, snapshot: Snapshot, question: Question) -> Question:
         """Returns the question with claims in the place of tokens."""
         if self._tokens is None:
             return question
         read = self._tokens.read(snapshot, question.attributes)
-        return question if read is question.attributes else replace(question, attributes=read)
-
-    async def _settle_all(self, waiting: Sequence[Pending], time_left_s: float | None) -> list[Answer]:
-        timeout_s = STORE_DEADLINE_S
-        if time_left_s is not None:
-            timeout_s = max(0.001, min(timeout_s, time_left_s - _ANSWER_MARGIN_S))
-        asked = [self._dating.dated(item.take) for item in waiting]
-        try:
-            taken = await self._ask(self._store.take(asked), timeout_s)
-        except StoreFailed as failure:
-            return [await self._degraded(item, failure.degraded) for item in waiting]
+        if read is question.attributes:
+            return question
         now_us = self._clock.now_us()
-        return [conclude(item, one, now_us) for item, one in zip(waiting, taken, strict=True)]
+        lives = (valid_for_us(claims, now_us) for claims in read.claims.values())
+        life_us = min([question.lease_life_us, *(each for each in lives if each is not None)])
+        return replace(question, attributes=read, lease_life_us=life_us)
 
     async def _ask(self, operation: Awaitable[T], timeout_s: float) -> T:
         try:
@@ -141,7 +173,7 @@ class Engine:
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
-        pending = prepare(snapshot, self._verified(snapshot, question))
+        pending = self.ready(snapshot, question).prepared
         if isinstance(pending, Answer):
             return Explained(pending, ())
         (seen,) = await self._store.peek([self._dating.dated(pending.take)])
@@ -172,6 +204,12 @@ def _scoped(application_id: str, amendment: Amendment) -> Amendment:
             return Release(f"{application_id}|{name}")
         case Renewal(slot_id=name):
             return Renewal(f"{application_id}|{name}")
+
+
+def _timeout_s(time_left_s: float | None) -> float:
+    if time_left_s is None:
+        return STORE_DEADLINE_S
+    return max(0.001, min(STORE_DEADLINE_S, time_left_s - _ANSWER_MARGIN_S))
 
 
 def _after(outcome: LimitOutcome, now_us: int) -> LimitOutcome:

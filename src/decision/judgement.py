@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from decision.leasing import lease_life_us
 from usageflow.domain.decisions import (
     Answer,
     Degraded,
+    LeaseGrant,
     LimitOutcome,
     Question,
     Reason,
@@ -20,6 +22,7 @@ from usageflow.domain.decisions import (
     ShadowOutcome,
 )
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
+from usageflow.domain.limits import Rule
 from usageflow.domain.matching import PatternTrie
 from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
@@ -37,7 +40,14 @@ class Pending:
     base: Answer
     limits: tuple[CompiledLimit, ...]
     take: Take
-    shadows: tuple[CompiledPolicy, ...]
+    shadows: tuple[CompiledPolicy, ...] = ()
+    hold_us: int = 0
+    refund_on_expiry: bool = False
+    lease_tokens: int = 0
+    lease_life_us: int = 0
+    application_id: str = ""
+    plain: bool = False
+    """True where the take can be made as it is: nothing of it depends on the time or needs an id, and nothing shadows it."""
 
     @property
     def fail_mode(self) -> FailMode:
@@ -130,7 +140,25 @@ def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
     if not limits and not any(below):
         return base
     take = Take(_takes(limits), shadows=below)
-    return Pending(base, tuple(limit for limit, _ in limits), take, shadows)
+    held_us = question.hold_us if limits else 0
+    life_us = lease_life_us(enforced, shadows, question)
+    plain = not (held_us or life_us or shadows) and all(_is_plain(limit.rule) for limit, _ in limits)
+    return Pending(
+        base,
+        limits=tuple(limit for limit, _ in limits),
+        take=take,
+        shadows=shadows,
+        hold_us=held_us,
+        refund_on_expiry=question.refund_on_expiry,
+        lease_tokens=question.lease_tokens,
+        lease_life_us=life_us,
+        application_id=snapshot.application_id,
+        plain=plain,
+    )
+
+
+def _is_plain(rule: Rule) -> bool:
+    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY
 
 
 def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
@@ -218,6 +246,7 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
             shadow=_shadow_outcomes(pending, taken.shadows),
             reservation=_reservation(pending.take, now_us),
             slot_id=own_id(pending.take.slot_id),
+            lease=_lease(pending.take, taken),
         )
     exceeded = [outcome for outcome in outcomes if outcome.exceeded]
     permanent = any(outcome.standing.wait_us is None for outcome in exceeded)
@@ -258,6 +287,12 @@ def _reservation(take: Take, now_us: int) -> ReservationGrant | None:
         return None
     amount = max(item.cost for item in take.limits)
     return ReservationGrant(own_id(reserve.reservation_id), amount, now_us + reserve.life_us)
+
+
+def _lease(take: Take, taken: Taken) -> LeaseGrant | None:
+    if take.lease is None or not taken.tokens:
+        return None
+    return LeaseGrant(own_id(take.lease.lease_id), taken.tokens, taken.life_us)
 
 
 def own_id(stored: str) -> str:

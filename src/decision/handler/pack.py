@@ -71,6 +71,9 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         result.degraded.CopyFrom(_degraded(answer.degraded))
     if answer.reservation is not None:
         result.reservation.CopyFrom(_reservation(answer.reservation))
+    if answer.lease is not None:
+        result.lease.lease_id = bytes.fromhex(answer.lease.lease_id)
+        result.lease.tokens, result.lease.life_us = answer.lease.tokens, answer.lease.life_us
     if answer.slot_id:
         result.slot_id = bytes.fromhex(answer.slot_id)
     return result
@@ -182,20 +185,26 @@ def _plan_limit(limit: CompiledLimit) -> plan_pb2.PlanLimit:
     )
 
 
-def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
-    """Returns where a limit stands."""
-    limit = outcome.limit
+def status_head(limit: CompiledLimit, cost: int) -> common_pb2.LimitStatus:
+    """Returns which limit a status is about, and nothing of where it stands. Its window has one length."""
     return common_pb2.LimitStatus(
         policy=limit.policy,
         limit_name=limit.name,
         algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.rule.algorithm}"),
         limit=limit.rule.capacity,
-        window=_duration(outcome.window_us),
-        remaining=outcome.standing.remaining,
-        reset=_duration(outcome.reset_us),
-        exceeded=outcome.exceeded,
-        cost=outcome.cost,
+        window=_duration(limit.rule.window_us),
+        cost=cost,
     )
+
+
+def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
+    """Returns where a limit stands."""
+    status = status_head(outcome.limit, outcome.cost)
+    status.window.CopyFrom(_duration(outcome.window_us))
+    status.remaining = outcome.standing.remaining
+    status.reset.CopyFrom(_duration(outcome.reset_us))
+    status.exceeded = outcome.exceeded
+    return status
 
 
 def explain_response(explanation: Explanation) -> decision_pb2.ExplainResponse:
@@ -232,16 +241,19 @@ def _reason(answer: Answer) -> common_pb2.Reason.ValueType:
     return common_pb2.Reason.Value(f"REASON_{answer.reason}")
 
 
+def limit_head(limit: CompiledLimit, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
+    """Returns which limit a state is about, and nothing of the state."""
+    number = next((policy.number for policy in policies if policy.name == limit.policy), 0)
+    return decision_pb2.LimitState(policy_number=number, limit_index=limit.index)
+
+
 def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
-    number = next((policy.number for policy in policies if policy.name == outcome.limit.policy), 0)
-    return decision_pb2.LimitState(
-        policy_number=number,
-        limit_index=outcome.limit.index,
-        remaining=outcome.standing.remaining,
-        reset_us=outcome.reset_us,
-        exceeded=outcome.exceeded,
-        window_us=outcome.standing.window_us,
-    )
+    state = limit_head(outcome.limit, policies)
+    state.remaining = outcome.standing.remaining
+    state.reset_us = outcome.reset_us
+    state.exceeded = outcome.exceeded
+    state.window_us = outcome.standing.window_us
+    return state
 
 
 def _identity(identity: Identity) -> common_pb2.Identity:

@@ -37,7 +37,8 @@ class DegradedReason(StrEnum):
 class Question:
     """One request. ``target`` is what is matched: the route with its values, or a raw path where there is no route.
 
-    ``cost`` 0 means what each policy says. ``hold_us`` above 0 asks for a reservation.
+    ``cost`` 0 means what each policy says. ``hold_us`` above 0 asks for a reservation, ``lease_tokens`` above 0 for so many
+    further requests ahead, for ``lease_life_us``.
     """
 
     endpoint: EndpointName
@@ -46,6 +47,8 @@ class Question:
     cost: int = 0
     hold_us: int = 0
     refund_on_expiry: bool = False
+    lease_tokens: int = 0
+    lease_life_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,15 @@ class ReservationGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseGrant:
+    """Further requests that were paid for ahead, for ``life_us`` from when the caller sent its request."""
+
+    lease_id: str
+    tokens: int
+    life_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The decision. ``retry_after_us`` is set on a denial that passes."""
 
@@ -119,6 +131,7 @@ class Answer:
     decided_by: CompiledPolicy | None = None
     reservation: ReservationGrant | None = None
     slot_id: str = ""
+    lease: LeaseGrant | None = None
 
     @property
     def repeatable(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import PermissionDenied, Unauthenticated, Unavailable, UsageFlowError
@@ -33,6 +34,25 @@ class _Known:
     renewing: bool = False
 
 
+@lru_cache(maxsize=_CACHED)
+def principal_of(credential: Credential) -> Principal:
+    """Returns whom a credential stands for."""
+    return Principal(credential.kind, credential.application_id, credential.prefix)
+
+
+@lru_cache(maxsize=_CACHED)
+def _secret_hash(authorization: str, kind: CredentialKind) -> bytes:
+    """Returns the hash of a bearer credential. Raises Unauthenticated, which is not remembered."""
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise Unauthenticated(f"no credential: {_HOW[kind]}", reason="CREDENTIAL_MISSING")
+    if not is_well_formed(secret.strip()):
+        raise Unauthenticated(
+            f"this is not a UsageFlow credential: {_HOW[kind]}", reason="CREDENTIAL_MALFORMED"
+        )
+    return hash_of(secret.strip())
+
+
 class Authenticator:
     """Looks credentials up and remembers them for a second."""
 
@@ -46,14 +66,7 @@ class Authenticator:
         """Returns the caller. Raises Unauthenticated for a missing, malformed or unknown credential, PermissionDenied
         for one of the other kind.
         """
-        scheme, _, secret = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not secret:
-            raise Unauthenticated(f"no credential: {_HOW[kind]}", reason="CREDENTIAL_MISSING")
-        if not is_well_formed(secret.strip()):
-            raise Unauthenticated(
-                f"this is not a UsageFlow credential: {_HOW[kind]}", reason="CREDENTIAL_MALFORMED"
-            )
-        credential = await self._find(hash_of(secret.strip()))
+        credential = await self._find(_secret_hash(authorization or "", kind))
         if credential is None:
             raise Unauthenticated(
                 f"this credential is unknown here: {_HOW[kind]}", reason="CREDENTIAL_UNKNOWN"
@@ -62,7 +75,7 @@ class Authenticator:
             raise PermissionDenied(
                 f"this method needs the other kind of credential: {_HOW[kind]}", reason="CREDENTIAL_KIND"
             )
-        return Principal(credential.kind, credential.application_id, credential.prefix)
+        return principal_of(credential)
 
     async def _find(self, secret_hash: bytes) -> Credential | None:
         known = self._known.get(secret_hash)

@@ -11,11 +11,12 @@ from pathlib import Path
 from admin.applying import Applying
 from admin.handler import AdminHandler
 from admin.querying import Querying
+from decision.batching import Batching
 from decision.checking import Checking
 from decision.checkpoints import Checkpointer
 from decision.engine import Engine
 from decision.explaining import Explaining
-from decision.handler import DecisionHandler, DecisionUseCases
+from decision.handler import DecisionHandler, DecisionUseCases, add_to_server
 from decision.ingest import Ingest
 from decision.keyring import KeyRing
 from decision.registering import Registering
@@ -36,7 +37,7 @@ from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
 from usageflow.storage.sql import Database, SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite
-from usageflow.v1 import admin_pb2_grpc, decision_pb2_grpc, meter_pb2_grpc
+from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
 KEYS_WAIT_S = 2.0
@@ -96,8 +97,10 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_priva
     ingest, watching = Ingest(usage), Watching(snapshots)
     applying = Applying(control, notices, hash_key)
     checkpointer = Checkpointer(counters, SqlCheckpointStore(database, clock), clock, swept=[local])
+    checking = Checking(snapshots, engine, clock, metrics.decisions)
     use_cases = DecisionUseCases(
-        checking=Checking(snapshots, engine, clock, metrics.decisions),
+        checking=checking,
+        batching=Batching(checking, engine),
         reporting=Reporting(snapshots, engine, ingest, clock, latency_boundaries()),
         registering=Registering(control, snapshots, clock),
         watching=watching,
@@ -106,7 +109,7 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_priva
     policy = CallPolicy(credentials_needed())
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_duration)
     rpc = build_server([interceptor], (DECISION, ADMIN, METER))
-    decision_pb2_grpc.add_DecisionServiceServicer_to_server(DecisionHandler(use_cases), rpc.server)
+    add_to_server(DecisionHandler(use_cases), rpc.server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminHandler(applying, Querying(control, usage, clock)), rpc.server
     )

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from decision.amending import ItemKind
 from decision.engine import Engine
 from decision.ingest import MAX_WAITING, Ingest
 from decision.plan import Plan
 from decision.questions import Terms, question_by_name
 from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
-from decision.reporting import ItemKind, Reporting, ReportResult
+from decision.reporting import Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
 from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, limit, metering, policy, request

@@ -242,6 +242,7 @@ def test_a_hold_ends_only_in_the_window_that_was_debited() -> None:
 def test_a_bucket_never_drains_below_what_it_holds() -> None:
     rule = Rule(TOKENS, 10, 10 * S)
     _, state = admitted(None, rule, NOW, 6)
+    assert state is not None
     state = hold(state, 4)
     assert standing(current(state, rule, NOW + 60 * S), rule, NOW + 60 * S, 1).remaining == 6
     ended = end_hold(state, rule, NOW + 60 * S, 4, 1, None)

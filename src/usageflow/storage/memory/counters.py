@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.limits import (
@@ -40,7 +40,7 @@ from usageflow.storage.ports import WindowState
 _SLOT_US = 10_000_000
 """Width of a slot of the timing wheel: states are forgotten at most this late."""
 
-_CONCURRENCY = Algorithm.CONCURRENCY
+_CONCURRENCY, _FIXED = Algorithm.CONCURRENCY, Algorithm.FIXED_WINDOW
 
 
 class MemoryCounterStore:
@@ -73,7 +73,8 @@ class MemoryCounterStore:
         """Returns the time, after what expired by then did expire: answers never depend on when sweep ran."""
         now_us = self._clock.now_us()
         for over in self._holds.due(now_us):
-            self._end(over, _none if over.refund else _all, over.expires_us)
+            kept = [0 if over.refund else held.amount for held in over.held]
+            self._end(over, kept, over.expires_us)
         return now_us
 
     def _peek(
@@ -96,6 +97,34 @@ class MemoryCounterStore:
         return standing(self._state(item, now_us), item.rule, now_us, item.cost)
 
     def _take(self, take: Take, now_us: int) -> Taken:
+        taken = self._take_of_open_windows(take, now_us)
+        return self._take_of_any(take, now_us) if taken is None else taken
+
+    def _take_of_open_windows(self, take: Take, now_us: int) -> Taken | None:
+        """Takes where every limit is a fixed window that is open and has room, else returns None: the same as below in a third
+        of the time, for what nearly all takes are.
+        """
+        if take.reserve is not None or take.lease is not None or take.shadows:
+            return None
+        states, opened = self._states, []
+        for item in take.limits:
+            state = states.get(item.key)
+            if type(state) is not Window or item.rule.algorithm is not _FIXED:
+                return None
+            if now_us >= state.end_us or state.used + item.cost > item.rule.limit:
+                return None
+            opened.append(state)
+        standings = []
+        for (key, rule, cost, _, _), (start_us, end_us, used) in zip(take.limits, opened, strict=True):
+            states[key] = Window(start_us, end_us, used + cost)
+            length_us = end_us - start_us
+            if length_us >= LONG_WINDOW_US:
+                self._changed[key] = now_us
+            shown_us = length_us if rule.calendar else 0
+            standings.append(Standing(rule.limit - used - cost, end_us - now_us, 0, shown_us))
+        return Taken(True, tuple(standings))
+
+    def _take_of_any(self, take: Take, now_us: int) -> Taken:
         seen = [self._standing(item, take.slot_id, now_us) for item in take.limits]
         for each in seen:
             if each.wait_us != 0:
@@ -190,7 +219,7 @@ class MemoryCounterStore:
             return False
         if not found.settled:
             self._holds.settle(found)
-            self._end(found, lambda amount: max(0, settlement.actual), now_us)
+            self._end(found, [max(0, settlement.actual)] * len(found.held), now_us)
         return True
 
     def _return(self, returned: LeaseReturn, now_us: int) -> bool:
@@ -200,16 +229,16 @@ class MemoryCounterStore:
         if not found.settled:
             used = min(max(0, returned.used), found.tokens)
             self._holds.settle(found)
-            self._end(found, lambda amount: amount // found.tokens * used, now_us)
+            self._end(found, [held.amount // found.tokens * used for held in found.held], now_us)
         return True
 
-    def _end(self, ended: Hold, actual: Callable[[int], int], now_us: int) -> None:
-        """Corrects what a hold debited, to ``actual`` of each amount; a bucket whose share of it is over already stays."""
-        for held in ended.held:
+    def _end(self, ended: Hold, actuals: Sequence[int], now_us: int) -> None:
+        """Corrects what a hold debited to ``actuals``; a bucket whose share of it is over already stays."""
+        for held, actual in zip(ended.held, actuals, strict=True):
             state = self._states.get(held.key)
             if ended.over and ended.settled and isinstance(state, Bucket):
                 continue
-            after = end_hold(state, held.rule, now_us, held.amount, actual(held.amount), held.instance_us)
+            after = end_hold(state, held.rule, now_us, held.amount, actual, held.instance_us)
             if after is not None:
                 self._put(held.key, after, now_us)
 
@@ -258,11 +287,3 @@ class MemoryCounterStore:
 
     async def close(self) -> None:
         """See CounterStore.close: there is nothing to give back."""
-
-
-def _all(amount: int) -> int:
-    return amount
-
-
-def _none(amount: int) -> int:
-    return 0

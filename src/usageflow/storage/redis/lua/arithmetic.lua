@@ -7,30 +7,21 @@ local MAX_COUNT = 35184372088831 -- 2^45 - 1
 local MAX_SPAN_US = 9007199254740991 -- 2^53 - 1
 
 -- Returns the whole quotient and the remainder of a * b / c, for whole a < 2^52, b < 2^49 and 0 < c < 2^45.
--- A quotient of 2^53 or more is rounded. Lua's % divides as doubles do: where the quotient is rounded up, the remainder
--- comes out below zero, and is put right.
+-- A quotient of 2^53 or more is rounded. Lua's % is x - floor(x / c) * c: exact for whole x < 2^53, since x / c is at least 1 / c
+-- below the next whole number, which is more than what rounding adds.
 local function muldiv(a, b, c)
   local product = a * b
   if product < 4503599627370496 then -- 2^52: nothing was rounded
     local rest = product % c
-    if rest < 0 then
-      rest = rest + c
-    end
     return (product - rest) / c, rest
   end
   local factor = a % c
-  if factor < 0 then
-    factor = factor + c
-  end
   -- Long division of factor * b by c, seven bits of b at a time: rest * 128 + factor * 127 < 2^53.
   local quotient, rest, left, scale = 0, 0, b, 4398046511104 -- 2^42
   while scale >= 1 do
     local below = left % scale
     local sum = rest * 128 + factor * ((left - below) / scale)
     rest = sum % c
-    if rest < 0 then
-      rest = rest + c
-    end
     quotient = quotient * 128 + (sum - rest) / c
     left, scale = below, scale / 128
   end
@@ -91,9 +82,6 @@ end
 
 local function current_sliding(state, window, now)
   local past = now % window
-  if past < 0 then
-    past = past + window
-  end
   local start = now - past
   if state and state.start >= start then
     return state -- of this window, or of a later one where the clock went back
@@ -147,9 +135,6 @@ local function drains_in(whole, part, window, limit)
   local time, rest = muldiv(whole, window, limit)
   rest = rest + part
   local more = rest % limit
-  if more < 0 then
-    more = more + limit
-  end
   time = time + (rest - more) / limit + (more > 0 and 1 or 0)
   return time < MAX_SPAN_US and time or MAX_SPAN_US
 end

@@ -166,10 +166,12 @@ local function granted(asked, first, count, nows)
   for n = 1, count do
     local rule, cost, state = rules[numbers[first + 2]], numbers[first + 3], nows[n]
     first = first + 3
+    if not state then
+      return 0, 0 -- slots are not leased
+    end
     local left = room(state, rule, NOW) - cost
     local share = 4 * ((state.leases or 0) + 1) * (cost > 1 and cost or 1)
-    local rest = left % share
-    local most = (left - (rest < 0 and rest + share or rest)) / share
+    local most = (left - left % share) / share
     tokens = most < tokens and most or tokens
     if state.kind == FIXED_WINDOW and state.stop - NOW < life then
       life = state.stop - NOW

@@ -4,7 +4,6 @@ import asyncio
 from itertools import count
 
 import pytest
-from opentelemetry.metrics import NoOpMeter
 
 from decision.checking import Checking, CheckItem
 from decision.engine import Engine
@@ -48,8 +47,7 @@ class Desk:
         engine = Engine(
             resilient(self.store), MemoryCounterStore(self.clock), self.clock, lambda: f"r{next(ids)}"
         )
-        counter = NoOpMeter("tests").create_counter("decisions")
-        self.checking = Checking(self.snapshots, engine, self.clock, counter)
+        self.checking = Checking(self.snapshots, engine, self.clock, {})
 
     @property
     def plan(self) -> Plan:

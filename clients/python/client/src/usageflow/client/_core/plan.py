@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from usageflow.client._core.demand import MAX_LIFE_US
 from usageflow.client._core.fallback import LocalRate
 from usageflow.client._core.request import AttributeSpec
 from usageflow.v1 import common_pb2 as common
@@ -32,6 +33,10 @@ class EndpointRule:
     fail_mode: common.FailMode.ValueType = common.FAIL_MODE_OPEN
     local: LocalRate | None = None
     store_group: int = 0
+    lease_life_us: int = 0
+    """How long tokens may live; 0: they may not be leased."""
+    lease_epoch: int = 0
+    """Names everything that decides here: leases of another epoch are void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ def _rule(source: plan_pb2.EndpointPlan, attributes: Mapping[int, AttributeSpec]
         fail_mode=source.fail_mode or common.FAIL_MODE_OPEN,
         local=_local(source.local),
         store_group=source.store_group,
+        lease_life_us=min(source.lease_life_ms * 1_000, MAX_LIFE_US),
+        lease_epoch=source.lease_epoch,
     )
 
 

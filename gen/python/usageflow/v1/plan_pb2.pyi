@@ -157,7 +157,9 @@ class PlanLimit(google.protobuf.message.Message):
     """Units per window (for TOKEN_BUCKET: the burst)."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """The window; where windows follow a calendar, their usual length: answers carry the present one's."""
+        """The window; where windows follow a calendar, their usual length: answers carry the present one's. Of CONCURRENCY it is a
+        slot's life: clients renew at half of it.
+        """
 
     def __init__(
         self,

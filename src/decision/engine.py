@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from decision.dating import Dating
 from decision.guarding import shown
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
 from decision.memo import Ready
+from decision.resilience import STORE_DEADLINE_S, ResilientStore, StoreFailed
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import (
@@ -20,7 +20,6 @@ from usageflow.domain.decisions import (
     LimitOutcome,
     Question,
 )
-from usageflow.domain.errors import Unavailable
 from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
@@ -40,23 +39,12 @@ from usageflow.storage.counters import (
 
 T = TypeVar("T")
 
-STORE_DEADLINE_S = 0.025
-"""The most that a decision waits for the counters."""
-
 _ANSWER_MARGIN_S = 0.010
 """Kept back from the caller's deadline, so that a degraded answer still arrives."""
 
 
 Outcome = Answer | Taken
 """An answer, or what the counters say to a plain decision, from which the answer follows."""
-
-
-class StoreFailed(Unavailable):
-    """The counters gave no answer."""
-
-    def __init__(self, degraded: DegradedReason) -> None:
-        super().__init__("the counters do not answer; try again in a second")
-        self.degraded = degraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +63,7 @@ class Engine:
 
     def __init__(
         self,
-        store: CounterStore,
+        store: ResilientStore,
         local: CounterStore,
         clock: Clock,
         new_id: Callable[[], str],
@@ -112,7 +100,7 @@ class Engine:
 
     async def _said(self, asked: Sequence[Pending], timeout_s: float) -> list[Outcome]:
         try:
-            taken = await self._ask(self._store.take([item.take for item in asked]), timeout_s)
+            taken = await self._store.take([item.take for item in asked], timeout_s)
         except StoreFailed as failure:
             return [await self._degraded(item, failure.degraded) for item in asked]
         now_us = self._clock.now_us()
@@ -155,15 +143,6 @@ class Engine:
         life_us = min([question.lease_life_us, *(each for each in lives if each is not None)])
         return replace(question, attributes=read, lease_life_us=life_us)
 
-    async def _ask(self, operation: Awaitable[T], timeout_s: float) -> T:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await operation
-        except TimeoutError as error:
-            raise StoreFailed(DegradedReason.STORE_TIMEOUT) from error
-        except Unavailable as error:
-            raise StoreFailed(DegradedReason.STORE_UNAVAILABLE) from error
-
     async def _degraded(self, pending: Pending, reason: DegradedReason) -> Answer:
         if not pending.limits:
             return pending.base  # only shadows had a question for the counters
@@ -179,7 +158,7 @@ class Engine:
         pending = self.ready(snapshot, question).prepared
         if isinstance(pending, Answer):
             return Explained(pending, ())
-        (seen,) = await self._store.peek([self._dating.dated(pending.take)])
+        (seen,) = await self._store.peek([self._dating.dated(pending.take)], STORE_DEADLINE_S)
         now_us = self._clock.now_us()
         answer = conclude(pending, seen, now_us)
         if answer.allowed:
@@ -193,7 +172,7 @@ class Engine:
         scoped = [_scoped(application_id, amendment) for amendment in amendments]
         # Slots that were taken while the counters were silent are counted here.
         here = await self._local.amend(scoped)
-        there = await self._ask(self._store.amend(scoped), STORE_DEADLINE_S)
+        there = await self._store.amend(scoped, STORE_DEADLINE_S)
         return [one or other for one, other in zip(here, there, strict=True)]
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from decision.epochs import Epochs
 from decision.leasing import longest_life_us
 from decision.memo import Memo
+from usageflow.domain.directory import Directory
 from usageflow.domain.identity import PATH_PARAMETER, AttributeKey, CompiledStrategy
 from usageflow.domain.policies import FailMode, strictest
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot, attribute_name
@@ -59,6 +60,10 @@ class Plan:
     """Items of batches."""
     requests: Memo = field(default_factory=Memo, compare=False, repr=False)
     """Whole requests of Check."""
+
+    def with_directory(self, directory: Directory) -> Plan:
+        """Returns the same plan over another state of the directory, with nothing remembered of what was asked before."""
+        return Plan(self.snapshot.with_directory(directory), self.instructions, self.attributes)
 
     @cached_property
     def has_local_fallback(self) -> bool:

@@ -6,19 +6,18 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 import structlog
 
-from decision.memo import Memo
+from decision.collecting import building
 from decision.plan import Plan, build_plan
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import UsageFlowError
-from usageflow.domain.hashing import derive_key
+from usageflow.domain.hashing import KeyOf
 from usageflow.domain.snapshot import Snapshot, compile_snapshot
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import ChangeNotices
-from usageflow.storage.ports import ApplicationState, ControlStore
+from usageflow.storage.ports import ApplicationState, SnapshotSource
 
 POLL_S = 0.25
 _OLD_REVISIONS = 16
@@ -33,15 +32,15 @@ class SnapshotRegistry:
 
     def __init__(
         self,
-        control: ControlStore,
+        control: SnapshotSource,
         notices: ChangeNotices,
-        hash_key: bytes,
+        key_of: KeyOf,
         on_load: Callable[[Snapshot], None] | None = None,
     ) -> None:
         self._on_load = on_load
         self._control = control
         self._notices = notices
-        self._hash_key = hash_key
+        self._key_of = key_of
         self._plans: dict[str, Plan] = {}
         self._directories: dict[str, Directory] = {}
         self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
@@ -63,7 +62,8 @@ class SnapshotRegistry:
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
                 if version not in (known, self._refused.get(application_id)):
-                    await self._load(application_id)
+                    with building():
+                        await self._load(application_id)
             for application_id in changed:
                 self._swap_directory(application_id)
 
@@ -79,9 +79,7 @@ class SnapshotRegistry:
     def _swap_directory(self, application_id: str) -> None:
         plan, directory = self._plans.get(application_id), self._directories[application_id]
         if plan is not None and plan.snapshot.directory.version != directory.version:
-            self._plans[application_id] = replace(
-                plan, snapshot=plan.snapshot.with_directory(directory), memo=Memo()
-            )
+            self._plans[application_id] = plan.with_directory(directory)
 
     async def _load(self, application_id: str) -> None:
         state = await self._control.load(application_id)
@@ -111,7 +109,7 @@ class SnapshotRegistry:
             application=application.name,
             revision=application.revision,
             plan_version=application.plan_version,
-            hash_key=derive_key(self._hash_key, application.name),
+            hash_key=self._key_of(application.name),
             policies=state.policies,
             blocks=state.blocks,
             numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},

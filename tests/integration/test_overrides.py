@@ -31,7 +31,7 @@ customers:
 async def apply(service: Running, text: str, *, prune: bool = False) -> admin_pb2.ApplyResponse:
     request = apply_request(load(text, filename="f.yaml"), prune=prune, dry_run=False)
     answer = await service.admin.Apply(request, metadata=service.as_admin)
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
     return answer
 
 

@@ -52,7 +52,7 @@ uvicorn.run(app, port=0)
 async def apply(service: Running, window: str) -> None:
     loaded = load(FILE.replace("WINDOW", window), filename="f.yaml")
     await service.admin.Apply(apply_request(loaded, prune=False, dry_run=False), metadata=service.as_admin)
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
 
 
 async def batch(

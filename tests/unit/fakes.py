@@ -7,20 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from admin.customers import stored
+from decision.breaker import CircuitBreaker
 from decision.questions import HttpRequest
+from decision.resilience import ResilientStore
+from usageflow.domain.clock import ManualClock
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
-from usageflow.domain.hashing import derive_key, keyed_hash
+from usageflow.domain.hashing import derive_key, keyed_hash, keys_under
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
 from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Metering, Policy, PolicySet, Strategy
 from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
-from usageflow.storage.counters import Take, Taken
+from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import (
@@ -32,9 +35,16 @@ from usageflow.storage.ports import (
     NumberKind,
 )
 
-steady = settings(derandomize=True, deadline=None, max_examples=150)
+steady = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=150,
+    # Fixtures of tests only say how to make what each example makes anew.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 HASH_KEY = bytes(range(32))
+KEY_OF = keys_under(HASH_KEY)
 APPLICATION = "demo"
 APPLICATION_KEY = derive_key(HASH_KEY, APPLICATION)
 
@@ -141,12 +151,28 @@ class SilentStore(MemoryCounterStore):
     calls = 0
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().take(takes)
+
+    async def peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().peek(takes)
+
+    async def amend(self, amendments: Sequence[Amendment]) -> Sequence[bool]:
+        await self._up()
+        return await super().amend(amendments)
+
+    async def _up(self) -> None:
         self.calls += 1
         if self.silent:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        return await super().take(takes)
+
+
+def resilient(store: CounterStore) -> ResilientStore:
+    """A store whose breaker stays closed, for tests of what stands above it."""
+    return ResilientStore(store, ManualClock(), {}, breaker=CircuitBreaker(threshold=1_000_000))
 
 
 class FakeControl:
@@ -293,6 +319,10 @@ class FakeControl:
         self.looked_up += 1
         self._up()
         return self.credentials.get(secret_hash)
+
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        self._up()
+        return [item for item in self.credentials.values() if item.application_id == application_id]
 
     async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
         self._up()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from admin.applying import Wanted
 from usageflow.domain.customers import Customer
+from usageflow.domain.declared import faults_of
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.policies import Block, CustomerPlan, Policy, PolicySet, Strategy
 from usageflow.domain.usage import UsageGroup
@@ -65,21 +66,10 @@ def _models(
         try:
             made.append(model.model_validate(fields(message)))
         except ValidationError as error:
-            faults += [fault.under(f"{kind}[{index}]") for fault in _faults(error)]
+            faults += [
+                fault.under(f"{kind}[{index}]") for fault in faults_of(error, "correct it and apply again")
+            ]
     return tuple(made)
-
-
-def _faults(error: ValidationError) -> Iterable[Fault]:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    for problem in problems:
-        inside = [other for other in problems if other["loc"][:-1][: len(problem["loc"])] == problem["loc"]]
-        if problem["type"] == "too_short" and inside:
-            continue  # what is wrong with an item is told; that the list lacks it is no second fault
-        path = ""
-        for step in problem["loc"]:
-            path += f"[{step}]" if isinstance(step, int) else f".{step}"
-        message = problem["msg"].removeprefix("Value error, ")
-        yield Fault(path.removeprefix("."), message[:1].lower() + message[1:], "correct it and apply again")
 
 
 def _strategy(message: admin_pb2.Strategy) -> dict[str, Any]:

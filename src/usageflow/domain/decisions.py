@@ -31,6 +31,7 @@ class DegradedReason(StrEnum):
 
     STORE_TIMEOUT = "STORE_TIMEOUT"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    OVERLOADED = "OVERLOADED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ class DirectoryChanges:
     whole: bool
 
 
-class Directories(Protocol):
-    """Customers of applications."""
+class DirectorySource(Protocol):
+    """What decisions need of customers."""
 
     async def directory_changes(self, known: Mapping[str, int]) -> Mapping[str, DirectoryChanges]:
         """Returns, by application id, what changed since the version that is known, of one instant: everything where none
@@ -35,6 +35,10 @@ class Directories(Protocol):
 
         Part of the poll of 250 ms: where nothing changed it must stay one cheap query.
         """
+
+
+class Directories(DirectorySource, Protocol):
+    """Customers of applications."""
 
     async def customers(self, application_id: str, names: Sequence[str]) -> Sequence[Customer]:
         """Returns those of these customers that there are, by name."""

@@ -14,7 +14,7 @@ from typing import Protocol
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
-from usageflow.storage.directories import Directories
+from usageflow.storage.directories import Directories, DirectorySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,8 @@ class ChangeSet:
         return self.policies is not None or bool(self.blocks_upserted or self.blocks_deleted or self.names)
 
 
-class ControlStore(Directories, Protocol):
-    """Applications, credentials, revisions, blocks, numbers and the directory of customers."""
-
-    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
-        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
-        is filled in for API keys), in one transaction.
-
-        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
-        """
+class SnapshotSource(DirectorySource, Protocol):
+    """What decisions are made from, to read. It is a part of ControlStore, and all that an edge replica has."""
 
     async def find_application(self, name: str) -> Application | None:
         """Returns the application of that name."""
@@ -104,6 +97,27 @@ class ControlStore(Directories, Protocol):
 
     async def load(self, application_id: str) -> ApplicationState:
         """Returns the state at one instant. Raises NotFound."""
+
+    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
+        """Returns the policy set of a revision, None where there is no such revision (any more)."""
+
+
+class CredentialSource(Protocol):
+    """Who may call: the part of ControlStore that authentication reads."""
+
+    async def find_credential(self, secret_hash: bytes) -> Credential | None:
+        """Returns the credential whose secret has this SHA-256."""
+
+
+class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
+    """Applications, credentials, revisions, blocks, numbers and the directory of customers."""
+
+    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
+        is filled in for API keys), in one transaction.
+
+        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
+        """
 
     async def change(
         self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
@@ -125,11 +139,8 @@ class ControlStore(Directories, Protocol):
         known ones only get a new last-seen time. Idempotent.
         """
 
-    async def find_credential(self, secret_hash: bytes) -> Credential | None:
-        """Returns the credential whose secret has this SHA-256."""
-
-    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
-        """Returns the policy set of a revision, None where there is no such revision."""
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        """Returns the API keys of an application, in order of their ids; none for an unknown one."""
 
 
 class UsageStore(Protocol):

@@ -7,7 +7,7 @@ import pytest
 from decision.engine import Engine
 from decision.questions import Terms
 from tests.unit.decision.benches import USER, Bench, left
-from tests.unit.fakes import limit, policy, request, snapshot
+from tests.unit.fakes import limit, policy, request, resilient, snapshot
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import Algorithm, FailMode, Limit, Mode
 from usageflow.storage.counters import LeaseReturn
@@ -19,7 +19,7 @@ WISH = Terms(lease_tokens=10, lease_life_us=60 * S)
 @pytest.fixture
 def bench() -> Bench:
     made, ids = Bench(), count(1)
-    made.engine = Engine(made.store, made.local, made.clock, lambda: f"{next(ids):032x}")
+    made.engine = Engine(resilient(made.store), made.local, made.clock, lambda: f"{next(ids):032x}")
     return made
 
 

@@ -18,7 +18,17 @@ from decision.memo import Memo, Ready
 from decision.plan import Plan, build_plan
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
-from tests.unit.fakes import HASH_KEY, FakeControl, customer, limit, policy, snapshot, steady, strategy
+from tests.unit.fakes import (
+    KEY_OF,
+    FakeControl,
+    customer,
+    limit,
+    policy,
+    resilient,
+    snapshot,
+    steady,
+    strategy,
+)
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import InvalidArgument, PermissionDenied
 from usageflow.domain.policies import Algorithm, Mode
@@ -52,7 +62,7 @@ CALLER = Principal(CredentialKind.API_KEY, "app-1", "uf_test_abcd")
 
 
 def batching(bench: Bench, asked: Plan | None = None) -> Batching:
-    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), HASH_KEY)
+    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), KEY_OF)
     if asked is not None:
         snapshots._plans["app-1"] = asked
     metrics = set_up_metrics()
@@ -130,7 +140,7 @@ async def test_overrides_and_guards_are_written_as_protobuf_says(bench: Bench) -
 
 async def test_slots_are_new_each_time(bench: Bench) -> None:
     ids = count(1)
-    bench.engine = Engine(bench.store, bench.local, bench.clock, lambda: f"{next(ids):032x}")
+    bench.engine = Engine(resilient(bench.store), bench.local, bench.clock, lambda: f"{next(ids):032x}")
     first, second = await frames(bench, plan(), named("/c", "u"), named("/c", "v"))
     assert [first.slot_id.hex(), second.slot_id.hex()] == [f"{number:032x}" for number in (1, 2)]
     denied = (await frames(bench, plan(), named("/c", "u")))[0]

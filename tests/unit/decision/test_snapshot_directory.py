@@ -10,7 +10,7 @@ from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
 from tests.unit.fakes import (
     APPLICATION_KEY,
-    HASH_KEY,
+    KEY_OF,
     FakeControl,
     customer,
     limit,
@@ -47,7 +47,7 @@ def control() -> FakeControl:
 
 @pytest.fixture
 def registry(control: FakeControl) -> Registry:
-    return Registry(control, LocalNotices(), HASH_KEY)
+    return Registry(control, LocalNotices(), KEY_OF)
 
 
 def sign_up(control: FakeControl, *customers: Customer) -> None:
@@ -79,6 +79,7 @@ async def test_a_customer_is_in_force_and_the_trie_is_the_same_object(
     assert after.snapshot.endpoint_numbers is numbers
     assert after.instructions is before.instructions
     assert after.memo is not before.memo
+    assert after.requests is not before.requests
     assert registry.compiled == 1
     assert before.snapshot.directory.empty, "decisions that have begun keep what they began with"
     sign_up(control, customer("acme", "u", overrides=[{"policy": "p", "limit": 50}]))

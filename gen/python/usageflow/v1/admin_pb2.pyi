@@ -865,3 +865,43 @@ class QueryUsageResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["rows", b"rows"]) -> None: ...
 
 global___QueryUsageResponse = QueryUsageResponse
+
+@typing.final
+class ExportSnapshotRequest(google.protobuf.message.Message):
+    """Asks for a snapshot file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    APPLICATION_FIELD_NUMBER: builtins.int
+    application: builtins.str
+    """The application's name; required."""
+    def __init__(
+        self,
+        *,
+        application: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application"]) -> None: ...
+
+global___ExportSnapshotRequest = ExportSnapshotRequest
+
+@typing.final
+class ExportSnapshotResponse(google.protobuf.message.Message):
+    """A piece of a snapshot file. The file is whole where the stream ends with OK."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """The next bytes of the file, at most 1 MiB."""
+    revision: builtins.int
+    """The revision that the file holds, the same in every piece."""
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "revision", b"revision"]) -> None: ...
+
+global___ExportSnapshotResponse = ExportSnapshotResponse

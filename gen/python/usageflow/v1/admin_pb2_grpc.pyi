@@ -35,6 +35,14 @@ class AdminServiceStub:
     ]
     """Sums of reported usage."""
 
+    ExportSnapshot: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.admin_pb2.ExportSnapshotRequest,
+        usageflow.v1.admin_pb2.ExportSnapshotResponse,
+    ]
+    """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+    its API keys.
+    """
+
 class AdminServiceAsyncStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
     token. What belongs to another application is NOT_FOUND.
@@ -51,6 +59,14 @@ class AdminServiceAsyncStub:
         usageflow.v1.admin_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
+
+    ExportSnapshot: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.admin_pb2.ExportSnapshotRequest,
+        usageflow.v1.admin_pb2.ExportSnapshotResponse,
+    ]
+    """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+    its API keys.
+    """
 
 class AdminServiceServicer(metaclass=abc.ABCMeta):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
@@ -72,5 +88,15 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.admin_pb2.QueryUsageResponse, collections.abc.Awaitable[usageflow.v1.admin_pb2.QueryUsageResponse]]:
         """Sums of reported usage."""
+
+    @abc.abstractmethod
+    def ExportSnapshot(
+        self,
+        request: usageflow.v1.admin_pb2.ExportSnapshotRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.admin_pb2.ExportSnapshotResponse], collections.abc.AsyncIterator[usageflow.v1.admin_pb2.ExportSnapshotResponse]]:
+        """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+        its API keys.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -69,6 +69,10 @@ class SqlControlStore:
             lambda connection: control_read.find_credential(connection, secret_hash)
         )
 
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        """See ControlStore."""
+        return await self._database.read(lambda connection: control_read.api_keys(connection, application_id))
+
     async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
         """See ControlStore. Revision 0 is the empty set that the application was made with."""
         return await self._database.read(

@@ -112,6 +112,7 @@ class CompiledBlock:
 
     identity_hash: str
     reason: str
+    declared: Block
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def _entry(policy: Policy, item: CompiledPolicy) -> Entry[CompiledPolicy]:
 
 
 def _block_entry(block: Block) -> Entry[CompiledBlock]:
-    value = CompiledBlock(block.identity, block.reason)
+    value = CompiledBlock(block.identity, block.reason, block)
     return Entry(Methods.parse(block.methods), Pattern.parse(block.path), 0, block.identity, value)
 
 

@@ -40,8 +40,14 @@ class Checking:
     """Decides requests of one application at a time."""
 
     def __init__(
-        self, snapshots: SnapshotRegistry, engine: Engine, clock: Clock, decisions: Instrument
+        self,
+        snapshots: SnapshotRegistry,
+        engine: Engine,
+        clock: Clock,
+        decisions: Instrument,
+        term_failures: Instrument | None = None,
     ) -> None:
+        self._term_failures = term_failures
         self._snapshots = snapshots
         self._engine = engine
         self._clock = clock
@@ -157,8 +163,15 @@ class Checking:
         # Counted by the batch: an instrument's own cost would be a third of a decision's.
         for (allowed, reason), number in Counter((item.allowed, item.reason) for item in decided).items():
             self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
+        self._count_failures(decided)
         for index, promise in repeats.items():
             answers[index] = await asyncio.shield(promise)
+
+    def _count_failures(self, decided: Sequence[Answer]) -> None:
+        if self._term_failures is None:
+            return
+        for field_name, number in Counter(each.field for item in decided for each in item.failures).items():
+            self._term_failures.add(number, {"field": field_name})
 
     def _promise(
         self, plan: Plan, request_id: str, left_s: float | None

@@ -41,10 +41,14 @@ class StoreFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What would be decided: the answer, and the same limits as they stand before."""
+    """What would be decided: the answer, and the same limits as they stand before; the question with claims in the place
+    of tokens, and when it was asked.
+    """
 
     answer: Answer
     before: tuple[int, ...]
+    question: Question
+    now_us: int
 
 
 class Engine:
@@ -80,9 +84,10 @@ class Engine:
     def _prepare(self, snapshot: Snapshot, question: Question) -> Answer | Pending:
         question = self._verified(snapshot, question)
         if not question.hold_us:
-            return prepare(snapshot, question)
-        expires_us = self._clock.now_us() + question.hold_us
-        return prepare(snapshot, question, Reserve(self._new_id(), expires_us, question.refund_on_expiry))
+            return prepare(snapshot, question, now_us=self._clock.now_us())
+        now_us = self._clock.now_us()
+        reserve = Reserve(self._new_id(), now_us + question.hold_us, question.refund_on_expiry)
+        return prepare(snapshot, question, reserve, now_us)
 
     def _verified(self, snapshot: Snapshot, question: Question) -> Question:
         """Returns the question with claims in the place of tokens."""
@@ -140,17 +145,17 @@ class Engine:
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
-        pending = prepare(snapshot, self._verified(snapshot, question))
+        question, now_us = self._verified(snapshot, question), self._clock.now_us()
+        pending = prepare(snapshot, question, now_us=now_us)
         if isinstance(pending, Answer):
-            return Explained(pending, ())
+            return Explained(pending, (), question, now_us)
         asked = [pending.take, *(take for _, take in pending.shadows)]
         seen, *shadows = await self._store.peek([self._dating.dated(take) for take in asked])
         answer = conclude(pending, seen)
         if answer.allowed:
-            now_us = self._clock.now_us()
             after = tuple(_after(outcome, now_us) for outcome in outcomes_of(pending, seen))
             answer = replace(answer, limits=after, shadow=shadow_outcomes(pending, shadows))
-        return Explained(answer, tuple(item.remaining for item in seen.standings))
+        return Explained(answer, tuple(item.remaining for item in seen.standings), question, now_us)
 
     async def settle(self, reservation_id: str, actual: int) -> bool:
         """Settles a reservation; False where there is none (any more)."""

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Question, Reason, ShadowOutcome
+from decision.terms import PolicyTerms
+from usageflow.domain.decisions import (
+    Answer,
+    Degraded,
+    LimitOutcome,
+    Question,
+    Reason,
+    ShadowOutcome,
+    TermFailure,
+)
 from usageflow.domain.identity import CompiledStrategy, Identity, block_key
 from usageflow.domain.matching import PatternTrie
 from usageflow.domain.policies import FailMode, OnMissing, strictest
@@ -39,9 +48,10 @@ class Pending:
 class _Resolver:
     """Resolves each strategy at most once per request."""
 
-    def __init__(self, snapshot: Snapshot, question: Question) -> None:
+    def __init__(self, snapshot: Snapshot, question: Question, now_us: int = 0) -> None:
         self._snapshot = snapshot
         self._question = question
+        self.terms = PolicyTerms(question, now_us, self.identity)
         self._known: dict[str, Identity | None] = {}
 
     def identity(self, strategy: CompiledStrategy) -> Identity | None:
@@ -77,9 +87,14 @@ def _found(trie: PatternTrie[T], question: Question) -> tuple[T, ...]:
     return trie.lookup(question.endpoint.method, question.target)
 
 
-def sides(snapshot: Snapshot, question: Question) -> Callable[[CompiledPolicy], CompiledPolicy]:
-    """Returns what tells of a policy how it holds for who is asking: enforced, or as its shadow."""
-    return _Resolver(snapshot, question).side
+def sides(
+    snapshot: Snapshot, question: Question, now_us: int
+) -> tuple[PolicyTerms, Callable[[CompiledPolicy], CompiledPolicy]]:
+    """Returns what the expressions of policies come to, and what tells of a policy how it holds for who is asking:
+    enforced, or as its shadow.
+    """
+    resolver = _Resolver(snapshot, question, now_us)
+    return resolver.terms, resolver.side
 
 
 def applying(
@@ -95,13 +110,29 @@ def applying(
     return tuple(enforced), tuple(shadows)
 
 
-def prepare(snapshot: Snapshot, question: Question, reserve: Reserve | None = None) -> Answer | Pending:
-    """Returns the answer where no counter has a say, else what to take."""
-    resolver = _Resolver(snapshot, question)
+def prepare(
+    snapshot: Snapshot, question: Question, reserve: Reserve | None = None, now_us: int = 0
+) -> Answer | Pending:
+    """Returns the answer where no counter has a say, else what to take. ``now_us`` is what expressions see."""
+    resolver = _Resolver(snapshot, question, now_us)
+    return _with_failures(_prepared(snapshot, question, reserve, resolver), resolver.terms.failures)
+
+
+def _with_failures(found: Answer | Pending, failures: tuple[TermFailure, ...]) -> Answer | Pending:
+    if not failures:
+        return found
+    if isinstance(found, Answer):
+        return replace(found, failures=failures)
+    return replace(found, base=replace(found.base, failures=failures))
+
+
+def _prepared(
+    snapshot: Snapshot, question: Question, reserve: Reserve | None, resolver: _Resolver
+) -> Answer | Pending:
     refused = _blocked(snapshot, question, resolver)
     if refused is not None:
         return refused
-    enforced, shadows = applying(matching(snapshot, question), resolver.side)
+    enforced, shadows = applying(resolver.terms.applicable(matching(snapshot, question)), resolver.side)
     if not enforced and not shadows:
         return Answer(allowed=True, reason=Reason.NO_POLICY, revision=snapshot.revision)
     base = _base(snapshot, enforced, resolver)
@@ -180,7 +211,7 @@ def _limits(
         identity = resolver.identity(policy.strategy) if policy.strategy is not None else None
         if policy.strategy is not None and identity is None:
             continue  # on_missing SKIP (or a shadow policy that would ask for one): nobody to count for
-        cost = question.cost or policy.policy.cost
+        cost = question.cost or (resolver.terms.cost(policy) if policy.limits else 0)
         for limit in policy.limits:
             key = limit.key(identity.key if identity else "", question.endpoint)
             yield limit, LimitTake(key, limit.rule, cost)

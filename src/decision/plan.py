@@ -6,7 +6,7 @@ any values of the route's parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -84,6 +84,7 @@ def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> End
     check = bool(blocks) or any(policy.asks for policy in policies)
     keys = [(PATH_PARAMETER, name) for name in sorted(parameters)]
     keys += _identity_keys(snapshot, policies, every=any(block.identity_hash for block in blocks))
+    keys += _term_keys(policies, endpoint)
     keys = list(dict.fromkeys(keys))  # a parameter may tell both policies and callers apart
     if not all(key in snapshot.attribute_numbers for key in keys):
         return None
@@ -107,6 +108,17 @@ def _identity_keys(
     if every:
         strategies += snapshot.strategies
     return [part.key for strategy in strategies for part in strategy.parts]
+
+
+def _term_keys(policies: Iterable[CompiledPolicy], endpoint: EndpointName) -> Iterator[AttributeKey]:
+    """Yields what the conditions and costs of these policies read, as far as the endpoint has it; keys may repeat."""
+    parameters = [name for segment in segments_of(endpoint.template) for name in sorted(segment.names)]
+    for reads in (term.reads for policy in policies for term in policy.terms):
+        if reads.path:
+            yield from ((PATH_PARAMETER, name) for name in parameters)
+        for key in reads.attributes:
+            if key[0] != PATH_PARAMETER or key[1] in parameters:
+                yield key
 
 
 def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:

@@ -25,7 +25,9 @@ from decision.plan import Plan
 from decision.questions import endpoint_of
 from decision.reported import EndpointRef, ReportedBatch, ReportedCount, ReportedEvent, Verdict
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.expressions import Facts
 from usageflow.domain.hashing import keyed_hash
+from usageflow.domain.identity import PATH_PARAMETER, Attributes
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
@@ -129,7 +131,10 @@ def _delta(
     check_verdict(item.verdict)
     check_identity(item.identity)
     route = endpoint.template if isinstance(item.endpoint, int) else item.endpoint[1]
-    matched = _matched(endpoint.method, route, path, desk.deciding(item.verdict.revision))
+    named = desk.snapshot.policy_numbers.get(item.verdict.policy_number)
+    matched = _matched(
+        endpoint.method, route, path, desk.deciding(item.verdict.revision), named.name if named else ""
+    )
     denied = _denied(item.verdict, item.status)
     identity = _kept_identity(item.identity, matched, desk.snapshot.hash_key)
     delta = UsageDelta(
@@ -177,14 +182,35 @@ def _denied(verdict: Verdict, status: int) -> bool:
     return status == 429 if verdict.denied is None else verdict.denied
 
 
-def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence[CompiledPolicy]:
+def _matched(method: str, route: str, path: str, snapshot: Snapshot, named: str) -> Sequence[CompiledPolicy]:
     """Returns the enforced policies that match what was decided on: the route with its values, else the raw path."""
     # `*` and `http://...` are targets too, which no pattern takes apart.
     raw = path if path.startswith("/") else ""
     template = canonical_template(route) if route else UNMATCHED
     parameters = parameters_of(template, raw) if template != UNMATCHED else {}
     matched = snapshot.trie.lookup_request(method, template, parameters, raw)
-    return [policy for policy in matched if policy.enforced]
+    enforced = [policy for policy in matched if policy.enforced]
+    return [
+        policy
+        for policy in enforced
+        if _holds(policy, EndpointName(method, template), parameters, raw, named)
+    ]
+
+
+def _holds(
+    policy: CompiledPolicy, endpoint: EndpointName, parameters: Mapping[str, str], raw: str, named: str
+) -> bool:
+    """Tells whether a policy's condition held, as far as a report tells: by the route and its values where it reads no
+    more; else it held for the policy that is reported to have decided, and nothing is known of others.
+    """
+    term = policy.condition
+    if term is None:
+        return True
+    if not term.reads.route_only or (term.reads.values and not raw):
+        return policy.name == named
+    pairs = (((PATH_PARAMETER, name), value) for name, value in parameters.items())
+    facts = Facts(endpoint, Attributes.of(pairs), raw if endpoint.template == UNMATCHED else None)
+    return term.evaluate(facts) is not False
 
 
 def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: bytes) -> str:

@@ -93,6 +93,15 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class TermFailure:
+    """A policy's expression (``condition`` or ``cost``) that could not be evaluated, and why."""
+
+    policy: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReservationGrant:
     """Units held until ``expires_us``, Unix time."""
 
@@ -117,6 +126,7 @@ class Answer:
     message: str = ""
     decided_by: CompiledPolicy | None = None
     reservation: ReservationGrant | None = field(default=None)
+    failures: tuple[TermFailure, ...] = ()
 
     @property
     def repeatable(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote, unquote
 
 from usageflow.domain.calendars import LONGEST_US
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.expressions import CompileTerm, ResultType, Term, compile_nothing
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import Entry, PatternTrie
@@ -58,6 +59,8 @@ class CompiledPolicy:
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
     shadow: CompiledPolicy | None = None
+    condition: Term | None = None
+    cost: Term | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +75,26 @@ class CompiledPolicy:
     @cached_property
     def stops(self) -> bool:
         """Tells whether it leaves out less specific policies, whoever asks."""
-        return self.enforced and self.policy.stop and self.shadow is None
+        return self.enforced and self.policy.stop and self.shadow is None and self.condition is None
+
+    @cached_property
+    def not_stopping(self) -> CompiledPolicy:
+        """Returns the same policy without its ``stop``: how it applies where its condition cannot be evaluated."""
+        shadow = self.shadow.not_stopping if self.shadow is not None else None
+        return replace(self, policy=self.policy.model_copy(update={"stop": False}), shadow=shadow)
+
+    @cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """Returns its expressions."""
+        return tuple(term for term in (self.condition, self.cost) if term is not None)
+
+    @cached_property
+    def leasable_terms(self) -> bool:
+        """Tells whether its expressions leave room for leases: no cost to be worked out, and nothing that changes from
+        request to request in the condition.
+        """
+        reads = self.condition.reads if self.condition is not None else None
+        return self.cost is None and not (reads and (reads.time or reads.body))
 
     def side(self, identity_key: str) -> CompiledPolicy:
         """Returns the policy as it holds for an identity ("" for all callers as one): itself, or its shadow."""
@@ -83,9 +105,10 @@ class CompiledPolicy:
     @cached_property
     def asks(self) -> bool:
         """Tells whether a request that it matches must be checked before it runs: for its limits, or to learn who is
-        asking, which usage is accounted to.
+        asking, which usage is accounted to, or whether its condition holds, which reports cannot tell.
         """
-        return bool(self.limits) or self.strategy is not None
+        asked = self.condition is not None and not self.condition.reads.route_only
+        return bool(self.limits) or self.strategy is not None or asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +211,17 @@ def compile_snapshot(
     blocks: Sequence[Block],
     numbers: Numbers,
     endpoints: Iterable[EndpointName],
+    compile_term: CompileTerm = compile_nothing,
 ) -> Snapshot:
     """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
 
-    Raises InvalidArgument where a pattern does not parse: such a set is refused when it is saved.
+    Raises InvalidArgument where a pattern or an expression does not parse: such a set is refused when it is saved.
     """
     strategies = {strategy.name: CompiledStrategy.of(strategy) for strategy in policies.strategies}
     compiled = tuple(
-        _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers)
+        _with_terms(
+            _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers), compile_term
+        )
         for policy in policies.policies
         if policy.mode is not Mode.DISABLED
     )
@@ -262,6 +288,18 @@ def _compile_policy(
         left_out = policy.model_copy(update={"mode": Mode.SHADOW})
         shadow = _compile_policy(application_id, left_out, strategy, numbers)
     return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow)
+
+
+def _with_terms(compiled: CompiledPolicy, compile_term: CompileTerm) -> CompiledPolicy:
+    policy = compiled.policy
+    if not policy.condition and not policy.cost_expression:
+        return compiled
+    return replace(
+        compiled,
+        condition=compile_term(policy.condition, ResultType.BOOL) if policy.condition else None,
+        cost=compile_term(policy.cost_expression, ResultType.NUMBER) if policy.cost_expression else None,
+        shadow=_with_terms(compiled.shadow, compile_term) if compiled.shadow is not None else None,
+    )
 
 
 def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:

@@ -25,6 +25,7 @@ from decision.tokens import TokenReader
 from decision.watching import Watching
 from meter.handler import MeterHandler
 from meter.pending import Pending
+from usageflow import expressions
 from usageflow.domain.ids import uuid7
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
@@ -92,12 +93,12 @@ def compose(folder: Path, hash_key: bytes, metrics: Metrics, *, jwks_allow_priva
     ring = KeyRing(HttpKeyFetcher(allow_private=jwks_allow_private), clock)
     tokens = TokenReader(ring, clock)
     engine = Engine(counters, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
-    snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare)
+    snapshots = SnapshotRegistry(control, notices, hash_key, tokens.prepare, expressions.compile_term)
     ingest, watching = Ingest(usage), Watching(snapshots)
-    applying = Applying(control, notices, hash_key)
+    applying = Applying(control, notices, hash_key, expressions.check)
     checkpointer = Checkpointer(counters, SqlCheckpointStore(database, clock), clock, swept=[local])
     use_cases = DecisionUseCases(
-        checking=Checking(snapshots, engine, clock, metrics.decisions),
+        checking=Checking(snapshots, engine, clock, metrics.decisions, metrics.term_failures),
         reporting=Reporting(snapshots, engine, ingest, clock, latency_boundaries()),
         registering=Registering(control, snapshots, clock),
         watching=watching,

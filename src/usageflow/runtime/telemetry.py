@@ -19,6 +19,7 @@ class Metrics:
     provider: MeterProvider
     call_duration: Histogram
     decisions: Counter
+    term_failures: Counter
 
 
 def set_up_logs(level: str) -> None:
@@ -45,4 +46,8 @@ def set_up_metrics() -> Metrics:
         provider,
         meter.create_histogram("rpc.server.call.duration", unit="s", description="Duration of calls."),
         meter.create_counter("usageflow.decision.decisions", description="Decisions by outcome and reason."),
+        meter.create_counter(
+            "usageflow.decision.expression_failures",
+            description="Conditions and costs of policies that could not be evaluated.",
+        ),
     )

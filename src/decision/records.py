@@ -5,7 +5,7 @@ Every refusal is an InvalidArgument whose faults name the field of the item.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -24,10 +24,9 @@ from decision.bounds import (
 from decision.plan import Plan
 from decision.questions import endpoint_of
 from decision.reported import EndpointRef, ReportedBatch, ReportedCount, ReportedEvent, Verdict
+from decision.terms import held
 from usageflow.domain.errors import InvalidArgument
-from usageflow.domain.expressions import Facts
 from usageflow.domain.hashing import keyed_hash
-from usageflow.domain.identity import PATH_PARAMETER, Attributes
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
@@ -131,12 +130,11 @@ def _delta(
     check_verdict(item.verdict)
     check_identity(item.identity)
     route = endpoint.template if isinstance(item.endpoint, int) else item.endpoint[1]
-    named = desk.snapshot.policy_numbers.get(item.verdict.policy_number)
-    matched = _matched(
-        endpoint.method, route, path, desk.deciding(item.verdict.revision), named.name if named else ""
-    )
+    matched = _matched(endpoint.method, route, path, desk.deciding(item.verdict.revision))
     denied = _denied(item.verdict, item.status)
     identity = _kept_identity(item.identity, matched, desk.snapshot.hash_key)
+    named = desk.snapshot.policy_numbers.get(item.verdict.policy_number)
+    matched = held(matched, endpoint, path, routed=bool(route), named=named.name if named else "")
     delta = UsageDelta(
         endpoint=endpoint,
         identity=identity,
@@ -182,35 +180,14 @@ def _denied(verdict: Verdict, status: int) -> bool:
     return status == 429 if verdict.denied is None else verdict.denied
 
 
-def _matched(method: str, route: str, path: str, snapshot: Snapshot, named: str) -> Sequence[CompiledPolicy]:
+def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence[CompiledPolicy]:
     """Returns the enforced policies that match what was decided on: the route with its values, else the raw path."""
     # `*` and `http://...` are targets too, which no pattern takes apart.
     raw = path if path.startswith("/") else ""
     template = canonical_template(route) if route else UNMATCHED
     parameters = parameters_of(template, raw) if template != UNMATCHED else {}
     matched = snapshot.trie.lookup_request(method, template, parameters, raw)
-    enforced = [policy for policy in matched if policy.enforced]
-    return [
-        policy
-        for policy in enforced
-        if _holds(policy, EndpointName(method, template), parameters, raw, named)
-    ]
-
-
-def _holds(
-    policy: CompiledPolicy, endpoint: EndpointName, parameters: Mapping[str, str], raw: str, named: str
-) -> bool:
-    """Tells whether a policy's condition held, as far as a report tells: by the route and its values where it reads no
-    more; else it held for the policy that is reported to have decided, and nothing is known of others.
-    """
-    term = policy.condition
-    if term is None:
-        return True
-    if not term.reads.route_only or (term.reads.values and not raw):
-        return policy.name == named
-    pairs = (((PATH_PARAMETER, name), value) for name, value in parameters.items())
-    facts = Facts(endpoint, Attributes.of(pairs), raw if endpoint.template == UNMATCHED else None)
-    return term.evaluate(facts) is not False
+    return [policy for policy in matched if policy.enforced]
 
 
 def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: bytes) -> str:
@@ -218,10 +195,19 @@ def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: b
 
     Customers and blocks are found by hash as well, so hashing a plain name there costs its display only.
     """
-    strategy = next((policy.strategy for policy in matched if policy.strategy is not None), None)
-    if strategy is None or not strategy.reads_secrets or not identity.startswith("v:"):
+    secret = any(policy.strategy.reads_secrets for policy in _may_have_resolved(matched) if policy.strategy)
+    if not secret or not identity.startswith("v:"):
         return identity
     return f"h:{keyed_hash(hash_key, identity.removeprefix('v:')).hex()}"
+
+
+def _may_have_resolved(matched: Sequence[CompiledPolicy]) -> Iterator[CompiledPolicy]:
+    """Yields the policies whose strategy may have found the identity: the first with one, and those with conditions before."""
+    for policy in matched:
+        if policy.strategy is not None:
+            yield policy
+            if policy.condition is None:
+                return
 
 
 def _policy_name(verdict: Verdict, matched: Sequence[CompiledPolicy], desk: Desk) -> str:

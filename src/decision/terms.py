@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from usageflow.domain.decisions import Question, TermFailure
 from usageflow.domain.expressions import EvaluationFailed, Facts, Term, Value
-from usageflow.domain.identity import CompiledStrategy, Identity
+from usageflow.domain.identity import PATH_PARAMETER, Attributes, CompiledStrategy, Identity
 from usageflow.domain.policies import MAX_UNITS
+from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy
+from usageflow.domain.templates import UNMATCHED, segments_of
+from usageflow.domain.usage import EndpointName
 
 FALLBACK_COST = 1
 """What a request costs whose expression yields no number of units."""
@@ -89,3 +92,39 @@ class PolicyTerms:
 
     def _fail(self, policy: CompiledPolicy, field: str, message: str) -> None:
         self._failures[policy.name, field] = TermFailure(policy.name, field, message)
+
+
+def held(
+    policies: Sequence[CompiledPolicy], endpoint: EndpointName, path: str, *, routed: bool, named: str
+) -> Sequence[CompiledPolicy]:
+    """Returns the policies whose condition held for a reported request, as far as a report tells.
+
+    A condition that reads no more than method, route and the route's values is evaluated, where these are known. Any other
+    held for the policy that decided (``named``), and nothing is known of the rest, which count as if it had not.
+    """
+    if not any(policy.condition is not None for policy in policies):
+        return policies
+    facts, complete = _reported_facts(endpoint, path, routed=routed)
+    return [policy for policy in policies if _held(policy, facts, complete=complete, named=named)]
+
+
+def _held(policy: CompiledPolicy, facts: Facts, *, complete: bool, named: str) -> bool:
+    term = policy.condition
+    if term is None:
+        return True
+    if not term.reads.route_only or (term.reads.values and not complete):
+        return policy.name == named
+    return term.evaluate(facts) is not False
+
+
+def _reported_facts(endpoint: EndpointName, path: str, *, routed: bool) -> tuple[Facts, bool]:
+    """Returns what a report tells of the request, and whether that includes all values of the route."""
+    raw = path if path.startswith("/") else ""
+    template = endpoint.template
+    names = (
+        frozenset() if template == UNMATCHED else {n for item in segments_of(template) for n in item.names}
+    )
+    values = parameters_of(template, raw) if names else {}
+    attributes = Attributes.of(((PATH_PARAMETER, name), value) for name, value in values.items())
+    facts = Facts(endpoint, attributes, raw_path=None if routed else raw)
+    return facts, (routed or bool(raw)) and names <= values.keys()

@@ -10,10 +10,12 @@ from itertools import count
 from hypothesis import settings
 
 from decision.questions import HttpRequest
+from usageflow import expressions
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
 from usageflow.domain.hashing import derive_key, keyed_hash
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
 from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Strategy
+from usageflow.domain.policy_terms import term_attributes
 from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
@@ -83,6 +85,9 @@ def numbers_of(policies: PolicySet, endpoints: Iterable[EndpointName]) -> dict[t
     names += [
         (NumberKind.ATTRIBUTE, attribute_name(key)) for source in sources for key in source_keys(source)
     ]
+    names += [
+        (NumberKind.ATTRIBUTE, attribute_name(key)) for key in term_attributes(policies, expressions.check)
+    ]
     return {name: number for number, name in enumerate(sorted(dict.fromkeys(names)), start=1)}
 
 
@@ -107,6 +112,7 @@ def snapshot(
         blocks=blocks,
         numbers={(str(kind), name): number for (kind, name), number in numbers_of(declared, names).items()},
         endpoints=names,
+        compile_term=expressions.compile_term,
     )
 
 

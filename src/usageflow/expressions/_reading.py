@@ -98,7 +98,7 @@ class Reading:
         if variable == BODY:
             node.select_expr.operand.CopyFrom(operand)
             node.select_expr.field, node.select_expr.test_only = name, True
-            self.checked.reference_map[node.id].Clear()
+            del self.checked.reference_map[node.id]
         else:
             self._compare_with_nothing(node, operand, name)
         return True

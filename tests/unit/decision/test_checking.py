@@ -17,6 +17,7 @@ from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
+from usageflow.expressions import compile_term
 from usageflow.rpc.principal import Principal
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
@@ -213,3 +214,22 @@ async def test_values_in_the_order_of_an_older_plan_are_not_guessed(desk: Desk) 
     with pytest.raises(FailedPrecondition) as error:
         await desk.checking.plan_for(PRINCIPAL, "", version - 1, positional=True)
     assert error.value.reason == "PLAN_UNKNOWN"
+
+
+async def test_expressions_that_fail_are_counted() -> None:
+    desk = Desk()
+    counted: list[tuple[int, object]] = []
+
+    class Counted:
+        def add(self, number: int, attributes: object) -> None:
+            counted.append((number, attributes))
+
+    snapshots = SnapshotRegistry(desk.control, LocalNotices(), HASH_KEY, None, compile_term)
+    broken = policy(condition="1 / 0 == 1", cost="1 / 0", limits=[limit(10)])
+    desk.control.add(PolicySet(policies=(broken,)))
+    await snapshots.refresh()
+    engine = Engine(desk.store, MemoryCounterStore(desk.clock), desk.clock, lambda: "r")
+    noop = NoOpMeter("tests").create_counter("decisions")
+    desk.checking = Checking(snapshots, engine, desk.clock, noop, Counted())  # type: ignore[arg-type]
+    await desk.many(item("u"), item("v"))
+    assert counted == [(2, {"field": "condition"}), (2, {"field": "cost"})]

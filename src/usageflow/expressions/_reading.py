@@ -80,6 +80,7 @@ class Reading:
             raise Refused(self._offset(node), "an expression makes no messages", "use maps and lists")
         elif kind == "call_expr":
             self._check_sum(node, in_loop=in_loop)
+            self._check_pattern(node)
         elif kind == "comprehension_expr":
             self._check_loop(node, in_loop=in_loop)
         for child, looped in _children(node):
@@ -168,6 +169,13 @@ class Reading:
             raise Refused(
                 self._offset(node), message, "join outside of it; for numbers of a body use double()"
             )
+
+    def _check_pattern(self, node: Expr) -> None:
+        """Refuses patterns that callers could send: RE2 takes time and memory to compile a large one."""
+        call = node.call_expr
+        if call.function == "matches" and call.args and _text(call.args[-1]) is None:
+            message = "the pattern of matches is not a constant"
+            raise Refused(self._offset(node), message, "write it in quotes, or use startsWith or contains")
 
     def _check_loop(self, node: Expr, *, in_loop: bool) -> None:
         self._loops += 1

@@ -131,6 +131,8 @@ def test_an_attribute_stands_where_it_is_read_first() -> None:
         ("request.query.access_token == ''", "is a credential", "column 1"),
         ("request.body.password == ''", "is a credential", "column 1"),
         ("request.body.n * 2 > 1", "a body's numbers are doubles", "column 16"),
+        ("request.path.matches(request.body.p)", "the pattern of matches is not a constant", "column 21"),
+        ("matches('a', request.path)", "the pattern of matches is not a constant", "column 8"),
         ("[1, 2].all(x, [1].all(y, x == y))", "a loop stands inside another", "column"),
         ("request.body.l.all(x, x + x == 'aa')", "texts and lists are not joined inside a loop", "column 25"),
         (" && ".join(["[1].all(x, true)"] * 5), "there are more than 4 loops", "column"),

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +78,11 @@ class Process:
             self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """Returns its process id."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Returns what it printed so far."""
         return "".join(self.lines)
@@ -122,7 +129,7 @@ class Service(Process):
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
         self.ready_after_s = self.wait_for(READY)
-        return next(line.removeprefix(READY).strip() for line in self.lines if line.startswith(READY))
+        return _address(self.lines)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -130,11 +137,13 @@ class Service(Process):
         fields = tomllib.loads((self.data / "credentials.toml").read_text())
         return {name: str(value) for name, value in fields.items()}
 
-    def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs the command ``usageflow`` against this service."""
+    def command(
+        self, *arguments: str, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command ``usageflow`` against this service, with ``environment`` set."""
         return subprocess.run(
             [str(COMMAND), *arguments],
-            env=clean_environment(USAGEFLOW_DATA=str(self.data)),
+            env=clean_environment(USAGEFLOW_DATA=str(self.data), **environment),
             cwd=ROOT,
             input=stdin,
             capture_output=True,
@@ -142,6 +151,35 @@ class Service(Process):
             timeout=120,
             check=False,
         )
+
+
+class EdgeReplica(Process):
+    """A decision process over a snapshot file, without a database; ``settings`` are further USAGEFLOW_* variables."""
+
+    def __init__(self, snapshot: Path, listen: str = "127.0.0.1:0", **settings: str) -> None:
+        super().__init__(
+            [str(COMMAND), "serve", "decision", "--snapshot", str(snapshot)],
+            clean_environment(**{"USAGEFLOW_LISTEN": listen, "USAGEFLOW_LOG_LEVEL": "WARNING", **settings}),
+        )
+
+    def wait_ready(self) -> str:
+        """Returns the address once it is ready."""
+        self.wait_for(READY)
+        return _address(self.lines)
+
+
+@contextmanager
+def edge_replicas(snapshot: Path, number: int, **settings: str) -> Iterator[list[EdgeReplica]]:
+    """Starts replicas of one file side by side and yields them once all are ready; ``wait_ready`` tells each address."""
+    with ExitStack() as running:
+        replicas = [running.enter_context(EdgeReplica(snapshot, **settings)) for _ in range(number)]
+        for replica in replicas:
+            replica.wait_ready()
+        yield replicas
+
+
+def _address(lines: list[str]) -> str:
+    return next(line.removeprefix(READY).strip() for line in lines if line.startswith(READY))
 
 
 class App(Process):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from opentelemetry.metrics import Counter as Instrument
 
+from decision.amending import ItemFault, amend
 from decision.engine import Engine
 from decision.plan import Plan
 from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.clock import Clock
-from usageflow.domain.decisions import Answer, Question
+from usageflow.domain.decisions import Answer, Question, Reason
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Unavailable
 from usageflow.rpc.principal import Principal, own_application
+from usageflow.storage.counters import Amendment
 
 MAX_ITEMS = 100
 MAX_REQUEST_ID = 64
@@ -34,6 +36,11 @@ class CheckItem:
     terms: Terms = field(default_factory=Terms)
     request_id: str = ""
     deadline_s: float | None = None
+
+    @property
+    def by_name(self) -> bool:
+        """Tells a request that is described from one that uses the plan's numbers."""
+        return isinstance(self.endpoint, HttpRequest)
 
 
 class Checking:
@@ -82,6 +89,10 @@ class Checking:
             raise FailedPrecondition(message, reason="PLAN_UNKNOWN")
         return plan
 
+    async def amend(self, plan: Plan, amendments: Sequence[Amendment]) -> list[ItemFault]:
+        """Carries out what ends or goes on; returns what could not be."""
+        return await amend(self._engine, plan.snapshot.application_id, amendments) if amendments else []
+
     async def check(self, plan: Plan, item: CheckItem, time_left_s: float | None) -> Answer:
         """Returns the answer to one request. Raises InvalidArgument."""
         (answer,) = await self.check_many(plan, [item], time_left_s)
@@ -118,17 +129,33 @@ class Checking:
                 raise InvalidArgument.of(
                     "request_id", "is too long", f"send at most {MAX_REQUEST_ID} characters"
                 )
-            if isinstance(item.endpoint, HttpRequest):
-                return question_by_name(plan.snapshot, item.endpoint, item.terms)
-            instruction = plan.instructions.get(item.endpoint)
-            if instruction is None:
-                message = f"there is no endpoint {item.endpoint}"
-                raise InvalidArgument.of(
-                    "endpoint_number", message, "send the request by name", "UNKNOWN_ENDPOINT"
-                )
-            return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
+            return self.question(plan, item)
         except InvalidArgument as error:
             return error
+
+    def question(self, plan: Plan, item: CheckItem) -> Question:
+        """Returns what an item asks. Raises InvalidArgument."""
+        if isinstance(item.endpoint, HttpRequest):
+            return question_by_name(plan.snapshot, item.endpoint, item.terms)
+        instruction = plan.instructions.get(item.endpoint)
+        if instruction is None:
+            message = f"there is no endpoint {item.endpoint}"
+            raise InvalidArgument.of(
+                "endpoint_number", message, "send the request by name", "UNKNOWN_ENDPOINT"
+            )
+        return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
+
+    def count(self, kinds: Iterable[tuple[bool, Reason]]) -> None:
+        """Counts decisions by what they were: by the batch, since an instrument's own cost would be a third of a decision's."""
+        for (allowed, reason), number in Counter(kinds).items():
+            self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
+
+    def count_failures(self, answers: Iterable[Answer]) -> None:
+        """Counts the expressions that could not be evaluated, by their field."""
+        if self._term_failures is None:
+            return
+        for field_name, number in Counter(each.field for item in answers for each in item.failures).items():
+            self._term_failures.add(number, {"field": field_name})
 
     async def _decide(
         self,
@@ -160,18 +187,10 @@ class Checking:
         deciding.add_done_callback(lambda done: _keep(promises, done))
         decided = await asyncio.shield(deciding)
         answers.update({index: answer for (index, _), answer in zip(asked, decided, strict=True)})
-        # Counted by the batch: an instrument's own cost would be a third of a decision's.
-        for (allowed, reason), number in Counter((item.allowed, item.reason) for item in decided).items():
-            self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
-        self._count_failures(decided)
+        self.count((item.allowed, item.reason) for item in decided)
+        self.count_failures(decided)
         for index, promise in repeats.items():
             answers[index] = await asyncio.shield(promise)
-
-    def _count_failures(self, decided: Sequence[Answer]) -> None:
-        if self._term_failures is None:
-            return
-        for field_name, number in Counter(each.field for item in decided for each in item.failures).items():
-            self._term_failures.add(number, {"field": field_name})
 
     def _promise(
         self, plan: Plan, request_id: str, left_s: float | None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from usageflow.domain.calendars import Bounds, Calendar, bounds_of
 from usageflow.domain.clock import Clock
-from usageflow.storage.counters import Take
+from usageflow.storage.counters import LimitTake, Take
 
 _MOST = 10_000
 """Calendars remembered; a policy's limit names one, so only thousands of billing anchors come near."""
@@ -23,14 +21,17 @@ class Dating:
 
     def dated(self, take: Take) -> Take:
         """Returns the take with the bounds of its calendars, if it has any."""
-        if all(item.rule.calendar is None for item in take.limits):
+        if not any(item.rule.calendar for limits in (take.limits, *take.shadows) for item in limits):
             return take
         now_us = self._clock.now_us()
-        limits = tuple(
-            replace(item, bounds=self._bounds(item.rule.calendar, now_us)) if item.rule.calendar else item
-            for item in take.limits
+        limits, *shadows = (self._dated(limits, now_us) for limits in (take.limits, *take.shadows))
+        return take._replace(limits=limits, shadows=tuple(shadows))
+
+    def _dated(self, limits: tuple[LimitTake, ...], now_us: int) -> tuple[LimitTake, ...]:
+        return tuple(
+            item._replace(bounds=self._bounds(item.rule.calendar, now_us)) if item.rule.calendar else item
+            for item in limits
         )
-        return replace(take, limits=limits)
 
     def _bounds(self, wanted: Calendar, now_us: int) -> Bounds:
         known = self._known.get(wanted)

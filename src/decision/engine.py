@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from decision.dating import Dating
-from decision.judgement import Pending, conclude, failed, outcomes_of, prepare, shadow_outcomes
+from decision.guarding import shown
+from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
+from decision.memo import Ready
+from decision.resilience import STORE_DEADLINE_S, ResilientStore, StoreFailed
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import (
@@ -16,27 +19,32 @@ from usageflow.domain.decisions import (
     DegradedReason,
     LimitOutcome,
     Question,
-    ReservationGrant,
 )
-from usageflow.domain.errors import Unavailable
 from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
-from usageflow.storage.counters import CounterStore, Reserve, Take, Taken
+from usageflow.domain.tokens import valid_for_us
+from usageflow.storage.counters import (
+    Amendment,
+    CounterStore,
+    LeaseAsk,
+    LeaseReturn,
+    Release,
+    Renewal,
+    Reserve,
+    Settlement,
+    Take,
+    Taken,
+)
 
-STORE_DEADLINE_S = 0.025
-"""The most that a decision waits for the counters."""
+T = TypeVar("T")
 
 _ANSWER_MARGIN_S = 0.010
 """Kept back from the caller's deadline, so that a degraded answer still arrives."""
 
 
-class StoreFailed(Exception):
-    """The counters gave no answer."""
-
-    def __init__(self, reason: DegradedReason) -> None:
-        super().__init__(reason)
-        self.reason = reason
+Outcome = Answer | Taken
+"""An answer, or what the counters say to a plain decision, from which the answer follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ class Engine:
 
     def __init__(
         self,
-        store: CounterStore,
+        store: ResilientStore,
         local: CounterStore,
         clock: Clock,
         new_id: Callable[[], str],
@@ -76,63 +84,67 @@ class Engine:
         self, snapshot: Snapshot, questions: Sequence[Question], time_left_s: float | None = None
     ) -> list[Answer]:
         """Returns an answer per question, in order. ``time_left_s`` is the caller's, None without a deadline."""
-        prepared = [self._prepare(snapshot, question) for question in questions]
-        waiting = [item for item in prepared if isinstance(item, Pending)]
-        decided = iter(await self._settle_all(waiting, time_left_s) if waiting else ())
-        return [next(decided) if isinstance(item, Pending) else item for item in prepared]
+        readies = [self.ready(snapshot, question) for question in questions]
+        outcomes = await self.ask(readies, time_left_s)
+        return [self.answer(ready, outcome) for ready, outcome in zip(readies, outcomes, strict=True)]
 
-    def _prepare(self, snapshot: Snapshot, question: Question) -> Answer | Pending:
-        question = self._verified(snapshot, question)
-        if not question.hold_us:
-            return prepare(snapshot, question, now_us=self._clock.now_us())
+    def ready(self, snapshot: Snapshot, question: Question) -> Ready:
+        """Returns a question as far as it can be decided without counters."""
+        verified = self._verified(snapshot, question)
+        prepared = prepare(snapshot, verified, now_us=self._clock.now_us())
+        # What a token or an override says is true until it expires, so it is read again.
+        return Ready(prepared, lasting=verified is question and _lasts(prepared))
+
+    async def ask(self, readies: Sequence[Ready], time_left_s: float | None = None) -> list[Outcome]:
+        """Returns what the counters say to each, in one call of the store, or the answer where they have no say."""
+        asked = [self._made(ready.prepared) for ready in readies if isinstance(ready.prepared, Pending)]
+        said = iter(await self._said(asked, _timeout_s(time_left_s)) if asked else ())
+        return [ready.prepared if isinstance(ready.prepared, Answer) else next(said) for ready in readies]
+
+    async def _said(self, asked: Sequence[Pending], timeout_s: float) -> list[Outcome]:
+        try:
+            taken = await self._store.take([item.take for item in asked], timeout_s)
+        except StoreFailed as failure:
+            return [await self._degraded(item, failure.degraded) for item in asked]
         now_us = self._clock.now_us()
-        reserve = Reserve(self._new_id(), now_us + question.hold_us, question.refund_on_expiry)
-        return prepare(snapshot, question, reserve, now_us)
+        return [
+            one if item.plain else conclude(item, one, now_us) for item, one in zip(asked, taken, strict=True)
+        ]
+
+    def answer(self, ready: Ready, outcome: Outcome) -> Answer:
+        """Returns the whole answer that an outcome of ask means."""
+        if isinstance(outcome, Answer):
+            return outcome
+        return conclude(ready.pending, outcome, self._clock.now_us())
+
+    def _made(self, pending: Pending) -> Pending:
+        """Returns the decision with what its take needs just now: dates, and ids that nobody else has."""
+        if pending.plain:
+            return pending
+        take = self._dating.dated(pending.take)
+        mine = f"{pending.application_id}|"
+        if pending.hold_us:
+            take = take._replace(
+                reserve=Reserve(mine + self._new_id(), pending.hold_us, pending.refund_on_expiry)
+            )
+        if pending.lease_life_us:
+            lease_id = mine + self._new_id().replace("-", "")
+            take = take._replace(lease=LeaseAsk(lease_id, pending.lease_tokens, pending.lease_life_us))
+        if pending.takes_slots:
+            take = take._replace(slot_id=mine + self._new_id().replace("-", ""))
+        return replace(pending, take=take)
 
     def _verified(self, snapshot: Snapshot, question: Question) -> Question:
         """Returns the question with claims in the place of tokens."""
         if self._tokens is None:
             return question
         read = self._tokens.read(snapshot, question.attributes)
-        return question if read is question.attributes else replace(question, attributes=read)
-
-    async def _settle_all(self, waiting: Sequence[Pending], time_left_s: float | None) -> list[Answer]:
-        timeout_s = STORE_DEADLINE_S
-        if time_left_s is not None:
-            timeout_s = max(0.001, min(timeout_s, time_left_s - _ANSWER_MARGIN_S))
-        asked = [self._dating.dated(item.take) for item in waiting if item.limits]
-        try:
-            taken = iter(await self._ask(asked, timeout_s) if asked else ())
-        except StoreFailed as failure:
-            return [await self._degraded(item, failure.reason) for item in waiting]
-        answers = [
-            _reserved(item, conclude(item, next(taken))) if item.limits else item.base for item in waiting
-        ]
-        await self._shadow(waiting, answers, timeout_s)
-        return answers
-
-    async def _ask(self, takes: Sequence[Take], timeout_s: float) -> Sequence[Taken]:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._store.take(takes)
-        except TimeoutError as error:
-            raise StoreFailed(DegradedReason.STORE_TIMEOUT) from error
-        except Unavailable as error:
-            raise StoreFailed(DegradedReason.STORE_UNAVAILABLE) from error
-
-    async def _shadow(self, waiting: Sequence[Pending], answers: list[Answer], timeout_s: float) -> None:
-        """Lets shadow policies take where the enforced ones admitted: they never see what was denied."""
-        asked = [index for index, item in enumerate(waiting) if item.shadows and answers[index].allowed]
-        if not asked:
-            return
-        takes = [self._dating.dated(take) for index in asked for _, take in waiting[index].shadows]
-        try:
-            taken = iter(await self._ask(takes, timeout_s))
-        except StoreFailed:
-            return  # the decision stands; what a shadow would have said is simply not known
-        for index in asked:
-            results = [next(taken) for _ in waiting[index].shadows]
-            answers[index] = replace(answers[index], shadow=shadow_outcomes(waiting[index], results))
+        if read is question.attributes:
+            return question
+        now_us = self._clock.now_us()
+        lives = (valid_for_us(claims, now_us) for claims in read.claims.values())
+        life_us = min([question.lease_life_us, *(each for each in lives if each is not None)])
+        return replace(question, attributes=read, lease_life_us=life_us)
 
     async def _degraded(self, pending: Pending, reason: DegradedReason) -> Answer:
         if not pending.limits:
@@ -140,8 +152,9 @@ class Engine:
         degraded = Degraded(reason, pending.fail_mode)
         if degraded.fail_mode is not FailMode.LOCAL:
             return failed(pending, degraded)
-        (taken,) = await self._local.take([_local_take(pending.take)])
-        return replace(conclude(pending, taken), degraded=degraded)
+        local = replace(pending, take=_local_take(pending.take))
+        (taken,) = await self._local.take([local.take])
+        return replace(conclude(local, taken, self._clock.now_us()), degraded=degraded)
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
@@ -149,17 +162,48 @@ class Engine:
         pending = prepare(snapshot, question, now_us=now_us)
         if isinstance(pending, Answer):
             return Explained(pending, (), question, now_us)
-        asked = [pending.take, *(take for _, take in pending.shadows)]
-        seen, *shadows = await self._store.peek([self._dating.dated(take) for take in asked])
-        answer = conclude(pending, seen)
+        (seen,) = await self._store.peek([self._dating.dated(pending.take)], STORE_DEADLINE_S)
+        seen_us = self._clock.now_us()
+        answer = conclude(pending, seen, seen_us)
         if answer.allowed:
-            after = tuple(_after(outcome, now_us) for outcome in outcomes_of(pending, seen))
-            answer = replace(answer, limits=after, shadow=shadow_outcomes(pending, shadows))
-        return Explained(answer, tuple(item.remaining for item in seen.standings), question, now_us)
+            after = tuple(_after(outcome, seen_us) for outcome in shown(outcomes_of(pending, seen)))
+            answer = replace(answer, limits=after)
+        before = tuple(outcome.standing.remaining for outcome in shown(outcomes_of(pending, seen)))
+        return Explained(answer, before, question, now_us)
 
-    async def settle(self, reservation_id: str, actual: int) -> bool:
-        """Settles a reservation; False where there is none (any more)."""
-        return await self._store.settle(reservation_id, actual)
+    async def amend(self, application_id: str, amendments: Sequence[Amendment]) -> Sequence[bool]:
+        """Settles, returns, releases and renews what this application holds; see CounterStore.amend. Raises Unavailable."""
+        scoped = [_scoped(application_id, amendment) for amendment in amendments]
+        # Slots that were taken while the counters were silent are counted here.
+        here = await self._local.amend(scoped)
+        there = await self._store.amend(scoped, STORE_DEADLINE_S)
+        return [one or other for one, other in zip(here, there, strict=True)]
+
+
+def _lasts(prepared: Answer | Pending) -> bool:
+    """Tells whether the same question always ends alike; a failed expression is counted every time, so it is read again."""
+    if isinstance(prepared, Answer):
+        return not (prepared.timed or prepared.failures)
+    return prepared.until_us is None and _lasts(prepared.base)
+
+
+def _scoped(application_id: str, amendment: Amendment) -> Amendment:
+    """Returns the same about the application's own holds and slots: nobody ends those of another by guessing ids."""
+    match amendment:
+        case Settlement(reservation_id=name, actual=actual):
+            return Settlement(f"{application_id}|{name}", actual)
+        case LeaseReturn(lease_id=name, used=used):
+            return LeaseReturn(f"{application_id}|{name}", used)
+        case Release(slot_id=name):
+            return Release(f"{application_id}|{name}")
+        case Renewal(slot_id=name):
+            return Renewal(f"{application_id}|{name}")
+
+
+def _timeout_s(time_left_s: float | None) -> float:
+    if time_left_s is None:
+        return STORE_DEADLINE_S
+    return max(0.001, min(STORE_DEADLINE_S, time_left_s - _ANSWER_MARGIN_S))
 
 
 def _after(outcome: LimitOutcome, now_us: int) -> LimitOutcome:
@@ -174,20 +218,16 @@ def _after(outcome: LimitOutcome, now_us: int) -> LimitOutcome:
     return replace(outcome, standing=after)
 
 
-def _reserved(pending: Pending, answer: Answer) -> Answer:
-    reserve = pending.take.reserve
-    if reserve is None or not answer.allowed or not pending.take.limits:
-        return answer
-    amount = max(item.cost for item in pending.take.limits)
-    return replace(answer, reservation=ReservationGrant(reserve.reservation_id, amount, reserve.expires_us))
-
-
 def _local_take(take: Take) -> Take:
-    """Returns the same take from buckets at the policies' rate, which need no agreement on windows."""
-    limits = tuple(
-        replace(
-            item, rule=Rule(Algorithm.TOKEN_BUCKET, item.rule.limit, item.rule.window_us, item.rule.capacity)
-        )
-        for item in take.limits
+    """Returns the same take from buckets at the policies' rate, which need no agreement on windows; what is in flight is counted
+    as it is.
+    """
+    return Take(
+        tuple(item._replace(rule=_local_rule(item.rule)) for item in take.limits), slot_id=take.slot_id
     )
-    return Take(limits)
+
+
+def _local_rule(rule: Rule) -> Rule:
+    if rule.algorithm is Algorithm.CONCURRENCY:
+        return rule
+    return Rule(Algorithm.TOKEN_BUCKET, rule.limit, rule.window_us, rule.capacity)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from decision.engine import Engine, Explained
-from decision.judgement import applying, matching, sides
 from decision.questions import HttpRequest, Terms, question_by_name
+from decision.resolving import applying, matching, sides
 from decision.snapshots import SnapshotRegistry
 from decision.terms import FALLBACK_COST, PolicyTerms
 from usageflow.domain.errors import NotFound
@@ -15,7 +15,7 @@ from usageflow.domain.paths import normalise_path
 from usageflow.domain.patterns import Methods
 from usageflow.domain.policies import Mode, Policy, PolicySet
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
-from usageflow.storage.ports import ControlStore
+from usageflow.storage.ports import SnapshotSource
 
 MAX_POLICIES = 1000
 
@@ -43,7 +43,7 @@ class Explanation:
 class Explaining:
     """Explains; for admins, who name the application."""
 
-    def __init__(self, control: ControlStore, snapshots: SnapshotRegistry, engine: Engine) -> None:
+    def __init__(self, control: SnapshotSource, snapshots: SnapshotRegistry, engine: Engine) -> None:
         self._control = control
         self._snapshots = snapshots
         self._engine = engine

@@ -7,9 +7,11 @@ any values of the route's parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from decision.memo import Memo
+from usageflow.domain.directory import Directory
 from usageflow.domain.identity import PATH_PARAMETER, AttributeKey
 from usageflow.domain.policies import FailMode, strictest
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot, attribute_name
@@ -49,6 +51,14 @@ class Plan:
     snapshot: Snapshot
     instructions: Mapping[int, EndpointInstruction]
     attributes: tuple[PlanAttribute, ...]
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+    """Items of batches."""
+    requests: Memo = field(default_factory=Memo, compare=False, repr=False)
+    """Whole requests of Check."""
+
+    def with_directory(self, directory: Directory) -> Plan:
+        """Returns the same plan over another state of the directory, with nothing remembered of what was asked before."""
+        return Plan(self.snapshot.with_directory(directory), self.instructions, self.attributes)
 
     @cached_property
     def has_local_fallback(self) -> bool:

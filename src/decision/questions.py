@@ -35,6 +35,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_ATTRIBUTES = 256
 MAX_VALUE_BYTES = 8192
 MAX_HOLD_US = 3_600_000_000
+MAX_LEASE_TOKENS = 1_000_000
 _LOCATIONS = (*map(str, Location), BODY_JSON)
 
 
@@ -52,11 +53,13 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What goes with a request: its cost in units (0: what the policies say) and the wish to hold it."""
+    """What goes with a request: its cost in units (0: what the policies say), the wish to hold it, or that for tokens ahead."""
 
     cost: int = 0
     hold_us: int = 0
     refund_on_expiry: bool = False
+    lease_tokens: int = 0
+    lease_life_us: int = 0
 
 
 def endpoint_of(method: str, template: str) -> EndpointName:
@@ -124,7 +127,16 @@ def question_by_number(
 def _question(
     endpoint: EndpointName, target: MatchTarget | str, attributes: Attributes, terms: Terms
 ) -> Question:
-    return Question(endpoint, target, attributes, terms.cost, terms.hold_us, terms.refund_on_expiry)
+    return Question(
+        endpoint,
+        target,
+        attributes,
+        terms.cost,
+        terms.hold_us,
+        terms.refund_on_expiry,
+        min(terms.lease_tokens, MAX_LEASE_TOKENS),
+        terms.lease_life_us,
+    )
 
 
 def _pairs(request: HttpRequest) -> list[Pair]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from usageflow.storage.counters import Amendment
+
 EndpointRef = int | tuple[str, str]
 """A number of the plan, or (method, template); an empty template leaves it to the path."""
 
@@ -75,12 +77,11 @@ class ReportedBatch:
 class Report:
     """What one call reports. ``sent_at_us`` is the reporter's clock, None where it was not said.
 
-    ``settlements`` are (reservation id, actual units), ``revisions`` those that events and counts name. Events may be made
-    while they are read, once.
+    ``revisions`` are those that events and counts name. Events may be made while they are read, once.
     """
 
     sent_at_us: int | None = None
     revisions: frozenset[int] = frozenset()
     events: Collection[ReportedEvent] = ()
     batches: Sequence[ReportedBatch] = ()
-    settlements: Sequence[tuple[str, int]] = ()
+    amendments: Sequence[Amendment] = ()

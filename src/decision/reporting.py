@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 
+from decision.amending import ItemFault, ItemKind, amend
 from decision.engine import Engine
 from decision.ingest import Ingest
 from decision.plan import Plan
@@ -15,7 +15,7 @@ from decision.records import Desk, clock_offset, record_of_batch, record_of_even
 from decision.reported import Report
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.clock import Clock
-from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
 from usageflow.domain.usage import Outcome, UsageRecord
 
 _SLICE = 8
@@ -26,24 +26,6 @@ MAX_BATCHES = 100
 MAX_COUNTS = 10_000
 
 T = TypeVar("T")
-
-
-class ItemKind(StrEnum):
-    """Which list of a report an item stands in."""
-
-    EVENT = "EVENT"
-    BATCH = "BATCH"
-    SETTLEMENT = "SETTLEMENT"
-
-
-@dataclass(frozen=True, slots=True)
-class ItemFault:
-    """An item that was not carried out."""
-
-    kind: ItemKind
-    index: int
-    item_id: str
-    fault: Fault
 
 
 @dataclass(slots=True)
@@ -62,10 +44,11 @@ class Reporting:
         self,
         snapshots: SnapshotRegistry,
         engine: Engine,
-        ingest: Ingest,
+        ingest: Ingest | None,
         clock: Clock,
         boundaries: Sequence[int],
     ) -> None:
+        """``ingest`` None: there is no usage store here, and reports with usage are refused."""
         self._snapshots = snapshots
         self._engine = engine
         self._ingest = ingest
@@ -74,11 +57,15 @@ class Reporting:
 
     async def report(self, plan: Plan, report: Report) -> ReportResult:
         """Returns once everything new is durable. Raises InvalidArgument for lists that are too long, Overloaded and
-        Unavailable where nothing was stored; settlements are carried out even then.
+        Unavailable where nothing was stored, FailedPrecondition (NO_USAGE_STORE) where nothing ever is; settlements are
+        carried out even then.
         """
         _check_sizes(report)
         result = ReportResult()
-        await self._settle(report.settlements, result)
+        result.faults += await amend(self._engine, plan.snapshot.application_id, report.amendments)
+        if self._ingest is None:
+            _ensure_no_usage(report)
+            return result
         desk = await self._desk(plan, report)
         events = await _records(
             ItemKind.EVENT, report.events, _event_id, lambda item: record_of_event(item, desk), result
@@ -92,21 +79,6 @@ class Reporting:
             _count(result, kind, index, record, outcome)
         result.faults.sort(key=lambda item: (item.kind, item.index))
         return result
-
-    async def _settle(self, settlements: Sequence[tuple[str, int]], result: ReportResult) -> None:
-        for index, (reservation_id, actual) in enumerate(settlements):
-            if actual < 0:
-                fault = Fault("actual", f"{actual} is negative", "send the units really used, 0 or more")
-            elif await self._engine.settle(reservation_id, actual):
-                continue
-            else:
-                fault = Fault(
-                    "reservation_id",
-                    "there is no such reservation (any more)",
-                    "settle within its hold",
-                    "NOT_FOUND",
-                )
-            result.faults.append(ItemFault(ItemKind.SETTLEMENT, index, reservation_id, fault))
 
     async def _desk(self, plan: Plan, report: Report) -> Desk:
         now_us = self._clock.now_us()
@@ -124,10 +96,18 @@ def _check_sizes(report: Report) -> None:
         ("events", len(report.events), MAX_EVENTS),
         ("batches", len(report.batches), MAX_BATCHES),
         ("batches.counts", max((len(batch.counts) for batch in report.batches), default=0), MAX_COUNTS),
-        ("settlements", len(report.settlements), MAX_EVENTS),
+        ("settlements", len(report.amendments), MAX_EVENTS),
     ):
         if size > most:
             raise InvalidArgument.of(name, f"has {size} items", f"send at most {most} in one call")
+
+
+def _ensure_no_usage(report: Report) -> None:
+    if report.events or report.batches:
+        message = (
+            "this edge replica has no database to keep usage in: send reports to a service with a database"
+        )
+        raise FailedPrecondition(message, reason="NO_USAGE_STORE")
 
 
 def _event_id(item: object) -> str:

@@ -32,6 +32,8 @@ class PolicyTerms:
         self._facts: dict[str, Facts] = {}
         self._values: dict[tuple[Term, str], Value | EvaluationFailed] = {}
         self._failures: dict[tuple[str, str], TermFailure] = {}
+        self.timed = False
+        """True as soon as an expression that reads the time was evaluated: the same question may end otherwise later."""
 
     @property
     def failures(self) -> tuple[TermFailure, ...]:
@@ -74,6 +76,7 @@ class PolicyTerms:
         strategy = policy.strategy if term.reads.identity else None
         key = (term, strategy.name if strategy is not None else "")
         if key not in self._values:
+            self.timed = self.timed or term.reads.time
             self._values[key] = term.evaluate(self._facts_for(strategy))
         return self._values[key]
 

@@ -10,13 +10,14 @@ from usageflow.domain.calendars import LONGEST_US, Calendar, bounds_of
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.limits import Rule
 from usageflow.domain.policies import Algorithm
-from usageflow.storage.counters import CounterStore, LimitTake, Reserve, Take, Taken
+from usageflow.storage.counters import CounterStore, LimitTake, Reserve, Settlement, Take, Taken
 from usageflow.storage.memory import MemoryCounterStore
 
 S = 1_000_000
 HOUR = 3600 * S
-FIXED, TOKENS, SLIDING = Algorithm
-EVERY = list(Algorithm)
+FIXED, TOKENS, SLIDING, CONCURRENCY = Algorithm
+EVERY = [FIXED, TOKENS, SLIDING]
+"""What counts units; CONCURRENCY counts members, in test_counter_slots.py."""
 
 Maker = Callable[[ManualClock], CounterStore]
 
@@ -45,13 +46,18 @@ def dated(
     return LimitTake(key, rule, cost, bounds_of(wanted, clock.now_us() + skew_us))
 
 
-def hold(clock: ManualClock, name: str = "r1", *, seconds: int = 60, refund: bool = False) -> Reserve:
-    return Reserve(name, clock.now_us() + seconds * S, refund)
+def hold(name: str = "r1", *, seconds: int = 60, refund: bool = False) -> Reserve:
+    return Reserve(name, seconds * S, refund)
 
 
 async def take(store: CounterStore, *items: LimitTake, reserve: Reserve | None = None) -> Taken:
     (taken,) = await store.take([Take(items, reserve)])
     return taken
+
+
+async def settle(store: CounterStore, reservation_id: str, actual: int) -> bool:
+    (settled,) = await store.amend([Settlement(reservation_id, actual)])
+    return settled
 
 
 async def remaining(store: CounterStore, wanted: LimitTake) -> int:

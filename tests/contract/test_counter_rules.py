@@ -19,6 +19,7 @@ from tests.contract.counter_stores import (
     hold,
     item,
     remaining,
+    settle,
     take,
 )
 from usageflow.domain.calendars import Alignment, Calendar, parse_instant
@@ -82,9 +83,9 @@ async def test_clocks_further_apart_than_a_window_admit_no_more_than_the_limit(
 async def test_credit_goes_only_to_the_aligned_window_that_was_debited(make: Maker) -> None:
     clock = at("2026-03-29T10:00:30Z")
     store = make(clock)
-    await take(store, dated(clock, MINUTELY, cost=5), reserve=hold(clock))
-    await take(store, dated(clock, MINUTELY, "other", cost=5), reserve=hold(clock, "r2", refund=True))
-    assert await store.settle("r1", 1)
+    await take(store, dated(clock, MINUTELY, cost=5), reserve=hold())
+    await take(store, dated(clock, MINUTELY, "other", cost=5), reserve=hold("r2", refund=True))
+    assert await settle(store, "r1", 1)
     assert await remaining(store, dated(clock, MINUTELY)) == 9
     clock.advance(seconds=40)
     await take(store, dated(clock, MINUTELY, "other", cost=5))
@@ -99,7 +100,7 @@ async def test_long_aligned_windows_are_checkpointed_and_short_ones_are_not(make
     await take(before, dated(clock, DAILY, cost=4), dated(clock, MINUTELY, "m"))
     saved = await before.changed_windows()
     bounds = [parse_instant(text) for text in ("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z")]
-    assert list(saved) == [WindowState("k", bounds[0], bounds[1], 4)]
+    assert list(saved) == [WindowState("k", bounds[0], bounds[1], 4, clock.now_us())]
     await after.restore_windows(saved)
     assert await remaining(after, dated(clock, DAILY)) == 6
 
@@ -141,9 +142,9 @@ async def test_credit_of_a_sliding_window_reaches_the_previous_one_too(
 ) -> None:
     clock.advance(seconds=40)  # a full minute
     wanted = item(window_us=60 * S, cost=10, algorithm=SLIDING)
-    await take(store, wanted, reserve=hold(clock, seconds=200))
+    await take(store, wanted, reserve=hold(seconds=200))
     clock.advance(seconds=seconds)
-    assert await store.settle("r1", 0)
+    assert await settle(store, "r1", 0)
     assert await remaining(store, wanted) == left
 
 
@@ -152,15 +153,15 @@ async def test_credit_never_reaches_units_of_another_sliding_window(
 ) -> None:
     clock.advance(seconds=40)
     wanted = item(window_us=60 * S, cost=6, algorithm=SLIDING)
-    await take(store, wanted, reserve=hold(clock, seconds=300))
+    await take(store, wanted, reserve=hold(seconds=300))
     clock.advance(seconds=60 + 59)
     await take(store, wanted)
-    assert await store.settle("r1", 0)
+    assert await settle(store, "r1", 0)
     assert await remaining(store, wanted) == 4
     other = item("other", window_us=60 * S, cost=6, algorithm=SLIDING)
-    await take(store, other, reserve=hold(clock, "r2", seconds=300))
+    await take(store, other, reserve=hold("r2", seconds=300))
     clock.advance(seconds=1 + 60)
-    assert await store.settle("r2", 9)  # two windows further on nothing of it counts any more
+    assert await settle(store, "r2", 9)  # two windows further on nothing of it counts any more
     assert await remaining(store, other) == 10
 
 
@@ -212,8 +213,8 @@ async def test_peeking_charges_nothing_and_a_denied_hold_is_no_record(
     wanted = (item("quota", cost=11), item("abuse", charge_denied=True))
     (seen,) = await store.peek([Take(wanted)])
     assert [one.remaining for one in seen.standings] == [10, 10]
-    assert not (await take(store, *wanted, reserve=hold(clock))).admitted
-    assert not await store.settle("r1", 0)
+    assert not (await take(store, *wanted, reserve=hold())).admitted
+    assert not await settle(store, "r1", 0)
     assert await remaining(store, wanted[1]) == 9
 
 

@@ -16,6 +16,7 @@ from tests.contract.counter_stores import (
     hold,
     item,
     remaining,
+    settle,
     take,
 )
 from usageflow.domain.clock import ManualClock
@@ -107,11 +108,11 @@ async def test_peek_answers_what_take_would_and_changes_nothing(
     store: CounterStore, clock: ManualClock
 ) -> None:
     await take(store, item(cost=4))
-    (fits, full) = await store.peek([Take((item(cost=6),), hold(clock)), Take((item(cost=7),))])
+    (fits, full) = await store.peek([Take((item(cost=6),), hold()), Take((item(cost=7),))])
     assert fits == Taken(admitted=True, standings=(Standing(6, HOUR, 0),))
     assert full == Taken(admitted=False, standings=(Standing(6, HOUR, HOUR),))
     assert await remaining(store, item()) == 6
-    assert not await store.settle("r1", 0)
+    assert not await settle(store, "r1", 0)
 
 
 # reservations
@@ -123,12 +124,12 @@ async def test_settling_corrects_the_debit_once(
     store: CounterStore, clock: ManualClock, algorithm: Algorithm, actual: int, left: int
 ) -> None:
     held = item(cost=5, algorithm=algorithm)
-    await take(store, held, item("other", limit=50, cost=5), reserve=hold(clock))
+    await take(store, held, item("other", limit=50, cost=5), reserve=hold())
     for _ in range(3):
-        assert await store.settle("r1", actual)
+        assert await settle(store, "r1", actual)
         assert await remaining(store, held) == left
         assert await remaining(store, item("other", limit=50)) == 50 - actual
-    assert await store.settle("r1", 0)
+    assert await settle(store, "r1", 0)
     assert await remaining(store, held) == left
 
 
@@ -136,24 +137,24 @@ async def test_settling_corrects_the_debit_once(
 async def test_a_further_debit_may_go_below_zero(
     store: CounterStore, clock: ManualClock, algorithm: Algorithm
 ) -> None:
-    await take(store, item(cost=5, algorithm=algorithm), reserve=hold(clock))
-    await store.settle("r1", 15)
+    await take(store, item(cost=5, algorithm=algorithm), reserve=hold())
+    await settle(store, "r1", 15)
     assert await remaining(store, item(limit=20, algorithm=algorithm)) == 5
 
 
 async def test_a_credit_is_never_more_than_was_held(store: CounterStore, clock: ManualClock) -> None:
     await take(store, item(cost=4))
-    await take(store, item(cost=5), reserve=hold(clock))
-    await store.settle("r1", -5)
+    await take(store, item(cost=5), reserve=hold())
+    await settle(store, "r1", -5)
     assert await remaining(store, item()) == 6
 
 
 async def test_what_was_never_held_cannot_be_settled(store: CounterStore, clock: ManualClock) -> None:
-    assert not await store.settle("r1", 3)
+    assert not await settle(store, "r1", 3)
     await take(store, item(cost=10))
-    denied = await take(store, item(), reserve=hold(clock))
+    denied = await take(store, item(), reserve=hold())
     assert not denied.admitted
-    assert not await store.settle("r1", 0)
+    assert not await settle(store, "r1", 0)
 
 
 @pytest.mark.parametrize("algorithm", EVERY)
@@ -163,7 +164,7 @@ async def test_an_unsettled_hold_ends_when_it_expires(
     store: CounterStore, clock: ManualClock, algorithm: Algorithm, refund: bool, left: int, swept: bool
 ) -> None:
     held = item(cost=5, window_us=1_000_000 * S, algorithm=algorithm)
-    await take(store, held, reserve=hold(clock, seconds=60, refund=refund))
+    await take(store, held, reserve=hold(seconds=60, refund=refund))
     clock.advance(seconds=59.999_999)
     await store.sweep()
     assert await remaining(store, held) == 5
@@ -171,22 +172,22 @@ async def test_an_unsettled_hold_ends_when_it_expires(
     if swept:
         await store.sweep()
     assert await remaining(store, held) == left
-    assert not await store.settle("r1", 1)
+    assert not await settle(store, "r1", 1)
     assert await remaining(store, held) == left
 
 
 async def test_a_settled_hold_is_remembered_for_those_who_settle_it_again(
     store: CounterStore, clock: ManualClock
 ) -> None:
-    await take(store, item(cost=5), reserve=hold(clock, seconds=60, refund=True))
-    await store.settle("r1", 3)
+    await take(store, item(cost=5), reserve=hold(seconds=60, refund=True))
+    await settle(store, "r1", 3)
     clock.advance(seconds=90)
     await store.sweep()
-    assert await store.settle("r1", 0)
+    assert await settle(store, "r1", 0)
     assert await remaining(store, item()) == 7
     clock.advance(seconds=31)
     await store.sweep()
-    assert not await store.settle("r1", 0)
+    assert not await settle(store, "r1", 0)
     assert await remaining(store, item()) == 7
 
 
@@ -195,21 +196,21 @@ async def test_no_credit_goes_to_another_window_than_was_debited(
     store: CounterStore, clock: ManualClock, expires: bool
 ) -> None:
     short, long = item("short", window_us=30 * S, cost=5), item("long", cost=5)
-    await take(store, short, long, reserve=hold(clock, seconds=60, refund=True))
+    await take(store, short, long, reserve=hold(seconds=60, refund=True))
     clock.advance(seconds=40)
     await take(store, item("short", window_us=30 * S, cost=9))
     if expires:
         clock.advance(seconds=20)
     else:
-        assert await store.settle("r1", 0)
+        assert await settle(store, "r1", 0)
     assert await remaining(store, item("short", window_us=30 * S)) == 1
     assert await remaining(store, item("long")) == 10
 
 
 async def test_a_reservation_keeps_to_itself(store: CounterStore, clock: ManualClock) -> None:
-    await take(store, item(cost=2), reserve=hold(clock, "r1"))
-    await take(store, item(cost=3), reserve=hold(clock, "r2"))
-    await store.settle("r2", 0)
+    await take(store, item(cost=2), reserve=hold("r1"))
+    await take(store, item(cost=3), reserve=hold("r2"))
+    await settle(store, "r2", 0)
     assert await remaining(store, item()) == 8
-    await store.settle("r1", 0)
+    await settle(store, "r1", 0)
     assert await remaining(store, item()) == 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,6 +19,7 @@ from tests.contract.counter_stores import (
     hold,
     item,
     remaining,
+    settle,
     take,
 )
 from tests.contract.reference_model import ReferenceModel
@@ -40,7 +40,9 @@ async def test_changed_windows_are_told_once_with_their_newest_state(
     await take(store, item("long", cost=2), item("short", window_us=HOUR - S), item("b", algorithm=TOKENS))
     clock.advance(seconds=5)
     await take(store, item("long", cost=3))
-    assert list(await store.changed_windows()) == [WindowState("long", start, start + HOUR, 5)]
+    assert list(await store.changed_windows()) == [
+        WindowState("long", start, start + HOUR, 5, clock.now_us())
+    ]
     assert list(await store.changed_windows()) == []
     await take(store, item("long", cost=6))  # denied: nothing changed
     assert list(await store.changed_windows()) == []
@@ -49,10 +51,19 @@ async def test_changed_windows_are_told_once_with_their_newest_state(
 
 
 async def test_settling_changes_a_window_too(store: CounterStore, clock: ManualClock) -> None:
-    await take(store, item(cost=5), reserve=hold(clock))
+    await take(store, item(cost=5), reserve=hold())
     await store.changed_windows()
-    await store.settle("r1", 1)
+    await settle(store, "r1", 1)
     assert [window.used for window in await store.changed_windows()] == [1]
+
+
+async def test_what_counts_requests_is_neither_held_nor_settled(store: CounterStore) -> None:
+    requests = [
+        item(name, algorithm=kind)._replace(once=True) for name, kind in (("f", FIXED), ("t", TOKENS))
+    ]
+    await take(store, item(cost=5), *requests, reserve=hold())
+    await settle(store, "r1", 9)
+    assert [await remaining(store, each) for each in (item(), *requests)] == [1, 9, 9]
 
 
 @back_ends
@@ -140,7 +151,7 @@ Steps = list[tuple[int, list[tuple[LimitTake, ...]], bool]]
 def at_time(limits: tuple[LimitTake, ...], now_us: int) -> tuple[LimitTake, ...]:
     """The limits with the bounds of their calendars."""
     return tuple(
-        replace(each, bounds=bounds_of(each.rule.calendar, now_us)) if each.rule.calendar else each
+        each._replace(bounds=bounds_of(each.rule.calendar, now_us)) if each.rule.calendar else each
         for each in limits
     )
 
@@ -186,10 +197,10 @@ async def _act(
 ) -> object:
     _, limits, what, number, seconds = action
     if what == "settle":
-        return await store.settle(known[number % len(known)] if known else "none", number)
+        return await settle(store, known[number % len(known)] if known else "none", number)
     reserve = None
     if what != "take":
-        reserve = Reserve(f"r{len(known)}", now_us + seconds * S, what == "refund")
+        reserve = Reserve(f"r{len(known)}", seconds * S, what == "refund")
     return await store.take([Take(at_time(limits, now_us), reserve)])
 
 

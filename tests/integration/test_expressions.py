@@ -40,7 +40,7 @@ async def apply(service: Running) -> None:
         plan_pb2.RegisterEndpointsRequest(endpoints=[common_pb2.Endpoint(method="POST", template=ROUTE)]),
         metadata=service.as_app,
     )
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
 
 
 def described(tier: str, tokens: str) -> decision_pb2.HttpRequest:

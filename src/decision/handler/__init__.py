@@ -7,15 +7,18 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import grpc.aio
 
+from decision.batching import Batching
 from decision.checking import Checking
 from decision.explaining import Explaining
 from decision.handler import pack, unpack
-from decision.registering import Registering
+from decision.handler.frames import BatchCheckFrames, BatchResultFrames
+from decision.handler.slim import response_frame, result_frame
+from decision.registering import Registration
 from decision.reporting import Reporting
 from decision.watching import Watching
-from usageflow.domain.errors import InvalidArgument
 from usageflow.rpc.principal import current_principal
 from usageflow.v1 import decision_pb2, decision_pb2_grpc, plan_pb2, usage_pb2
 
@@ -27,8 +30,9 @@ class DecisionUseCases:
     """Everything that the handler calls."""
 
     checking: Checking
+    batching: Batching
     reporting: Reporting
-    registering: Registering
+    registering: Registration
     watching: Watching
     explaining: Explaining
 
@@ -40,30 +44,32 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         self._use = use
 
     async def Check(  # noqa: N802 - gRPC's spelling; the stub's base class is synchronous
-        self, request: decision_pb2.CheckRequest, context: _Context
-    ) -> decision_pb2.CheckResponse:
+        self,
+        request: Any,  # the contract's message, left as bytes
+        context: _Context,
+    ) -> Any:
         """See the contract."""
-        plan = self._use.checking.plan_of(current_principal(), request.application)
-        answer = await self._use.checking.check(plan, unpack.check_request(request), context.time_remaining())
-        return pack.check_response(answer)
+        decided = await self._use.batching.decide_one(
+            current_principal(), request, unpack.check_request_frame, context.time_remaining()
+        )
+        return response_frame(decided)
 
     async def BatchCheck(  # noqa: N802
-        self, request: decision_pb2.BatchCheckRequest, context: _Context
-    ) -> decision_pb2.BatchCheckResponse:
+        self,
+        request: Any,  # BatchCheckFrames: the contract's message, its items left as bytes
+        context: _Context,
+    ) -> Any:
         """See the contract."""
         plan = await self._use.checking.plan_for(
             current_principal(), request.application, request.plan_version, positional=True
         )
-        items = [unpack.check_item(item) for item in request.items]
-        answers = await self._use.checking.check_many(plan, items, context.time_remaining())
-        return decision_pb2.BatchCheckResponse(
-            results=[
-                pack.failed_item(answer)
-                if isinstance(answer, InvalidArgument)
-                else pack.check_result(answer, by_name=not isinstance(item.endpoint, int))
-                for item, answer in zip(items, answers, strict=True)
-            ],
-            errors=pack.nothing_held(request.returns, request.releases, request.renewals),
+        faults = await self._use.checking.amend(plan, unpack.amendments(request))
+        decided = await self._use.batching.decide(
+            plan, request.items, unpack.check_frame, context.time_remaining()
+        )
+        return BatchResultFrames(
+            results=[result_frame(item) for item in decided],
+            errors=[pack.item_error(fault) for fault in faults],
             revision=plan.snapshot.revision,
         )
 
@@ -75,9 +81,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
             current_principal(), request.application, request.plan_version
         )
         result = await self._use.reporting.report(plan, unpack.report(request))
-        response = pack.report_response(result)
-        response.errors.extend(pack.nothing_held(request.returns, request.releases, ()))
-        return response
+        return pack.report_response(result)
 
     async def RegisterEndpoints(  # noqa: N802
         self, request: plan_pb2.RegisterEndpointsRequest, context: _Context
@@ -94,6 +98,8 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         """See the contract."""
         plan = self._use.checking.plan_of(current_principal(), request.application)
         plans = self._use.watching.watch(plan.snapshot.application_id, request.plan_version)
+        # A watcher that holds the plan hears at once that it is connected.
+        await context.send_initial_metadata((("usageflow-plan-version", str(plan.snapshot.plan_version)),))
         async with aclosing(plans):
             async for sent in plans:
                 yield pack.plan_response(sent) if sent else plan_pb2.WatchPlanResponse(draining=True)
@@ -106,3 +112,17 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
             request.application, unpack.http_request(request.request), request.cost
         )
         return pack.explain_response(explanation)
+
+
+def add_to_server(handler: DecisionHandler, server: grpc.aio.Server) -> None:
+    """Serves DecisionService: BatchCheck by frames and Check as bytes, everything else by the messages of the contract."""
+    framed = {
+        "Check": grpc.unary_unary_rpc_method_handler(handler.Check, bytes, bytes),
+        "BatchCheck": grpc.unary_unary_rpc_method_handler(
+            handler.BatchCheck, BatchCheckFrames.FromString, BatchResultFrames.SerializeToString
+        ),
+    }
+    name = decision_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
+    # The first handler that knows a method serves it.
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, framed),))
+    decision_pb2_grpc.add_DecisionServiceServicer_to_server(handler, server)

@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from decision.amending import ItemFault
 from decision.explaining import Explanation
 from decision.plan import EndpointInstruction
 from decision.registering import Registered
-from decision.reporting import ItemFault, ReportResult
+from decision.reporting import ReportResult
 from decision.watching import Sent
 from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, ReservationGrant, ShadowOutcome
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.identity import Identity
 from usageflow.domain.policies import Mode
-from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
+from usageflow.domain.snapshot import OWN, CompiledLimit, CompiledPolicy
 from usageflow.v1 import common_pb2, decision_pb2, plan_pb2, usage_pb2
 
 _WIRE_NAMES = {"jwt": "JWT_CLAIM", "context": "APP_CONTEXT"}
@@ -26,6 +27,7 @@ _ITEM_CODES = {
     "ID_OUT_OF_RANGE": common_pb2.ITEM_CODE_OUT_OF_RANGE,
     "ID_REUSED": common_pb2.ITEM_CODE_ALREADY_EXISTS,
     "NOT_FOUND": common_pb2.ITEM_CODE_NOT_FOUND,
+    "UNAVAILABLE": common_pb2.ITEM_CODE_UNAVAILABLE,
     "DEADLINE_EXCEEDED": common_pb2.ITEM_CODE_DEADLINE_EXCEEDED,
 }
 
@@ -48,6 +50,7 @@ def check_response(answer: Answer) -> decision_pb2.CheckResponse:
         response.degraded.CopyFrom(_degraded(answer.degraded))
     if answer.reservation is not None:
         response.reservation.CopyFrom(_reservation(answer.reservation))
+    response.slot_id = bytes.fromhex(answer.slot_id)
     return response
 
 
@@ -60,7 +63,7 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         limits=[_limit_state(outcome, answer.policies) for outcome in answer.limits],
         retry_after_us=answer.retry_after_us or 0,
         shadow_denials=[item.policy.number for item in answer.shadow if item.would_deny],
-        message=answer.message if by_name or not answer.policies else "",
+        message=answer.message if by_name or _own_words(answer) else "",
         cacheable=answer.repeatable,
     )
     if answer.identity is not None:
@@ -69,6 +72,11 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         result.degraded.CopyFrom(_degraded(answer.degraded))
     if answer.reservation is not None:
         result.reservation.CopyFrom(_reservation(answer.reservation))
+    if answer.lease is not None:
+        result.lease.lease_id = bytes.fromhex(answer.lease.lease_id)
+        result.lease.tokens, result.lease.life_us = answer.lease.tokens, answer.lease.life_us
+    if answer.slot_id:
+        result.slot_id = bytes.fromhex(answer.slot_id)
     return result
 
 
@@ -93,38 +101,16 @@ def report_response(result: ReportResult) -> usage_pb2.ReportResponse:
     return usage_pb2.ReportResponse(
         accepted=result.accepted,
         duplicates=result.duplicates,
-        errors=[_item_error(item) for item in result.faults],
+        errors=[item_error(item) for item in result.faults],
     )
 
 
-def _item_error(item: ItemFault) -> usage_pb2.ItemError:
+def item_error(item: ItemFault) -> usage_pb2.ItemError:
+    """Returns why an item was not carried out."""
     kind = usage_pb2.ReportItemKind.Value(f"REPORT_ITEM_KIND_{item.kind}")
     return usage_pb2.ItemError(
         kind=kind, index=item.index, id=item.item_id[:128], status=item_status(item.fault)
     )
-
-
-def nothing_held(
-    returns: Iterable[usage_pb2.LeaseReturn],
-    releases: Iterable[usage_pb2.Release],
-    renewals: Iterable[usage_pb2.Renewal],
-) -> list[usage_pb2.ItemError]:
-    """Returns an error per lease or slot: this version grants none, so none of them can be held here."""
-    return [
-        *_not_held(usage_pb2.REPORT_ITEM_KIND_RETURN, (item.lease_id for item in returns)),
-        *_not_held(usage_pb2.REPORT_ITEM_KIND_RELEASE, (item.slot_id for item in releases)),
-        *_not_held(usage_pb2.REPORT_ITEM_KIND_RENEWAL, (item.slot_id for item in renewals)),
-    ]
-
-
-def _not_held(
-    kind: usage_pb2.ReportItemKind.ValueType, ids: Iterable[bytes]
-) -> Iterable[usage_pb2.ItemError]:
-    fault = Fault(
-        "id", "no such lease or slot is held here (any more)", "drop it: nothing is left of it", "NOT_FOUND"
-    )
-    for index, item_id in enumerate(ids):
-        yield usage_pb2.ItemError(kind=kind, index=index, id=item_id.hex()[:128], status=item_status(fault))
 
 
 def register_response(results: Iterable[Registered]) -> plan_pb2.RegisterEndpointsResponse:
@@ -200,20 +186,26 @@ def _plan_limit(limit: CompiledLimit) -> plan_pb2.PlanLimit:
     )
 
 
-def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
-    """Returns where a limit stands."""
-    limit = outcome.limit
+def status_head(limit: CompiledLimit, cost: int) -> common_pb2.LimitStatus:
+    """Returns which limit a status is about, and nothing of where it stands. Its window has one length."""
     return common_pb2.LimitStatus(
         policy=limit.policy,
         limit_name=limit.name,
         algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.rule.algorithm}"),
         limit=limit.rule.capacity,
-        window=_duration(outcome.window_us),
-        remaining=outcome.standing.remaining,
-        reset=_duration(outcome.reset_us),
-        exceeded=outcome.exceeded,
-        cost=outcome.cost,
+        window=_duration(limit.rule.window_us),
+        cost=cost,
     )
+
+
+def limit_status(outcome: LimitOutcome) -> common_pb2.LimitStatus:
+    """Returns where a limit stands."""
+    status = status_head(outcome.limit, outcome.cost)
+    status.window.CopyFrom(_duration(outcome.window_us))
+    status.remaining = outcome.standing.remaining
+    status.reset.CopyFrom(_duration(outcome.reset_us))
+    status.exceeded = outcome.exceeded
+    return status
 
 
 def explain_response(explanation: Explanation) -> decision_pb2.ExplainResponse:
@@ -231,7 +223,9 @@ def explain_response(explanation: Explanation) -> decision_pb2.ExplainResponse:
         ],
         identity_source=explanation.identity_source,
         limits=[
-            decision_pb2.LimitExplanation(after=limit_status(outcome), remaining_before=before)
+            decision_pb2.LimitExplanation(
+                after=limit_status(outcome), remaining_before=before, source=outcome.limit.source
+            )
             for outcome, before in zip(explained.answer.limits, explained.before, strict=True)
         ],
         matched_path=explanation.matched_path,
@@ -250,16 +244,25 @@ def _reason(answer: Answer) -> common_pb2.Reason.ValueType:
     return common_pb2.Reason.Value(f"REASON_{answer.reason}")
 
 
+def _own_words(answer: Answer) -> bool:
+    """Tells whether the message is not the one that a plan names for the deciding policy."""
+    return answer.decided_by is None or answer.message != answer.decided_by.policy.message
+
+
+def limit_head(limit: CompiledLimit, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
+    """Returns which limit a state is about, and how high it is where that is not the plan's; nothing of the state."""
+    number = next((policy.number for policy in policies if policy.name == limit.policy), 0)
+    shown = limit.rule.capacity if limit.source != OWN else 0
+    return decision_pb2.LimitState(policy_number=number, limit_index=limit.index, limit=shown)
+
+
 def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
-    number = next((policy.number for policy in policies if policy.name == outcome.limit.policy), 0)
-    return decision_pb2.LimitState(
-        policy_number=number,
-        limit_index=outcome.limit.index,
-        remaining=outcome.standing.remaining,
-        reset_us=outcome.reset_us,
-        exceeded=outcome.exceeded,
-        window_us=outcome.standing.window_us,
-    )
+    state = limit_head(outcome.limit, policies)
+    state.remaining = outcome.standing.remaining
+    state.reset_us = outcome.reset_us
+    state.exceeded = outcome.exceeded
+    state.window_us = outcome.standing.window_us
+    return state
 
 
 def _identity(identity: Identity) -> common_pb2.Identity:

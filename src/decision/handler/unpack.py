@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from google.protobuf import json_format
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from decision.checking import CheckItem
@@ -21,7 +21,9 @@ from decision.reported import (
     ReportedEvent,
     Verdict,
 )
+from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import network_of
+from usageflow.storage.counters import Amendment, LeaseReturn, Release, Renewal, Settlement
 from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
 
 _LOCATIONS = {
@@ -69,13 +71,16 @@ def _content(item: common_pb2.Attribute) -> str | bytes:
 
 
 def terms(cost: int, message: decision_pb2.CheckRequest | decision_pb2.CheckItem) -> Terms:
-    """Returns cost and reservation wish."""
-    if not message.HasField("reserve"):
-        return Terms(cost)
-    hold_us = message.reserve.hold.ToMicroseconds() if message.reserve.HasField("hold") else _DEFAULT_HOLD_US
-    hold_us = hold_us or -1  # 0 would say "no reservation"; out of bounds is what it is
-    refund = message.reserve.on_expiry == decision_pb2.RESERVATION_EXPIRY_REFUND
-    return Terms(cost, hold_us, refund)
+    """Returns cost, reservation wish and the wish for tokens ahead."""
+    if message.HasField("reserve"):
+        wish = message.reserve
+        hold_us = wish.hold.ToMicroseconds() if wish.HasField("hold") else _DEFAULT_HOLD_US
+        hold_us = hold_us or -1  # 0 would say "no reservation"; out of bounds is what it is
+        return Terms(cost, hold_us, wish.on_expiry == decision_pb2.RESERVATION_EXPIRY_REFUND)
+    if isinstance(message, decision_pb2.CheckItem) and message.HasField("lease"):
+        lease = message.lease
+        return Terms(cost, lease_tokens=lease.tokens, lease_life_us=lease.life.ToMicroseconds())
+    return Terms(cost)
 
 
 def attribute_values(item: decision_pb2.CheckItem) -> list[str | bytes | None]:
@@ -97,7 +102,11 @@ def report(message: usage_pb2.ReportRequest) -> Report:
         revisions=frozenset(_revisions(message)),
         events=_Lazily(message.events, _event),
         batches=[_batch(batch) for batch in message.batches],
-        settlements=[(item.reservation_id, item.actual) for item in message.settlements],
+        amendments=[
+            *(Settlement(item.reservation_id, item.actual) for item in message.settlements),
+            *(LeaseReturn(item.lease_id.hex(), item.used) for item in message.returns),
+            *(Release(item.slot_id.hex()) for item in message.releases),
+        ],
     )
 
 
@@ -227,6 +236,24 @@ def routes(endpoints: Iterable[common_pb2.Endpoint]) -> list[tuple[str, str]]:
     return [(endpoint.method, endpoint.template) for endpoint in endpoints]
 
 
+def amendments(message: decision_pb2.BatchCheckRequest) -> list[Amendment]:
+    """Returns what ends or goes on before the items are decided."""
+    return [
+        *(LeaseReturn(item.lease_id.hex(), item.used) for item in message.returns),
+        *(Release(item.slot_id.hex()) for item in message.releases),
+        *(Renewal(item.slot_id.hex()) for item in message.renewals),
+    ]
+
+
+def check_frame(frame: bytes) -> CheckItem:
+    """Returns one request of a batch that came as bytes, unchecked. Raises InvalidArgument for what is no CheckItem."""
+    try:
+        return check_item(decision_pb2.CheckItem.FromString(frame))
+    except DecodeError:
+        fix = "send the message CheckItem, encoded by the stubs of this contract"
+        raise InvalidArgument.of("items", "is not a CheckItem", fix) from None
+
+
 def check_item(item: decision_pb2.CheckItem) -> CheckItem:
     """Returns one request of a batch, unchecked."""
     by_name = item.WhichOneof("endpoint_ref") == "request"
@@ -245,6 +272,16 @@ def _request_id(request_id: bytes) -> str:
         return ""
     # A digest, so that 64 bytes fit; what is longer stays too long and is refused.
     return hashlib.blake2b(request_id, digest_size=16).hexdigest() if len(request_id) <= 64 else "-" * 65
+
+
+def check_request_frame(request: bytes) -> tuple[str, CheckItem]:
+    """Returns the application that a Check names, and its request, unchecked. Raises InvalidArgument."""
+    try:
+        message = decision_pb2.CheckRequest.FromString(request)
+    except DecodeError:
+        fix = "send the method's request message, encoded by the stubs of this contract"
+        raise InvalidArgument.of("request", "is not a message of this method", fix) from None
+    return message.application, check_request(message)
 
 
 def check_request(request: decision_pb2.CheckRequest) -> CheckItem:

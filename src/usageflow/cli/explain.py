@@ -68,7 +68,8 @@ def _explanation(response: ExplainResponse) -> dict[str, Any]:
             for each in response.policies
         ],
         "limits": [
-            {**limit_json(each.after), "remaining_before": each.remaining_before} for each in response.limits
+            {**limit_json(each.after), "remaining_before": each.remaining_before, "source": each.source}
+            for each in response.limits
         ],
     }
 
@@ -92,6 +93,7 @@ def _print(shown: dict[str, Any]) -> None:
 def _print_limits(limits: list[dict[str, Any]]) -> None:
     columns = [Column("policy"), Column("limit"), Column("algorithm")]
     columns += [Column(title, right=True) for title in ("units", "window", "before", "after", "reset")]
+    columns.append(Column("from"))
     rows = [
         [
             each["policy"],
@@ -102,6 +104,7 @@ def _print_limits(limits: list[dict[str, Any]]) -> None:
             each["remaining_before"],
             each["remaining"],
             f"{each['reset_s']} s",
+            each["source"],
         ]
         for each in limits
     ]

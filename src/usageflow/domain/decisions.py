@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from usageflow.domain.identity import Attributes, Identity
 from usageflow.domain.limits import Standing
 from usageflow.domain.matching import MatchTarget
-from usageflow.domain.policies import FailMode
+from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
 from usageflow.domain.usage import EndpointName
 
@@ -22,6 +22,7 @@ class Reason(StrEnum):
     COST_ABOVE_LIMIT = "COST_ABOVE_LIMIT"
     BLOCKED = "BLOCKED"
     IDENTITY_REQUIRED = "IDENTITY_REQUIRED"
+    CONCURRENCY_EXCEEDED = "CONCURRENCY_EXCEEDED"
     FAIL_MODE = "FAIL_MODE"
 
 
@@ -30,13 +31,15 @@ class DegradedReason(StrEnum):
 
     STORE_TIMEOUT = "STORE_TIMEOUT"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    OVERLOADED = "OVERLOADED"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One request. ``target`` is what is matched: the route with its values, or a raw path where there is no route.
 
-    ``cost`` 0 means what each policy says. ``hold_us`` above 0 asks for a reservation.
+    ``cost`` 0 means what each policy says. ``hold_us`` above 0 asks for a reservation, ``lease_tokens`` above 0 for so many
+    further requests ahead, for ``lease_life_us``.
     """
 
     endpoint: EndpointName
@@ -45,6 +48,8 @@ class Question:
     cost: int = 0
     hold_us: int = 0
     refund_on_expiry: bool = False
+    lease_tokens: int = 0
+    lease_life_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,15 @@ class ReservationGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseGrant:
+    """Further requests that were paid for ahead, for ``life_us`` from when the caller sent its request."""
+
+    lease_id: str
+    tokens: int
+    life_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The decision. ``retry_after_us`` is set on a denial that passes."""
 
@@ -125,11 +139,22 @@ class Answer:
     degraded: Degraded | None = None
     message: str = ""
     decided_by: CompiledPolicy | None = None
-    reservation: ReservationGrant | None = field(default=None)
+    reservation: ReservationGrant | None = None
+    slot_id: str = ""
+    lease: LeaseGrant | None = None
     failures: tuple[TermFailure, ...] = ()
+    timed: bool = False
+    """True where an expression read the time, so that the same question may end otherwise later."""
 
     @property
     def repeatable(self) -> bool:
-        """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged."""
-        charging = any(outcome.limit.rule.charge_denied for outcome in self.limits)
-        return bool(self.retry_after_us) and self.degraded is None and not charging
+        """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged, nor where a
+        slot may become free at any moment, nor where a guard denied, since the next one may come from elsewhere.
+        """
+        fickle = any(
+            outcome.limit.rule.charge_denied
+            or (outcome.exceeded and outcome.limit.rule.algorithm is Algorithm.CONCURRENCY)
+            or (outcome.exceeded and outcome.limit.guard)
+            for outcome in self.limits
+        )
+        return bool(self.retry_after_us) and self.degraded is None and not fickle

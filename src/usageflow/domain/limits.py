@@ -5,19 +5,29 @@ the same as GCRA (ITU-T I.371): the debt of used units drains at limit/window an
 kept in units x window, so every step is exact integer arithmetic at any rate. SLIDING_WINDOW keeps two counts of windows
 that begin at multiples of the window's length since the epoch; its estimate weighs the previous count by the part of it
 that the sliding window still covers, as if its units had come evenly: an approximation, never the exact count.
+CONCURRENCY counts members, not units: usageflow.domain.slots.
 
-States of both kinds of window hold numbers below 2^53 only, which a store that counts in doubles keeps exactly.
+**Holds.** Units that were debited but may be used later (a lease, a reservation) are *held*. A bucket's debt never drains
+below what is held: refilled beside tokens that are still to come it would admit more than burst + rate x t. For the same
+reason a hold that ends is credited only as it ends; what a bucket had drained meanwhile cannot be told any more.
+
+Counts stay below 2^45 and windows are shorter than 2^45 microseconds, so that a store that counts in doubles keeps
+quotients and remainders of every product exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from usageflow.domain.calendars import Bounds, Calendar
 from usageflow.domain.policies import Algorithm
 
-MAX_COUNT = 2**53 - 1
-"""The highest count of a window: further debits are lost, long after every limit."""
+MAX_COUNT = 2**45 - 1
+"""The most units that a state counts: further debits are lost, long after every limit."""
+
+MAX_SPAN_US = 2**53 - 1
+"""The longest time that a standing tells, 285 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +51,7 @@ class Rule:
         return (self.burst or self.limit) if self.algorithm is Algorithm.TOKEN_BUCKET else self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """State of a FIXED_WINDOW: ``used`` units of [start_us, end_us)."""
 
     start_us: int
@@ -50,9 +59,9 @@ class Window:
     used: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """State of a TOKEN_BUCKET at ``at_us``: ``debt`` in units x window, draining at ``rate`` units per window.
+class Bucket(NamedTuple):
+    """State of a TOKEN_BUCKET at ``at_us``: ``debt`` in units x window, draining at ``rate`` units per window, but not below
+    the ``held`` units.
 
     The rate it was written with stays until now; from now on the rule's rate counts, so a changed limit acts at once.
     """
@@ -60,10 +69,10 @@ class Bucket:
     debt: int
     at_us: int
     rate: int
+    held: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sliding:
+class Sliding(NamedTuple):
     """State of a SLIDING_WINDOW: ``present`` units of the window from ``start_us`` on, ``previous`` of the one before."""
 
     start_us: int
@@ -75,8 +84,7 @@ class Sliding:
 State = Window | Bucket | Sliding
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a limit stands. ``remaining`` units fit now; ``reset_us`` until the window ends, the bucket is full or the
     sliding window is empty; ``wait_us`` until the asked cost fits: 0 now, None never. ``window_us`` is the length of the
     present window of a calendar; 0: the rule's.
@@ -99,8 +107,13 @@ def current(state: State | None, rule: Rule, now_us: int, bounds: Bounds | None 
         return _current_sliding(state, rule, now_us)
     if not isinstance(state, Bucket):
         return Bucket(0, now_us, rule.limit)
+    return _drained(state, rule.window_us, now_us)._replace(rate=rule.limit)
+
+
+def _drained(state: Bucket, window_us: int, now_us: int) -> Bucket:
     elapsed = max(0, now_us - state.at_us)
-    return Bucket(max(0, state.debt - elapsed * state.rate), max(now_us, state.at_us), rule.limit)
+    debt = max(state.held * window_us, state.debt - elapsed * state.rate)
+    return Bucket(debt, max(now_us, state.at_us), state.rate, state.held)
 
 
 def _current_window(state: State | None, rule: Rule, now_us: int, bounds: Bounds | None) -> Window:
@@ -141,8 +154,8 @@ def standing(state: State, rule: Rule, now_us: int, cost: int) -> Standing:
     else:
         room = rule.capacity * rule.window_us - state.debt
         remaining = room // rule.window_us
-        reset_us = _ceil_div(state.debt, rule.limit)
-        wait_us = max(0, _ceil_div(cost * rule.window_us - room, rule.limit))
+        reset_us = min(MAX_SPAN_US, _ceil_div(state.debt, rule.limit))
+        wait_us = min(MAX_SPAN_US, max(0, _ceil_div(cost * rule.window_us - room, rule.limit)))
     return Standing(max(0, remaining), reset_us, wait_us if cost <= rule.capacity else None, window_us)
 
 
@@ -177,7 +190,8 @@ def debit(state: State, rule: Rule, cost: int) -> State:
     if isinstance(state, Sliding):
         present = _counted(state.present, cost)
         return Sliding(state.start_us, state.window_us, state.previous, present)
-    return Bucket(max(0, state.debt + cost * rule.window_us), state.at_us, state.rate)
+    debt = min(MAX_COUNT * rule.window_us, max(0, state.debt + cost * rule.window_us))
+    return Bucket(debt, state.at_us, state.rate, state.held)
 
 
 def charge(state: State, rule: Rule, now_us: int, cost: int) -> State:
@@ -187,18 +201,33 @@ def charge(state: State, rule: Rule, now_us: int, cost: int) -> State:
     return debit(state, rule, min(cost, standing(state, rule, now_us, cost).remaining))
 
 
-def correct(state: State, rule: Rule, amount: int, instance_us: int | None) -> State | None:
-    """Returns a current state after a later debit or credit (negative) of what was taken from ``instance_us``; None where
-    that window no longer counts.
+def hold(state: State, amount: int) -> State:
+    """Returns a state that holds ``amount`` of the units that it was just debited."""
+    return state._replace(held=state.held + amount) if isinstance(state, Bucket) else state
+
+
+def end_hold(
+    state: State | None, rule: Rule, now_us: int, amount: int, actual: int, instance_us: int | None
+) -> State | None:
+    """Returns the state at ``now_us`` after a hold of ``amount`` units ended with ``actual`` units used, which may be more;
+    None where the window that was debited (``instance_us``) no longer counts. Of the rule only the window's length matters.
     """
-    if isinstance(state, Sliding) and instance_us == state.start_us - state.window_us:
-        previous = _counted(state.previous, amount)
-        return Sliding(state.start_us, state.window_us, previous, state.present)
-    return debit(state, rule, amount) if instance_of(state) == instance_us else None
+    if isinstance(state, Bucket):
+        drained = _drained(state, rule.window_us, now_us)
+        return debit(drained._replace(held=max(0, drained.held - amount)), rule, actual - amount)
+    if isinstance(state, Window):
+        ended = now_us >= state.end_us or state.start_us != instance_us
+        return None if ended else debit(state, rule, actual - amount)
+    if not isinstance(state, Sliding):
+        return None
+    now = _current_sliding(state, rule, now_us)
+    if instance_us == now.start_us - rule.window_us:
+        return now._replace(previous=_counted(now.previous, actual - amount))
+    return debit(now, rule, actual - amount) if instance_us == now.start_us else None
 
 
 def expires_us(state: State) -> int:
-    """Returns the instant from which on the state says nothing: it may be forgotten then."""
+    """Returns the instant from which on the state says nothing: it may be forgotten then, unless it holds units."""
     if isinstance(state, Window):
         return state.end_us
     if isinstance(state, Sliding):

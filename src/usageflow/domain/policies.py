@@ -23,6 +23,7 @@ from usageflow.domain.calendars import (
 )
 from usageflow.domain.declared import Declared
 from usageflow.domain.durations import format_window, parse_window
+from usageflow.domain.guards import Guard
 from usageflow.domain.sources import Source
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -47,6 +48,7 @@ class Algorithm(StrEnum):
     FIXED_WINDOW = "FIXED_WINDOW"
     TOKEN_BUCKET = "TOKEN_BUCKET"  # noqa: S105 - the name of an algorithm
     SLIDING_WINDOW = "SLIDING_WINDOW"
+    CONCURRENCY = "CONCURRENCY"
 
 
 class Scope(StrEnum):
@@ -96,6 +98,7 @@ class Strategy(Declared):
     sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=10)]
     on_missing: OnMissing = OnMissing.ANONYMOUS_PER_IP
     allow_unlimited: bool = False
+    guard: Guard | None = None
 
 
 class Match(Declared):
@@ -107,13 +110,17 @@ class Match(Declared):
     path: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
+SLOT_LIFE = "1m"
+"""The window of CONCURRENCY unless one is written."""
+
 _NO_WINDOW = object()
 """Stands for the window of a limit that is aligned instead."""
 
 
 class Limit(Declared):
     """How much: ``limit`` units per ``window_us`` microseconds (written ``1h`` in files, key ``window``), or per window of
-    the calendar (``align``; ``window_us`` is 0 then). ``anchor_us``, key ``anchor``, is an instant of Unix time.
+    the calendar (``align``; ``window_us`` is 0 then). ``anchor_us``, key ``anchor``, is an instant of Unix time. Of
+    CONCURRENCY the window is a slot's life between two renewals, a minute where none is written.
     """
 
     name: Name = "default"
@@ -137,6 +144,8 @@ class Limit(Declared):
     def _window_or_align(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("align") and data.get("window", data.get("window_us")) is None:
             return {**data, "window": _NO_WINDOW}
+        if isinstance(data, dict) and data.get("algorithm") == Algorithm.CONCURRENCY:
+            return {"window": SLOT_LIFE, **data}
         return data
 
     @field_validator("window_us", mode="before")
@@ -245,8 +254,25 @@ class Block(Declared):
         return f"{','.join(self.methods)} {self.path}" + (f" for {self.identity}" if self.identity else "")
 
 
+class Override(Declared):
+    """Other numbers for a limit that some policy has. ``burst`` None leaves the limit's own, 0 means ``limit``."""
+
+    policy: Name
+    limit_name: Name = "default"
+    limit: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)]
+    burst: Annotated[int | None, Field(ge=0, le=MAX_UNITS, strict=True)] = None
+
+
+class CustomerPlan(Declared):
+    """What customers of a plan get instead of the policies' own numbers."""
+
+    name: Name
+    overrides: Annotated[tuple[Override, ...], Field(max_length=1000)] = ()
+
+
 class PolicySet(Declared):
-    """All strategies and policies of an application: what one revision holds."""
+    """All strategies, policies and plans of an application: what one revision holds."""
 
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()

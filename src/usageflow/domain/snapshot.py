@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote
 
-from usageflow.domain.calendars import LONGEST_US
+from usageflow.domain.directory import Directory
 from usageflow.domain.errors import InvalidArgument
-from usageflow.domain.expressions import CompileTerm, ResultType, Term, compile_nothing
+from usageflow.domain.expressions import Term
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
-from usageflow.domain.matching import Entry, PatternTrie
-from usageflow.domain.patterns import Kind, Methods, Pattern
-from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.matching import PatternTrie
+from usageflow.domain.patterns import Kind, Pattern
+from usageflow.domain.policies import Mode, Policy, Scope
 from usageflow.domain.rollout import picked
-from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
+from usageflow.domain.templates import UNMATCHED, canonical_template
 from usageflow.domain.tokens import TokenRules
 from usageflow.domain.usage import EndpointName
 
@@ -29,9 +30,21 @@ def attribute_name(key: AttributeKey) -> str:
     return f"{key[0]} {key[1]}"
 
 
+GUARD_INDEX = 2**31 - 1
+"""The index of a guard's limits: no policy has as many, so clients that look it up in a plan find nothing to show."""
+
+TOO_MANY = "too many requests from this address"
+TOO_NEW = "too many new callers from this address"
+
+OWN = "policy"
+"""The source of a limit's numbers where nothing overrides them."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledLimit:
-    """A limit, ready to be taken from. ``index`` is its place in the policy."""
+    """A limit, ready to be taken from. ``index`` is its place in the policy; ``source`` tells people where the numbers of
+    its rule came from. ``guard`` is what a guard says where it denies, "" for a policy's own limits.
+    """
 
     policy: str
     name: str
@@ -39,6 +52,8 @@ class CompiledLimit:
     rule: Rule
     scope: Scope
     prefix: str
+    source: str = OWN
+    guard: str = ""
 
     def key(self, identity: str, endpoint: EndpointName) -> str:
         """Returns the counter's key: policy, limit, rule and scope; another rule or scope starts a new counter."""
@@ -59,6 +74,7 @@ class CompiledPolicy:
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
     shadow: CompiledPolicy | None = None
+    guards: tuple[CompiledLimit, ...] = ()
     condition: Term | None = None
     cost: Term | None = None
 
@@ -136,6 +152,15 @@ class Snapshot:
     templates: PatternTrie[EndpointName]
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
+    directory: Directory = field(default_factory=Directory)
+
+    def with_directory(self, directory: Directory) -> Snapshot:
+        """Returns the same snapshot over another state of the directory: nothing is compiled, not even what was worked
+        out on demand.
+        """
+        made = copy(self)
+        object.__setattr__(made, "directory", directory.under(self.directory.plans))
+        return made
 
     @cached_property
     def endpoint_numbers(self) -> Mapping[EndpointName, int]:
@@ -164,6 +189,7 @@ class Snapshot:
         return EndpointName(method, UNMATCHED)
 
 
+@lru_cache(maxsize=100_000)
 def template_of_pattern(path: str) -> str:
     """Returns the template that a policy's pattern stands for; ``*`` alone is ``{unmatched}``, and so is what no
     template can say (longer than one may be).
@@ -198,125 +224,6 @@ def _canonical(template: str) -> str:
         return canonical_template(template)
     except InvalidArgument:
         return ""
-
-
-def compile_snapshot(
-    *,
-    application_id: str,
-    application: str,
-    revision: int,
-    plan_version: int,
-    hash_key: bytes,
-    policies: PolicySet,
-    blocks: Sequence[Block],
-    numbers: Numbers,
-    endpoints: Iterable[EndpointName],
-    compile_term: CompileTerm = compile_nothing,
-) -> Snapshot:
-    """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
-
-    Raises InvalidArgument where a pattern or an expression does not parse: such a set is refused when it is saved.
-    """
-    strategies = {strategy.name: CompiledStrategy.of(strategy) for strategy in policies.strategies}
-    compiled = tuple(
-        _with_terms(
-            _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers), compile_term
-        )
-        for policy in policies.policies
-        if policy.mode is not Mode.DISABLED
-    )
-    known = {
-        numbers[("ENDPOINT", f"{name.method} {name.template}")]: name
-        for name in endpoints
-        if ("ENDPOINT", f"{name.method} {name.template}") in numbers
-    }
-    return Snapshot(
-        application_id=application_id,
-        application=application,
-        revision=revision,
-        plan_version=plan_version,
-        hash_key=hash_key,
-        policies=compiled,
-        trie=PatternTrie(_entry(item.policy, item) for item in compiled),
-        blocks=PatternTrie(_block_entry(block) for block in blocks),
-        strategies=tuple(strategies.values()),
-        endpoints=known,
-        templates=PatternTrie(_template_entries(known.values())),
-        attributes=_attributes(numbers),
-        policy_numbers={item.number: item for item in compiled if item.number},
-    )
-
-
-def _entry(policy: Policy, item: CompiledPolicy) -> Entry[CompiledPolicy]:
-    methods, pattern = Methods.parse(policy.match.methods), Pattern.parse(policy.match.path)
-    return Entry(methods, pattern, policy.priority, policy.name, item)
-
-
-def _block_entry(block: Block) -> Entry[CompiledBlock]:
-    value = CompiledBlock(block.identity, block.reason)
-    return Entry(Methods.parse(block.methods), Pattern.parse(block.path), 0, block.identity, value)
-
-
-def _template_entries(names: Iterable[EndpointName]) -> Iterator[Entry[EndpointName]]:
-    """Yields the routes that a raw path may be counted under; one that no path can have (``/a/../b``) is left out."""
-    for name in names:
-        if name.template == UNMATCHED:
-            continue
-        text = "/" + "/".join(_pattern_segment(segment) for segment in segments_of(name.template))
-        try:
-            methods, pattern = Methods.parse((name.method,)), Pattern.parse(text)
-        except InvalidArgument:
-            continue
-        yield Entry(methods, pattern, 0, name.template, name)
-
-
-def _pattern_segment(segment: TemplateSegment) -> str:
-    """Returns the pattern of a template's segment; one that mixes text and parameters takes any single segment."""
-    if not segment.parameters:
-        return str(segment.parts[0])
-    return "*" if segment.parameters[-1].rest else "{any}"
-
-
-def _compile_policy(
-    application_id: str, policy: Policy, strategy: CompiledStrategy | None, numbers: Numbers
-) -> CompiledPolicy:
-    limits = tuple(
-        _compile_limit(application_id, policy, limit, index) for index, limit in enumerate(policy.limits)
-    )
-    shadow = None
-    if policy.mode is Mode.ENFORCE and policy.enforce_percent < 100:
-        left_out = policy.model_copy(update={"mode": Mode.SHADOW})
-        shadow = _compile_policy(application_id, left_out, strategy, numbers)
-    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow)
-
-
-def _with_terms(compiled: CompiledPolicy, compile_term: CompileTerm) -> CompiledPolicy:
-    policy = compiled.policy
-    if not policy.condition and not policy.cost_expression:
-        return compiled
-    return replace(
-        compiled,
-        condition=compile_term(policy.condition, ResultType.BOOL) if policy.condition else None,
-        cost=compile_term(policy.cost_expression, ResultType.NUMBER) if policy.cost_expression else None,
-        shadow=_with_terms(compiled.shadow, compile_term) if compiled.shadow is not None else None,
-    )
-
-
-def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:
-    shadow = "shadow|" if policy.mode is Mode.SHADOW else ""
-    # A limit of a policy without a strategy counts all callers as one.
-    scope = limit.scope if policy.strategy else Scope.SHARED
-    calendar = limit.calendar
-    window = calendar or limit.window_us
-    prefix = f"{application_id}|{shadow}{policy.name}|{limit.name}|{limit.algorithm}|{window}|{scope}"
-    window_us = LONGEST_US[calendar.alignment] if calendar else limit.window_us
-    rule = Rule(limit.algorithm, limit.limit, window_us, limit.burst, calendar, limit.charge_denied)
-    return CompiledLimit(policy.name, limit.name, index, rule, scope, prefix)
-
-
-def _attributes(numbers: Numbers) -> dict[int, AttributeKey]:
-    keys = {number: name.partition(" ") for (kind, name), number in numbers.items() if kind == "ATTRIBUTE"}
-    return {number: (location, name) for number, (location, _, name) in keys.items()}
 
 
 def blocking(blocks: Sequence[CompiledBlock], hashes: frozenset[str]) -> CompiledBlock | None:

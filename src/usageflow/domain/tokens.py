@@ -164,6 +164,9 @@ _LEFT_TO_US = (
 )
 
 
+_FOR_EVER_S = 1e11  # the year 5138; beyond it numbers need not be times any more
+
+
 def keeps(payload: Mapping[str, Any], rules: TokenRules, now_us: int) -> bool:
     """Tells whether issuer, audience and times are what the rules ask for at ``now_us`` (Unix time)."""
     now_s = now_us / 1e6
@@ -176,6 +179,12 @@ def keeps(payload: Mapping[str, Any], rules: TokenRules, now_us: int) -> bool:
         and (begins is not None and begins <= now_s + LEEWAY_S)
         and (ends is not None and ends > now_s - LEEWAY_S)
     )
+
+
+def valid_for_us(payload: Mapping[str, Any], now_us: int) -> int | None:
+    """Returns how long a payload that keeps its rules goes on keeping them, without any leeway; None for ever."""
+    ends = _time(payload, "exp", None)
+    return None if ends is None or ends > _FOR_EVER_S else round(ends * 1e6) - now_us
 
 
 def _time(payload: Mapping[str, Any], name: str, absent: float | None) -> float | None:

@@ -6,19 +6,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from usageflow.domain.calendars import Alignment
+from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
+from usageflow.domain.guards import guard_faults
+from usageflow.domain.override_rules import directory_faults
 from usageflow.domain.patterns import Methods, Pattern
 from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Scope, Strategy
 from usageflow.domain.policy_terms import hashed_attributes, term_faults
 
 T = TypeVar("T")
 
+MAX_SLOT_LIFE_US = 86_400_000_000
+"""The longest life of a slot of CONCURRENCY between two renewals."""
+
 DEFAULT_EXPRESSION = "usage_record.quantity"
 
 
 def validate(
-    policies: PolicySet, blocks: Sequence[Block] = (), check: ExpressionCheck = refuse_expressions
+    policies: PolicySet,
+    blocks: Sequence[Block] = (),
+    customers: Sequence[Customer] = (),
+    check: ExpressionCheck = refuse_expressions,
 ) -> list[Fault]:
     """Returns every fault of a set; its fields are paths such as ``policies[3].limits[0].window``. ``check`` knows the
     language of expressions.
@@ -33,14 +42,20 @@ def validate(
         *_each("policies", policies.policies, lambda policy: term_faults(policy, check, hashed)),
         *_each("blocks", blocks, lambda block: _match(block.methods, block.path)),
         *_duplicates("blocks", [_block_name(block) for block in blocks], field=""),
+        *_duplicates("plans", [plan.name for plan in policies.plans]),
+        *_duplicates("customers", [customer.name for customer in customers]),
+        *directory_faults(policies, customers),
     ]
 
 
 def ensure_valid(
-    policies: PolicySet, blocks: Sequence[Block] = (), check: ExpressionCheck = refuse_expressions
+    policies: PolicySet,
+    blocks: Sequence[Block] = (),
+    customers: Sequence[Customer] = (),
+    check: ExpressionCheck = refuse_expressions,
 ) -> None:
     """Raises InvalidArgument with every fault of a set."""
-    faults = validate(policies, blocks, check)
+    faults = validate(policies, blocks, customers, check)
     if faults:
         raise InvalidArgument(faults)
 
@@ -69,6 +84,7 @@ def _strategy(strategy: Strategy) -> Iterator[Fault]:
     from usageflow.domain.source_rules import source_faults
 
     yield from _each("sources", strategy.sources, source_faults)
+    yield from guard_faults(strategy.guard, strategy.sources)
     if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
         message = "SKIP lets callers without an identity pass without any limit"
         yield Fault(
@@ -100,9 +116,20 @@ def _limit(limit: Limit, cost: int) -> Iterator[Fault]:
     if limit.burst and limit.algorithm is not Algorithm.TOKEN_BUCKET:
         yield Fault("burst", "only a TOKEN_BUCKET has a burst", "add `algorithm: TOKEN_BUCKET` or drop burst")
     yield from _calendar(limit)
+    if limit.algorithm is Algorithm.CONCURRENCY:
+        yield from _concurrency(limit)
+        return
     if cost > (limit.burst or limit.limit):
         message = f"a request costs {cost}, more than ever fits: every request would be denied"
         yield Fault("limit", message, "raise the limit or lower the policy's cost")
+
+
+def _concurrency(limit: Limit) -> Iterator[Fault]:
+    if limit.charge_denied:
+        yield Fault("charge_denied", "a denied request is not in flight", "remove it from this limit")
+    if limit.window_us > MAX_SLOT_LIFE_US:
+        message = "a slot that is never released would stay taken for more than a day"
+        yield Fault("window", message, "write how long a request may take at most, such as 1m")
 
 
 def _calendar(limit: Limit) -> Iterator[Fault]:

@@ -6,20 +6,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from usageflow.domain.customers import Customer, CustomerOverride
+from usageflow.domain.guards import Guard
 from usageflow.domain.policies import (
     Block,
+    CustomerPlan,
     Limit,
     Match,
     Metering,
     Name,
+    Override,
     Policy,
     Strategy,
 )
 from usageflow.domain.sources import Jwk, Source
 from usageflow.policyfile.nodes import Step
-
-LATER_KEYS = ("customers", "plans")
-"""Top-level keys of later versions."""
 
 
 class Document(BaseModel):
@@ -31,12 +32,15 @@ class Document(BaseModel):
     application: Name
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()
+    customers: tuple[Customer, ...] = ()
     blocks: tuple[Block, ...] = ()
 
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Document,
     ("strategies",): Strategy,
+    ("strategies", "guard"): Guard,
     ("strategies", "sources"): Source,
     ("strategies", "sources", "keys"): Jwk,
     ("strategies", "sources", "join"): Source,
@@ -45,6 +49,10 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("policies", "match"): Match,
     ("policies", "limits"): Limit,
     ("policies", "metering"): Metering,
+    ("plans",): CustomerPlan,
+    ("plans", "overrides"): Override,
+    ("customers",): Customer,
+    ("customers", "overrides"): CustomerOverride,
     ("blocks",): Block,
 }
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import PermissionDenied, Unauthenticated, Unavailable, UsageFlowError
 from usageflow.domain.keys import hash_of, is_well_formed
 from usageflow.rpc.principal import Principal
-from usageflow.storage.ports import ControlStore, Credential, CredentialKind
+from usageflow.storage.ports import Credential, CredentialKind, CredentialSource
 
-_FRESH_US = 500_000
-"""Younger look-ups are used as they are; older ones are renewed behind the call."""
-
-_VALID_US = 1_000_000
-"""Older look-ups are renewed before the call: a revoked key is dead after this."""
+REMEMBER_US = 1_000_000
+"""Older look-ups are renewed before the call, those older than half of it behind the call."""
 
 _CACHED = 10_000
 
@@ -33,12 +31,35 @@ class _Known:
     renewing: bool = False
 
 
-class Authenticator:
-    """Looks credentials up and remembers them for a second."""
+@lru_cache(maxsize=_CACHED)
+def principal_of(credential: Credential) -> Principal:
+    """Returns whom a credential stands for."""
+    return Principal(credential.kind, credential.application_id, credential.prefix)
 
-    def __init__(self, control: ControlStore, clock: Clock) -> None:
-        self._control = control
+
+@lru_cache(maxsize=_CACHED)
+def _secret_hash(authorization: str, kind: CredentialKind) -> bytes:
+    """Returns the hash of a bearer credential. Raises Unauthenticated, which is not remembered."""
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise Unauthenticated(f"no credential: {_HOW[kind]}", reason="CREDENTIAL_MISSING")
+    if not is_well_formed(secret.strip()):
+        raise Unauthenticated(
+            f"this is not a UsageFlow credential: {_HOW[kind]}", reason="CREDENTIAL_MALFORMED"
+        )
+    return hash_of(secret.strip())
+
+
+class Authenticator:
+    """Looks credentials up and remembers them for a while."""
+
+    def __init__(
+        self, credentials: CredentialSource, clock: Clock, *, remember_us: int = REMEMBER_US
+    ) -> None:
+        """``remember_us``: for how long a look-up counts; a revoked key is dead after this."""
+        self._credentials = credentials
         self._clock = clock
+        self._remember_us = remember_us
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._renewals: set[asyncio.Task[None]] = set()
 
@@ -46,14 +67,7 @@ class Authenticator:
         """Returns the caller. Raises Unauthenticated for a missing, malformed or unknown credential, PermissionDenied
         for one of the other kind.
         """
-        scheme, _, secret = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not secret:
-            raise Unauthenticated(f"no credential: {_HOW[kind]}", reason="CREDENTIAL_MISSING")
-        if not is_well_formed(secret.strip()):
-            raise Unauthenticated(
-                f"this is not a UsageFlow credential: {_HOW[kind]}", reason="CREDENTIAL_MALFORMED"
-            )
-        credential = await self._find(hash_of(secret.strip()))
+        credential = await self._find(_secret_hash(authorization or "", kind))
         if credential is None:
             raise Unauthenticated(
                 f"this credential is unknown here: {_HOW[kind]}", reason="CREDENTIAL_UNKNOWN"
@@ -62,16 +76,16 @@ class Authenticator:
             raise PermissionDenied(
                 f"this method needs the other kind of credential: {_HOW[kind]}", reason="CREDENTIAL_KIND"
             )
-        return Principal(credential.kind, credential.application_id, credential.prefix)
+        return principal_of(credential)
 
     async def _find(self, secret_hash: bytes) -> Credential | None:
         known = self._known.get(secret_hash)
-        age_us = self._clock.now_us() - known.at_us if known is not None else _VALID_US
+        age_us = self._clock.now_us() - known.at_us if known is not None else 0
         if known is None:
             return await self._look_up(secret_hash)
-        if not 0 <= age_us < _VALID_US:
+        if not 0 <= age_us < self._remember_us:
             return await self._look_up_again(secret_hash, known)
-        if age_us >= _FRESH_US and not known.renewing:
+        if age_us >= self._remember_us // 2 and not known.renewing:
             known.renewing = True
             task = asyncio.create_task(self._renew(secret_hash))
             self._renewals.add(task)
@@ -79,7 +93,7 @@ class Authenticator:
         return known.credential
 
     async def _look_up(self, secret_hash: bytes) -> Credential | None:
-        credential = await self._control.find_credential(secret_hash)
+        credential = await self._credentials.find_credential(secret_hash)
         self._known[secret_hash] = _Known(credential, self._clock.now_us())
         self._known.move_to_end(secret_hash)
         while len(self._known) > _CACHED:

@@ -1,10 +1,10 @@
-"""What every call passes through: authentication, the error table, measurements. Composed here and nowhere else."""
+"""What every call passes through: a cap, authentication, the error table, measurements. Composed here and nowhere else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
@@ -13,9 +13,10 @@ import structlog
 from google.protobuf.message import DecodeError
 from opentelemetry.metrics import Histogram
 
-from usageflow.domain.errors import InvalidArgument, UsageFlowError
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.errors import grpc_status_of, internal_status
+from usageflow.rpc.load import MAX_CALLS, CallCap
 from usageflow.rpc.principal import set_principal
 from usageflow.storage.ports import CredentialKind
 
@@ -27,15 +28,27 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
-    """Which credential each full method name needs; a method that is not named needs none (health, reflection)."""
+    """Which credential each full method name needs; a method that is not named needs none (health, reflection).
+
+    ``refused`` names methods that this process does not offer, and says what to do instead, whoever calls.
+    """
 
     credentials: Mapping[str, CredentialKind]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class ServiceInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each handler: authenticate, call, map errors, measure."""
+    """Wraps each handler: shed load, authenticate, call, map errors, measure. Streams are not capped: they wait, mostly."""
 
-    def __init__(self, authenticator: Authenticator, policy: CallPolicy, duration: Histogram) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: CallPolicy,
+        duration: Histogram,
+        *,
+        max_calls: int = MAX_CALLS,
+    ) -> None:
+        self._max_calls = max_calls
         self._authenticator = authenticator
         self._policy = policy
         self._duration = duration
@@ -69,12 +82,15 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
         )
 
     def _unary(self, method: str, kind: CredentialKind, call: Any) -> Any:
+        cap = CallCap(self._max_calls)
+
         async def handle(request: Any, context: _Context) -> Any:
             started = time.perf_counter()
             code = "OK"
             try:
-                await self._enter(kind, context)
-                return await call(_readable(request), context)
+                with cap:
+                    await self._enter(method, kind, context)
+                    return await call(_readable(request), context)
             except UsageFlowError as error:
                 code = type(error).__name__
                 await _abort(context, grpc_status_of(error))
@@ -94,7 +110,7 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
     def _streaming(self, method: str, kind: CredentialKind, call: Any) -> Any:
         async def handle(request: Any, context: _Context) -> AsyncIterator[Any]:
             try:
-                await self._enter(kind, context)
+                await self._enter(method, kind, context)
                 async for response in call(_readable(request), context):
                     yield response
             except UsageFlowError as error:
@@ -107,7 +123,9 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
 
         return handle
 
-    async def _enter(self, kind: CredentialKind, context: _Context) -> None:
+    async def _enter(self, method: str, kind: CredentialKind, context: _Context) -> None:
+        if method in self._policy.refused:
+            raise FailedPrecondition(self._policy.refused[method], reason="NOT_OFFERED")
         metadata = dict(context.invocation_metadata() or ())
         authorization = metadata.get("authorization")
         text = authorization.decode("latin-1") if isinstance(authorization, bytes) else authorization

@@ -53,6 +53,6 @@ async def ensure_policies(control: ControlStore, applying: Applying) -> bool:
     if application is None or application.revision > 0:
         return False
     loaded = load(read_resource(EXAMPLE), filename=EXAMPLE, check=check)
-    wanted = Wanted(APPLICATION, loaded.policy_set, loaded.blocks)
+    wanted = Wanted(APPLICATION, loaded.policy_set, loaded.blocks, loaded.customers)
     await applying.apply(wanted, author="first start")
     return True

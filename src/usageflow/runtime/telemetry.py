@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The instruments of a server process."""
+    """The instruments of a server process. ``store_operations`` is a tally by outcome: a plain number to add to, read when
+    somebody looks, because an instrument's own cost would show in every decision.
+    """
 
     provider: MeterProvider
     call_duration: Histogram
     decisions: Counter
+    store_operations: dict[str, int]
     term_failures: Counter
 
 
@@ -46,8 +50,21 @@ def set_up_metrics() -> Metrics:
         provider,
         meter.create_histogram("rpc.server.call.duration", unit="s", description="Duration of calls."),
         meter.create_counter("usageflow.decision.decisions", description="Decisions by outcome and reason."),
+        _observed(meter, "usageflow.store.operations", "Operations of the counter store by outcome."),
         meter.create_counter(
             "usageflow.decision.expression_failures",
             description="Conditions and costs of policies that could not be evaluated.",
         ),
     )
+
+
+def _observed(meter: Meter, name: str, description: str) -> dict[str, int]:
+    """Returns a tally by outcome that the meter shows as a counter."""
+    tally: dict[str, int] = {}
+
+    def read(_: CallbackOptions) -> Iterable[Observation]:
+        # Copied first: the event loop may add an outcome while the thread of /metrics reads.
+        return [Observation(number, {"outcome": outcome}) for outcome, number in tally.copy().items()]
+
+    meter.create_observable_counter(name, [read], description=description)
+    return tally

@@ -146,7 +146,6 @@ def test_faults_of_shape_carry_paths_all_at_once() -> None:
         ({"limits": [limit(window=Duration(nanos=1))]}, "limits[0].window"),
         ({"limits": [limit(window=Duration(seconds=1, nanos=500_000_000))]}, "limits[0].window"),
         ({"limits": [limit(window=Duration(seconds=367 * 86_400))]}, "limits[0].window"),
-        ({"limits": [limit(algorithm=common_pb2.ALGORITHM_CONCURRENCY)]}, "limits[0].algorithm"),
         ({"limits": [limit(algorithm=99)]}, "limits[0].algorithm"),
         ({"limits": [limit(window=None)]}, "limits[0].window"),
         ({"limits": [limit(window=None, align=99)]}, "limits[0].align"),

@@ -11,7 +11,7 @@ from decision.engine import Engine
 from decision.plan import Plan
 from decision.questions import Terms
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, SilentStore, limit, policy, request, strategy
+from tests.unit.fakes import KEY_OF, FakeControl, SilentStore, limit, policy, request, resilient, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
@@ -43,10 +43,12 @@ class Desk:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.control = FakeControl()
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
         self.store = SlowStore(self.clock)
         ids = count(1)
-        engine = Engine(self.store, MemoryCounterStore(self.clock), self.clock, lambda: f"r{next(ids)}")
+        engine = Engine(
+            resilient(self.store), MemoryCounterStore(self.clock), self.clock, lambda: f"r{next(ids)}"
+        )
         counter = NoOpMeter("tests").create_counter("decisions")
         self.checking = Checking(self.snapshots, engine, self.clock, counter)
 
@@ -224,11 +226,11 @@ async def test_expressions_that_fail_are_counted() -> None:
         def add(self, number: int, attributes: object) -> None:
             counted.append((number, attributes))
 
-    snapshots = SnapshotRegistry(desk.control, LocalNotices(), HASH_KEY, None, compile_term)
+    snapshots = SnapshotRegistry(desk.control, LocalNotices(), KEY_OF, None, compile_term)
     broken = policy(condition="1 / 0 == 1", cost="1 / 0", limits=[limit(10)])
     desk.control.add(PolicySet(policies=(broken,)))
     await snapshots.refresh()
-    engine = Engine(desk.store, MemoryCounterStore(desk.clock), desk.clock, lambda: "r")
+    engine = Engine(resilient(desk.store), MemoryCounterStore(desk.clock), desk.clock, lambda: "r")
     noop = NoOpMeter("tests").create_counter("decisions")
     desk.checking = Checking(snapshots, engine, desk.clock, noop, Counted())  # type: ignore[arg-type]
     await desk.many(item("u"), item("v"))

@@ -9,6 +9,7 @@ from tests.unit.decision.benches import DISABLED, HOUR, SHADOW, USER, Bench, lef
 from tests.unit.fakes import hashed_block, limit, policy, request, snapshot, strategy
 from usageflow.domain.decisions import Reason
 from usageflow.domain.policies import Mode, OnMissing, Scope
+from usageflow.storage.counters import Settlement
 
 # what applies
 
@@ -288,7 +289,8 @@ async def test_a_reservation_is_granted_and_settled(bench: Bench) -> None:
     assert held.reservation is not None
     assert (held.reservation.reservation_id, held.reservation.amount) == ("r1", 6)
     assert held.reservation.expires_us == bench.clock.now_us() + 60_000_000
-    assert await bench.engine.settle("r1", 2)
+    assert await bench.engine.amend("app-2", [Settlement("r1", 0)]) == [False]
+    assert await bench.engine.amend("app-1", [Settlement("r1", 2)]) == [True]
     assert left(await bench.one(state, request(user="u"))) == {"p": 7}
 
 
@@ -296,7 +298,7 @@ async def test_a_denial_reserves_nothing(bench: Bench) -> None:
     state = snapshot(policy(limits=[limit(5)], **USER))
     denied = await bench.one(state, request(user="u"), Terms(cost=6, hold_us=60_000_000))
     assert denied.reservation is None
-    assert not await bench.engine.settle("r1", 0)
+    assert await bench.engine.amend("app-1", [Settlement("r1", 0)]) == [False]
 
 
 @pytest.mark.parametrize(("refund", "expected"), [(True, 9), (False, 4)])

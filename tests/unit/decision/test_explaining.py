@@ -6,9 +6,9 @@ from decision.engine import Engine
 from decision.explaining import Explaining, Explanation
 from decision.questions import HttpRequest
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, request, strategy
+from tests.unit.fakes import KEY_OF, FakeControl, SilentStore, limit, policy, request, resilient, strategy
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.errors import InvalidArgument, NotFound
+from usageflow.domain.errors import InvalidArgument, NotFound, Unavailable
 from usageflow.domain.policies import Mode, PolicySet
 from usageflow.expressions import compile_term
 from usageflow.storage.memory import MemoryCounterStore
@@ -27,13 +27,22 @@ POLICIES = PolicySet(
 )
 
 
-async def explain(policies: PolicySet, item: HttpRequest, application: str = "demo") -> Explanation:
+async def explain(
+    policies: PolicySet, item: HttpRequest, application: str = "demo", error: Exception | None = None
+) -> Explanation:
     control, clock = FakeControl(), ManualClock()
     control.add(policies)
-    snapshots = SnapshotRegistry(control, LocalNotices(), HASH_KEY, None, compile_term)
+    snapshots = SnapshotRegistry(control, LocalNotices(), KEY_OF, None, compile_term)
     await snapshots.refresh()
-    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r")
+    store = SilentStore(clock)
+    store.error = error
+    engine = Engine(resilient(store), MemoryCounterStore(clock), clock, lambda: "r")
     return await Explaining(control, snapshots, engine).explain(application, item, 0)
+
+
+async def test_counters_that_do_not_answer_are_unavailable_not_an_answer() -> None:
+    with pytest.raises(Unavailable, match="STORE_UNAVAILABLE"):
+        await explain(POLICIES, request("/a", "u"), error=Unavailable("gone"))
 
 
 async def test_every_policy_is_explained_those_that_apply_first() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from decision.engine import Engine
 from decision.plan import build_plan
 from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
-from tests.unit.fakes import limit, metering, policy, snapshot, steady
+from tests.unit.fakes import limit, metering, policy, resilient, snapshot, steady
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.identity import PATH_PARAMETER, AttributeKey
 from usageflow.domain.matching import target_of_route
@@ -103,7 +103,7 @@ def test_where_the_plan_says_report_no_limit_can_apply(
 
 async def _decide(state: Snapshot, question: object) -> object:
     clock = ManualClock()
-    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r")
+    engine = Engine(resilient(MemoryCounterStore(clock)), MemoryCounterStore(clock), clock, lambda: "r")
     return await engine.decide(state, [question, question, question])  # type: ignore[list-item]
 
 

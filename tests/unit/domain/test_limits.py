@@ -12,17 +12,19 @@ from usageflow.domain.limits import (
     State,
     Window,
     charge,
-    correct,
     current,
     debit,
+    end_hold,
     expires_us,
+    hold,
     instance_of,
     standing,
 )
 from usageflow.domain.policies import Algorithm
 
 HOUR = 3_600_000_000
-FIXED, TOKENS, SLIDING = Algorithm
+S = 1_000_000
+FIXED, TOKENS, SLIDING, _ = Algorithm
 NOW = 1_700_000_000_123_457
 
 
@@ -229,11 +231,58 @@ def test_a_state_of_the_other_algorithm_counts_as_none(before: Algorithm, after:
     assert standing(current(state, Rule(after, 5, HOUR), NOW), Rule(after, 5, HOUR), NOW, 1).remaining == 5
 
 
-def test_a_credit_goes_only_to_the_window_that_was_debited() -> None:
-    rule, bucket = Rule(FIXED, 5, 1), Rule(TOKENS, 5, 1)
-    assert correct(Window(NOW, NOW + 1, 3), rule, -2, NOW) == Window(NOW, NOW + 1, 1)
-    assert correct(Window(NOW + 1, NOW + 2, 3), rule, -2, NOW) is None
-    assert correct(Bucket(3, NOW, 5), bucket, -2, None) == Bucket(1, NOW, 5)
+def test_a_hold_ends_only_in_the_window_that_was_debited() -> None:
+    rule = Rule(FIXED, 5, 1)
+    assert end_hold(Window(NOW, NOW + 1, 3), rule, NOW, 2, 0, NOW) == Window(NOW, NOW + 1, 1)
+    assert end_hold(Window(NOW + 1, NOW + 2, 3), rule, NOW + 1, 2, 0, NOW) is None
+    assert end_hold(Window(NOW, NOW + 1, 3), rule, NOW + 1, 2, 0, NOW) is None
+    assert end_hold(None, rule, NOW, 2, 0, NOW) is None
+
+
+def test_a_bucket_never_drains_below_what_it_holds() -> None:
+    rule = Rule(TOKENS, 10, 10 * S)
+    _, state = admitted(None, rule, NOW, 6)
+    assert state is not None
+    state = hold(state, 4)
+    assert standing(current(state, rule, NOW + 60 * S), rule, NOW + 60 * S, 1).remaining == 6
+    ended = end_hold(state, rule, NOW + 60 * S, 4, 1, None)
+    assert ended == Bucket(1 * 10 * S, NOW + 60 * S, 10, 0)
+
+
+@steady
+@given(
+    rules.filter(lambda rule: rule.algorithm is TOKENS),
+    st.lists(
+        st.tuples(st.integers(0, 20_000_000), st.integers(1, 5), st.integers(0, 5), st.booleans()),
+        max_size=30,
+    ),
+)
+def test_held_units_that_are_used_late_keep_the_promise(
+    rule: Rule, steps: list[tuple[int, int, int, bool]]
+) -> None:
+    """Whatever is used at any time of its hold: in any span at most burst + rate x t."""
+    now, state = NOW, None
+    held: list[int] = []
+    used: list[tuple[int, int]] = []
+    for gap, cost, late, ends in steps:
+        now += gap
+        state = current(state, rule, now)
+        if held and ends:
+            amount = held.pop()
+            actual = min(amount, late)
+            used.append((now, actual))
+            state = end_hold(state, rule, now, amount, actual, None)
+            assert state is not None
+        if standing(state, rule, now, cost).wait_us == 0:
+            state = hold(debit(state, rule, cost), cost)
+            held.append(cost)
+    used += [(now, amount) for amount in held]
+    for index, (start, _) in enumerate(used):
+        for end in range(index, len(used)):
+            units = sum(units for _, units in used[index : end + 1])
+            assert (
+                units * rule.window_us <= rule.capacity * rule.window_us + (used[end][0] - start) * rule.limit
+            )
 
 
 @steady

@@ -12,9 +12,9 @@ from usageflow.domain.limits import (
     Sliding,
     Standing,
     State,
-    correct,
     current,
     debit,
+    end_hold,
     expires_us,
     standing,
 )
@@ -104,7 +104,8 @@ def test_its_state_holds_no_number_that_a_double_does_not(
     for after in (debit(state, rule, more), current(state, rule, now + rule.window_us)):
         assert isinstance(after, Sliding)
         numbers = (after.start_us, after.window_us, after.previous, after.present)
-        assert all(int(float(number)) == number <= MAX_COUNT for number in numbers)
+        assert all(int(float(number)) == number < 2**53 for number in numbers)
+        assert max(after.previous, after.present) <= MAX_COUNT
     full = Sliding(state.start_us, state.window_us, 0, MAX_COUNT - 1)
     assert debit(full, rule, MAX_UNITS) == Sliding(state.start_us, state.window_us, 0, MAX_COUNT)
 
@@ -117,9 +118,10 @@ def test_a_clock_that_goes_back_gives_nothing_away() -> None:
     assert fits(state, RULE, START + 66 * S, 1)
 
 
-def test_a_correction_goes_to_the_window_that_was_debited_while_it_counts() -> None:
+def test_a_hold_ends_in_the_window_that_was_debited_while_it_counts() -> None:
     state = Sliding(START, 60 * S, 8, 3)
-    assert correct(state, RULE, -2, START) == Sliding(START, 60 * S, 8, 1)
-    assert correct(state, RULE, -5, START - 60 * S) == Sliding(START, 60 * S, 3, 3)
-    assert correct(state, RULE, 4, START - 60 * S) == Sliding(START, 60 * S, 12, 3)
-    assert correct(state, RULE, -2, START - 120 * S) is None
+    assert end_hold(state, RULE, START, 2, 0, START) == Sliding(START, 60 * S, 8, 1)
+    assert end_hold(state, RULE, START, 5, 0, START - 60 * S) == Sliding(START, 60 * S, 3, 3)
+    assert end_hold(state, RULE, START, 1, 5, START - 60 * S) == Sliding(START, 60 * S, 12, 3)
+    assert end_hold(state, RULE, START, 2, 0, START - 120 * S) is None
+    assert end_hold(state, RULE, START + 60 * S, 1, 0, START) == Sliding(START + 60 * S, 60 * S, 2, 0)

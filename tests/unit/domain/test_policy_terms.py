@@ -13,7 +13,7 @@ from usageflow.expressions import check
 
 
 def faults(*policies: Policy, **fields: Any) -> list[tuple[str, str]]:
-    found = validate(PolicySet(policies=policies, **fields), (), check)
+    found = validate(PolicySet(policies=policies, **fields), check=check)
     assert all(fault.fix for fault in found)
     return [(fault.field, fault.message) for fault in found]
 

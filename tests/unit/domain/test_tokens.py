@@ -20,6 +20,7 @@ from usageflow.domain.tokens import (
     key_id_of,
     keys_of_document,
     usable_keys,
+    valid_for_us,
 )
 
 
@@ -149,3 +150,17 @@ def test_no_text_breaks_anything_or_verifies(text: str) -> None:
 )
 def test_no_document_breaks_anything(body: bytes) -> None:
     usable_keys(keys_of_document(body), ["RS256"])
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ({"exp": 101.5}, 1_500_000),
+        ({"exp": 99}, -1_000_000),
+        ({}, None),
+        ({"exp": "x"}, None),
+        ({"exp": 1e300}, None),
+    ],
+)
+def test_a_payload_is_valid_until_it_expires(payload: dict[str, object], expected: int | None) -> None:
+    assert valid_for_us(payload, 100_000_000) == expected

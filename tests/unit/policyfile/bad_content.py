@@ -26,7 +26,7 @@ CONTENT = {
         3,
         1,
         "unknown key 'zzz'",
-        "known keys are version, application, strategies, policies, blocks",
+        "known keys are version, application, strategies, policies, plans, customers, blocks",
     ),
     "python's name of a field": (
         HEAD + "strategies: [{name: s, sources: [{in: query, name: a, location: header}]}]\n",
@@ -37,13 +37,6 @@ CONTENT = {
             "known keys are in, name, sensitive, join, issuer, audience, jwks_url, keys, algorithms, from, "
             "allow_unverified"
         ),
-    ),
-    "customers": (
-        HEAD + "customers: []\n",
-        3,
-        1,
-        "customers come with a later version",
-        "remove the key 'customers'",
     ),
     "no version": ("application: demo\n", 1, 1, "'version' is missing", "add it, such as `version: 1`"),
     "no application": (
@@ -177,7 +170,7 @@ CONTENT = {
         7,
         43,
         "'algorithm' cannot be \"fixed\"",
-        "write FIXED_WINDOW, TOKEN_BUCKET or SLIDING_WINDOW",
+        "write FIXED_WINDOW, TOKEN_BUCKET, SLIDING_WINDOW or CONCURRENCY",
     ),
     "mode": (
         HEAD + "policies: [{name: p, match: {path: /a}, mode: off}]\n",

@@ -180,8 +180,11 @@ def test_the_error_reads_as_one_line_for_each_problem() -> None:
     with pytest.raises(PolicyFileError) as caught:
         load(HEAD + 'customers: 1\n"a\\nb": 1\n', filename="f.yaml")
     assert str(caught.value).split("\n") == [
-        "f.yaml:3:1: customers come with a later version; remove the key 'customers'",
-        "f.yaml:4:1: unknown key 'a\\nb'; known keys are version, application, strategies, policies, blocks",
+        "f.yaml:3:12: 'customers' must be a list, not 1; write [1]",
+        (
+            "f.yaml:4:1: unknown key 'a\\nb'; known keys are version, application, strategies, policies, plans, "
+            "customers, blocks"
+        ),
     ]
     assert caught.value.problems[0].path == "customers"
 

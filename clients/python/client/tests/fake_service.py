@@ -65,9 +65,10 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
         self._changed = asyncio.Event()
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, address: str = "127.0.0.1:0") -> None:
-        """Listens; the real address is in `address` afterwards."""
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    async def start(self, address: str = "127.0.0.1:0", **options: int) -> None:
+        """Listens; the real address is in `address` afterwards. `options` are gRPC's, without `grpc.`."""
+        named = [(f"grpc.{name}", value) for name, value in options.items()]
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *named])
         decision_pb2_grpc.add_DecisionServiceServicer_to_server(self, self._server)
         port = self._server.add_insecure_port(address)
         self.address = f"127.0.0.1:{port}"
@@ -117,6 +118,7 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
         self.watches.append(request)
         if self.on_watch is not None:
             await self.on_watch(context)
+        await context.send_initial_metadata((("usageflow-plan-version", "1"),))
         sent = request.plan_version
         while True:
             changed = self._changed

@@ -265,6 +265,35 @@ class TokenRules(google.protobuf.message.Message):
 global___TokenRules = TokenRules
 
 @typing.final
+class Guard(google.protobuf.message.Message):
+    """Bounds of one client address; requests without one share one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
+    NEW_IDENTITIES_FIELD_NUMBER: builtins.int
+    limit: builtins.int
+    """Requests per window, 1 to 1e9."""
+    new_identities: builtins.int
+    """Distinct identities within a minute, at most 10,000; 0: any number."""
+    @property
+    def window(self) -> google.protobuf.duration_pb2.Duration:
+        """1 s to 1 day, whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        limit: builtins.int = ...,
+        window: google.protobuf.duration_pb2.Duration | None = ...,
+        new_identities: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "new_identities", b"new_identities", "window", b"window"]) -> None: ...
+
+global___Guard = Guard
+
+@typing.final
 class Strategy(google.protobuf.message.Message):
     """How callers are told apart."""
 
@@ -274,6 +303,7 @@ class Strategy(google.protobuf.message.Message):
     SOURCES_FIELD_NUMBER: builtins.int
     ON_MISSING_FIELD_NUMBER: builtins.int
     ALLOW_UNLIMITED_FIELD_NUMBER: builtins.int
+    GUARD_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
     on_missing: global___OnMissing.ValueType
@@ -284,6 +314,10 @@ class Strategy(google.protobuf.message.Message):
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Source]:
         """Tried in order; the first that yields a value wins. 1 to 10."""
 
+    @property
+    def guard(self) -> global___Guard:
+        """What one client address may do under identities that callers merely claim; unset: anything. Needs such a source."""
+
     def __init__(
         self,
         *,
@@ -291,8 +325,10 @@ class Strategy(google.protobuf.message.Message):
         sources: collections.abc.Iterable[global___Source] | None = ...,
         on_missing: global___OnMissing.ValueType = ...,
         allow_unlimited: builtins.bool = ...,
+        guard: global___Guard | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["guard", b"guard"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "guard", b"guard", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
 
 global___Strategy = Strategy
 
@@ -522,6 +558,112 @@ class Block(google.protobuf.message.Message):
 global___Block = Block
 
 @typing.final
+class LimitOverride(google.protobuf.message.Message):
+    """Other numbers for a limit that counts per identity. The counter stays, so they act at once."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    LIMIT_NAME_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    BURST_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """Name of the policy."""
+    limit_name: builtins.str
+    """Name of the limit inside it; empty means `default`."""
+    limit: builtins.int
+    """Units per window, 1 to 1e12."""
+    burst: builtins.int
+    """TOKEN_BUCKET: units that fit at once, 0 means `limit`, at most 1e12; unset leaves the limit's own."""
+    identity: builtins.str
+    """Customers only: the one identity that it is for, a raw value among the customer's; empty: all of them. An override
+    for one identity wins.
+    """
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Customers only: from this instant on, a whole second of 1970 to 2200, it is as good as absent; unset: never."""
+
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        limit_name: builtins.str = ...,
+        limit: builtins.int = ...,
+        burst: builtins.int | None = ...,
+        identity: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_burst", b"_burst", "burst", b"burst", "expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_burst", b"_burst", "burst", b"burst", "expire_time", b"expire_time", "identity", b"identity", "limit", b"limit", "limit_name", b"limit_name", "policy", b"policy"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_burst", b"_burst"]) -> typing.Literal["burst"] | None: ...
+
+global___LimitOverride = LimitOverride
+
+@typing.final
+class CustomerPlan(google.protobuf.message.Message):
+    """What customers of a plan get instead of the policies' own numbers."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
+    @property
+    def overrides(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitOverride]:
+        """One per limit that differs; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        overrides: collections.abc.Iterable[global___LimitOverride] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "overrides", b"overrides"]) -> None: ...
+
+global___CustomerPlan = CustomerPlan
+
+@typing.final
+class Customer(google.protobuf.message.Message):
+    """Who pays for some identities. Overrides of the customer win over those of the plan."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    IDENTITIES_FIELD_NUMBER: builtins.int
+    STRIPE_CUSTOMER_FIELD_NUMBER: builtins.int
+    PLAN_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
+    stripe_customer: builtins.str
+    """Stripe customer id, `cus_...`; may be empty."""
+    plan: builtins.str
+    """Name of a plan; empty for none."""
+    @property
+    def identities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Raw values, stored as keyed hashes; at most 10,000. An identity belongs to one customer."""
+
+    @property
+    def overrides(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitOverride]:
+        """Limits that differ for this customer; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        identities: collections.abc.Iterable[builtins.str] | None = ...,
+        stripe_customer: builtins.str = ...,
+        plan: builtins.str = ...,
+        overrides: collections.abc.Iterable[global___LimitOverride] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["identities", b"identities", "name", b"name", "overrides", b"overrides", "plan", b"plan", "stripe_customer", b"stripe_customer"]) -> None: ...
+
+global___Customer = Customer
+
+@typing.final
 class ApplyRequest(google.protobuf.message.Message):
     """Makes an application's policies equal to a set."""
 
@@ -533,10 +675,12 @@ class ApplyRequest(google.protobuf.message.Message):
     BLOCKS_FIELD_NUMBER: builtins.int
     PRUNE_FIELD_NUMBER: builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    PLANS_FIELD_NUMBER: builtins.int
+    CUSTOMERS_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application's name; required."""
     prune: builtins.bool
-    """Deletes blocks that are absent."""
+    """Deletes blocks and customers that are absent."""
     validate_only: builtins.bool
     """Checks and lists the changes, saves nothing."""
     @property
@@ -551,6 +695,14 @@ class ApplyRequest(google.protobuf.message.Message):
     def blocks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Block]:
         """Blocks to add or change; the others stay unless `prune`."""
 
+    @property
+    def plans(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CustomerPlan]:
+        """All plans: what is absent here is deleted, which is refused while a customer is on it."""
+
+    @property
+    def customers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Customer]:
+        """Customers to add or change; the others stay unless `prune`."""
+
     def __init__(
         self,
         *,
@@ -560,8 +712,10 @@ class ApplyRequest(google.protobuf.message.Message):
         blocks: collections.abc.Iterable[global___Block] | None = ...,
         prune: builtins.bool = ...,
         validate_only: builtins.bool = ...,
+        plans: collections.abc.Iterable[global___CustomerPlan] | None = ...,
+        customers: collections.abc.Iterable[global___Customer] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application", "blocks", b"blocks", "policies", b"policies", "prune", b"prune", "strategies", b"strategies", "validate_only", b"validate_only"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "blocks", b"blocks", "customers", b"customers", "plans", b"plans", "policies", b"policies", "prune", b"prune", "strategies", b"strategies", "validate_only", b"validate_only"]) -> None: ...
 
 global___ApplyRequest = ApplyRequest
 
@@ -577,7 +731,7 @@ class Change(google.protobuf.message.Message):
     action: global___ChangeAction.ValueType
     """What happened."""
     kind: builtins.str
-    """`strategy`, `policy` or `block`."""
+    """`strategy`, `policy`, `plan`, `block` or `customer`."""
     name: builtins.str
     """Its name; for a block its methods, path and identity."""
     def __init__(
@@ -600,7 +754,7 @@ class ApplyResponse(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
     revision: builtins.int
-    """The revision in force now; a set that changes neither strategies nor policies makes none."""
+    """The revision in force now; a set that changes neither strategies nor policies nor plans makes none."""
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]:
         """Every change, deletions first."""
@@ -717,3 +871,43 @@ class QueryUsageResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["rows", b"rows"]) -> None: ...
 
 global___QueryUsageResponse = QueryUsageResponse
+
+@typing.final
+class ExportSnapshotRequest(google.protobuf.message.Message):
+    """Asks for a snapshot file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    APPLICATION_FIELD_NUMBER: builtins.int
+    application: builtins.str
+    """The application's name; required."""
+    def __init__(
+        self,
+        *,
+        application: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application"]) -> None: ...
+
+global___ExportSnapshotRequest = ExportSnapshotRequest
+
+@typing.final
+class ExportSnapshotResponse(google.protobuf.message.Message):
+    """A piece of a snapshot file. The file is whole where the stream ends with OK."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """The next bytes of the file, at most 1 MiB."""
+    revision: builtins.int
+    """The revision that the file holds, the same in every piece."""
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "revision", b"revision"]) -> None: ...
+
+global___ExportSnapshotResponse = ExportSnapshotResponse

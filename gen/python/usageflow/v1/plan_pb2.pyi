@@ -450,7 +450,7 @@ class RegisteredEndpoint(google.protobuf.message.Message):
     ENDPOINT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
     number: builtins.int
-    """Its number; 0 where it was refused."""
+    """Its number; 0 where it was refused, and where an edge replica does not know it: such a route is checked by name."""
     @property
     def endpoint(self) -> usageflow.v1.common_pb2.Endpoint:
         """Its canonical form."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, and_, delete, or_, select
 
 from usageflow.domain.clock import Clock
 from usageflow.storage.ports import WindowState
@@ -20,7 +21,7 @@ class SqlCheckpointStore:
         self._database = database
 
     async def save_windows(self, windows: Sequence[WindowState]) -> None:
-        """See CheckpointStore. Of two states of one key the later start stays, and of equal starts the one given last."""
+        """See CheckpointStore. Of equals the one given last stays."""
         if windows:
             await self._database.write(lambda connection: _save(connection, windows))
 
@@ -35,16 +36,17 @@ class SqlCheckpointStore:
 
 def _save(connection: Connection, windows: Sequence[WindowState]) -> None:
     insert = upsert(connection, WINDOW_CHECKPOINTS)
-    excluded = insert.excluded
-    statement = insert.on_conflict_do_update(
-        index_elements=[WINDOW_CHECKPOINTS.c.key],
-        set_={"start_us": excluded.start_us, "end_us": excluded.end_us, "used": excluded.used},
-        where=excluded.start_us >= WINDOW_CHECKPOINTS.c.start_us,
+    known, excluded = WINDOW_CHECKPOINTS.c, insert.excluded
+    later = or_(
+        excluded.start_us > known.start_us,
+        and_(excluded.start_us == known.start_us, excluded.at_us >= known.at_us),
     )
-    rows = [
-        {"key": window.key, "start_us": window.start_us, "end_us": window.end_us, "used": window.used}
-        for window in windows
-    ]
+    statement = insert.on_conflict_do_update(
+        index_elements=[known.key],
+        set_={name: excluded[name] for name in ("start_us", "end_us", "used", "at_us")},
+        where=later,
+    )
+    rows = [asdict(window) for window in windows]
     connection.execute(statement, rows)
 
 
@@ -55,6 +57,6 @@ def _drop_ended(connection: Connection, now_us: int) -> int:
 
 def _load(connection: Connection, now_us: int) -> list[WindowState]:
     table = WINDOW_CHECKPOINTS
-    columns = (table.c.key, table.c.start_us, table.c.end_us, table.c.used)
+    columns = (table.c.key, table.c.start_us, table.c.end_us, table.c.used, table.c.at_us)
     rows = connection.execute(select(*columns).where(table.c.end_us > now_us).order_by(table.c.key))
-    return [WindowState(key, start_us, end_us, used) for key, start_us, end_us, used in rows]
+    return [WindowState(*row) for row in rows]

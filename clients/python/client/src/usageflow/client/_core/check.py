@@ -111,7 +111,7 @@ def _limit(plan: Plan, state: wire.LimitState) -> LimitView | None:
         policy=policy.name,
         limit_name=limit.name,
         algorithm=limit.algorithm,
-        limit=limit.limit,
+        limit=state.limit or limit.limit,
         window_us=state.window_us or policy.windows_us[state.limit_index],
         remaining=state.remaining,
         reset_us=state.reset_us,

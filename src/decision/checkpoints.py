@@ -14,6 +14,7 @@ from usageflow.storage.counters import CounterStore
 from usageflow.storage.ports import CheckpointStore, WindowState
 
 INTERVAL_S = 1.0
+"""Between two rounds: so long takes may be lost after a kill, and so long counters that came back empty decide nothing."""
 
 _DROP_EVERY = 60
 """Rounds between two clean-ups of windows that have ended: identities that never come back leave nothing behind."""
@@ -40,8 +41,9 @@ class Checkpointer:
         self._unsaved: dict[str, WindowState] = {}
 
     async def restore(self) -> int:
-        """Loads every live window; call it before readiness. Returns how many there were."""
+        """Loads every live window, and what is not saved yet; call it before readiness. Returns how many there were."""
         windows = await self._checkpoints.load_windows(now_us=self._clock.now_us())
+        windows = [*windows, *self._unsaved.values()]
         await self._counters.restore_windows(windows)
         return len(windows)
 
@@ -59,12 +61,22 @@ class Checkpointer:
             await self.round(number)
 
     async def round(self, number: int) -> None:
-        """Saves and sweeps, and now and then drops what has ended; a silent database stops nothing."""
+        """Saves, restores counters that came back empty, sweeps, and now and then drops what has ended; a silent database or store
+        stops nothing.
+        """
         try:
             await self.save()
             if number % _DROP_EVERY == 0:
                 await self._checkpoints.drop_ended(now_us=self._clock.now_us())
         except UsageFlowError as error:
             log.warning("cannot save quota checkpoints; they are kept", error=str(error))
-        for counters in self._swept:
-            await counters.sweep()
+        try:
+            await self._mend()
+            for counters in self._swept:
+                await counters.sweep()
+        except UsageFlowError as error:
+            log.warning("cannot look after the counters; will try again", error=str(error))
+
+    async def _mend(self) -> None:
+        if await self._counters.came_back_empty():
+            log.error("the counters came back empty; restored long windows", windows=await self.restore())

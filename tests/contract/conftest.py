@@ -123,7 +123,13 @@ async def application_id(control: ControlStore) -> str:
     return (await control.create_application("demo", [])).application_id
 
 
-@pytest.fixture(params=list(BACK_ENDS.values()), ids=list(BACK_ENDS))
-def store(request: pytest.FixtureRequest, clock: ManualClock) -> CounterStore:
-    make: Maker = request.param
-    return make(clock)
+@pytest.fixture(params=list(BACK_ENDS))
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Maker]:
+    """Makes counters of one back end, each with nothing in it."""
+    async with BACK_ENDS[request.param](request) as maker:
+        yield maker
+
+
+@pytest.fixture
+async def store(make: Maker, clock: ManualClock) -> CounterStore:
+    return await make(clock)

@@ -11,7 +11,6 @@ from tests.contract.counter_stores import (
     TOKENS,
     Maker,
     S,
-    back_ends,
     hold,
     item,
     remaining,
@@ -140,11 +139,10 @@ async def test_a_bucket_does_not_refill_beside_tokens_that_are_still_to_come(
     assert await remaining(store, wanted) == 100
 
 
-@back_ends
 @pytest.mark.parametrize("swept", [False, True])
 async def test_what_is_held_ends_at_its_instant_whenever_that_is_noticed(make: Maker, swept: bool) -> None:
     clock = ManualClock()
-    store = make(clock)
+    store = await make(clock)
     wanted = item(limit=10, window_us=10 * S, algorithm=TOKENS)
     await take(store, item(limit=10, window_us=10 * S, cost=4, algorithm=TOKENS), reserve=hold(seconds=10))
     clock.advance(seconds=10)

@@ -14,12 +14,12 @@ from tests.contract.counter_stores import (
     TOKENS,
     Maker,
     S,
-    back_ends,
     dated,
     hold,
     item,
     remaining,
     settle,
+    sweeps,
     take,
 )
 from usageflow.domain.calendars import Alignment, Calendar, parse_instant
@@ -40,10 +40,9 @@ def at(text: str) -> ManualClock:
 # windows of the calendar
 
 
-@back_ends
 async def test_an_aligned_window_ends_with_the_day_that_had_23_hours(make: Maker) -> None:
     clock = at("2026-03-29T10:00:00Z")  # noon in Berlin, where the day began 11 hours ago
-    store = make(clock)
+    store = await make(clock)
     taken = await take(store, dated(clock, DAILY, cost=7))
     assert taken.standings == (Standing(3, 12 * HOUR, 0, 23 * HOUR),)
     denied = await take(store, dated(clock, DAILY, cost=4))
@@ -54,11 +53,10 @@ async def test_an_aligned_window_ends_with_the_day_that_had_23_hours(make: Maker
     assert (await take(store, dated(clock, DAILY))).standings == (Standing(9, 24 * HOUR, 0, 24 * HOUR),)
 
 
-@back_ends
 @pytest.mark.parametrize("skew_s", [-50, -1, 0, 1, 50])
 async def test_the_store_picks_the_window_by_its_own_time(make: Maker, skew_s: int) -> None:
     clock = at("2026-03-29T10:00:30Z")
-    store = make(clock)
+    store = await make(clock)
     for _ in range(3):
         taken = await take(store, dated(clock, MINUTELY, cost=2, skew_us=skew_s * S))
         assert taken.standings[0].reset_us == 30 * S
@@ -67,22 +65,20 @@ async def test_the_store_picks_the_window_by_its_own_time(make: Maker, skew_s: i
     assert taken.standings == (Standing(9, 60 * S, 0, 60 * S),)
 
 
-@back_ends
 @pytest.mark.parametrize("skew_s", [-600, 600])
 async def test_clocks_further_apart_than_a_window_admit_no_more_than_the_limit(
     make: Maker, skew_s: int
 ) -> None:
     clock = at("2026-03-29T10:00:30Z")
-    store = make(clock)
+    store = await make(clock)
     taken = [await take(store, dated(clock, MINUTELY, skew_us=skew_s * S)) for _ in range(20)]
     assert sum(one.admitted for one in taken) == 10
     assert taken[-1].standings[0].wait_us
 
 
-@back_ends
 async def test_credit_goes_only_to_the_aligned_window_that_was_debited(make: Maker) -> None:
     clock = at("2026-03-29T10:00:30Z")
-    store = make(clock)
+    store = await make(clock)
     await take(store, dated(clock, MINUTELY, cost=5), reserve=hold())
     await take(store, dated(clock, MINUTELY, "other", cost=5), reserve=hold("r2", refund=True))
     assert await settle(store, "r1", 1)
@@ -93,10 +89,9 @@ async def test_credit_goes_only_to_the_aligned_window_that_was_debited(make: Mak
     assert await remaining(store, dated(clock, MINUTELY, "other")) == 5
 
 
-@back_ends
 async def test_long_aligned_windows_are_checkpointed_and_short_ones_are_not(make: Maker) -> None:
     clock = at("2026-03-29T10:00:30Z")
-    before, after = make(clock), make(clock)
+    before, after = await make(clock), await make(clock)
     await take(before, dated(clock, DAILY, cost=4), dated(clock, MINUTELY, "m"))
     saved = await before.changed_windows()
     bounds = [parse_instant(text) for text in ("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z")]
@@ -105,24 +100,22 @@ async def test_long_aligned_windows_are_checkpointed_and_short_ones_are_not(make
     assert await remaining(after, dated(clock, DAILY)) == 6
 
 
-@back_ends
 async def test_aligned_windows_are_swept_after_their_end(make: Maker) -> None:
     clock = at("2026-03-29T10:00:30Z")
-    store = make(clock)
+    store = await make(clock)
     await take(store, dated(clock, MINUTELY), dated(clock, DAILY, "d"))
     clock.advance(seconds=60)
-    assert await store.sweep() == 1
+    assert await sweeps(store, 1)
     clock.advance(seconds=86_400)
-    assert await store.sweep() == 1
+    assert await sweeps(store, 1)
 
 
 # sliding windows
 
 
-@back_ends
 async def test_a_sliding_window_weighs_what_came_before(make: Maker) -> None:
     clock = ManualClock(1_700_000_040 * S)  # a full minute
-    store = make(clock)
+    store = await make(clock)
     wanted = item(window_us=60 * S, algorithm=SLIDING)
     for _ in range(10):
         assert (await take(store, wanted)).admitted
@@ -131,9 +124,9 @@ async def test_a_sliding_window_weighs_what_came_before(make: Maker) -> None:
     assert (denied.admitted, denied.standings) == (False, (Standing(0, 60 * S, 6 * S),))
     clock.advance(seconds=6)
     assert (await take(store, wanted)).standings == (Standing(0, 114 * S, 0),)
-    assert await store.sweep() == 0
+    assert await sweeps(store, 0)
     clock.advance(seconds=124)
-    assert await store.sweep() == 1
+    assert await sweeps(store, 1)
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(10, 10), (70, 10), (130, 10)])

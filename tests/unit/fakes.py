@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from admin.customers import stored
 from decision.breaker import CircuitBreaker
@@ -38,7 +38,13 @@ from usageflow.storage.ports import (
     NumberKind,
 )
 
-steady = settings(derandomize=True, deadline=None, max_examples=150)
+steady = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=150,
+    # Fixtures of tests only say how to make what each example makes anew.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 HASH_KEY = bytes(range(32))
 KEY_OF = keys_under(HASH_KEY)

@@ -9,6 +9,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from decision.batching import Batching
 from decision.checking import Checking
 from decision.checkpoints import Checkpointer
@@ -25,6 +27,7 @@ from decision.tokens import TokenReader
 from decision.watching import Watching
 from usageflow import expressions
 from usageflow.domain.clock import Clock
+from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.ids import uuid7
 from usageflow.rpc.server import RpcServer
@@ -36,6 +39,8 @@ from usageflow.storage.counters import CounterStore
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.ports import CheckpointStore, ControlStore, SnapshotSource, UsageStore
+
+log = structlog.get_logger()
 
 KEYS_WAIT_S = 2.0
 """The most that readiness waits for issuers of tokens."""
@@ -63,6 +68,7 @@ class Decision:
     ring: KeyRing
     checkpointer: Checkpointer
     watching: Watching
+    counters: CounterStore
     ingest: Ingest | None
     use_cases: DecisionUseCases
 
@@ -71,12 +77,25 @@ class Decision:
         add_to_server(DecisionHandler(self.use_cases), rpc.server)
 
     async def load(self) -> None:
-        """Does what must come before readiness: long quotas first, then policies."""
-        await self.checkpointer.restore()
+        """Does what must come before readiness: long quotas first, then policies. Counters that do not answer keep nobody from
+        serving: fail modes decide until the checkpointer restores them.
+        """
+        try:
+            await self.checkpointer.restore()
+        except Unavailable as error:
+            log.warning("the counters do not answer; fail modes decide until they do", error=str(error))
         await self.snapshots.refresh()
         with contextlib.suppress(TimeoutError):  # an issuer that is down must not keep the service down
             async with asyncio.timeout(KEYS_WAIT_S):
                 await self.ring.refresh()
+
+    async def close(self) -> None:
+        """Saves long quotas and gives back what only this process uses."""
+        try:
+            await self.checkpointer.save()
+        except Unavailable as error:
+            log.warning("the last second of long quotas was not saved", error=str(error))
+        await self.counters.close()
 
     def jobs(self) -> Mapping[str, Coroutine[Any, Any, None]]:
         """Returns what runs for ever, by name."""
@@ -137,4 +156,4 @@ def build_decision(
         explaining=Explaining(stores.source, snapshots, engine),
     )
     checkpointer = Checkpointer(stores.counters, stores.checkpoints, clock, swept=[local])
-    return Decision(snapshots, ring, checkpointer, watching, ingest, use_cases)
+    return Decision(snapshots, ring, checkpointer, watching, stores.counters, ingest, use_cases)

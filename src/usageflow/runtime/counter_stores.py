@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from usageflow.domain.clock import Clock
-from usageflow.domain.errors import FailedPrecondition
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.memory import MemoryCounterStore
 
@@ -17,14 +16,14 @@ _NO_ADDRESS = (
 
 
 def open_counters(url: str, clock: Clock) -> CounterStore:
-    """Returns the counters of a checked USAGEFLOW_REDIS_URL; "" means in memory, for this process alone.
-
-    Raises FailedPrecondition.
+    """Returns the counters of a checked USAGEFLOW_REDIS_URL; "" means in memory, for this process alone. Redis is not asked
+    before the first call, and counts by its own time.
     """
     if not url:
         return MemoryCounterStore(clock)
-    message = "counters in Redis are not built in: unset USAGEFLOW_REDIS_URL, and counters are kept in memory"
-    raise FailedPrecondition(message, reason="NOT_BUILT_IN")
+    from usageflow.storage.redis import open_redis  # heavy, and most processes need none
+
+    return open_redis(url, None)
 
 
 def checked_redis_url(text: str) -> str:

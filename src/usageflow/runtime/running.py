@@ -74,7 +74,7 @@ async def serve_until(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await composed.decision.checkpointer.save()
+        await composed.decision.close()
         if http is not None:
             await http.stop()
 

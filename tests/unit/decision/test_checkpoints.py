@@ -103,3 +103,61 @@ async def test_counters_of_fail_mode_local_are_swept_too() -> None:
     clock.advance(seconds=2 * 3600)
     await Checkpointer(store, Shelf(), clock, swept=[local]).round(1)
     assert await local.sweep() == 0
+
+
+class Emptied(MemoryCounterStore):
+    """Counters that may be lost, and that may not answer."""
+
+    lost = False
+    down = False
+
+    async def came_back_empty(self) -> bool:
+        if self.down:
+            raise Unavailable("down")
+        return self.lost
+
+    async def restore_windows(self, windows: Sequence[WindowState]) -> None:
+        await super().restore_windows(windows)
+        self.lost = False
+
+
+async def remaining(store: MemoryCounterStore, key: str) -> int:
+    (seen,) = await store.peek([Take((LimitTake(key, RULE, 1),))])
+    return seen.standings[0].remaining
+
+
+async def test_counters_that_came_back_empty_are_restored_in_the_next_round() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    before, store = MemoryCounterStore(clock), Emptied(clock)
+    await take(before, "a", 4)
+    await Checkpointer(before, shelf, clock).save()
+    store.lost = True
+    await Checkpointer(store, shelf, clock).round(1)
+    assert not store.lost
+    assert await remaining(store, "a") == 6
+
+
+async def test_what_could_not_be_saved_is_restored_too() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    store = Emptied(clock)
+    checkpointer = Checkpointer(store, shelf, clock)
+    await take(store, "a", 4)
+    shelf.down = True
+    await checkpointer.round(1)
+    store._states.clear()
+    store.lost = True
+    await checkpointer.round(2)
+    assert await remaining(store, "a") == 6
+
+
+async def test_a_silent_store_does_not_stop_the_rounds() -> None:
+    clock, shelf = ManualClock(), Shelf()
+    store = Emptied(clock)
+    checkpointer = Checkpointer(store, shelf, clock)
+    await take(store, "a", 4)
+    store.down = store.lost = True
+    await checkpointer.round(1)
+    assert set(shelf.windows) == {"a"}
+    store.down = False
+    await checkpointer.round(2)
+    assert not store.lost

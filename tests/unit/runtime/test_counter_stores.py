@@ -3,18 +3,17 @@ from __future__ import annotations
 import pytest
 
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.errors import FailedPrecondition
 from usageflow.runtime.counter_stores import checked_redis_url, open_counters
 from usageflow.storage.memory import MemoryCounterStore
+from usageflow.storage.redis.counters import RedisCounterStore
 
 
 def test_without_an_address_counters_are_in_memory() -> None:
     assert isinstance(open_counters("", ManualClock()), MemoryCounterStore)
 
 
-def test_redis_is_not_built_in_yet() -> None:
-    with pytest.raises(FailedPrecondition, match="USAGEFLOW_REDIS_URL"):
-        open_counters("redis://127.0.0.1", ManualClock())
+def test_an_address_opens_redis_without_asking_it() -> None:
+    assert isinstance(open_counters("redis://127.0.0.1:1", ManualClock()), RedisCounterStore)
 
 
 @pytest.mark.parametrize(

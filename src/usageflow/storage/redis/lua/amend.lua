@@ -1,0 +1,110 @@
+-- amend: ends reservations and leases, and releases and renews slots, in order.
+--
+-- KEYS: the epoch. ARGV: base, now_us, then three per amendment: what (S settlement, L lease return, R release, N renewal), id,
+-- number (units or tokens used). Answers a table: now_us and 1 or 0 per amendment (integers of 8 bytes), then, for each long window
+-- that changed, its key and start, end, used.
+-- Atomic: Redis runs nothing beside a script. Idempotent by id. O(what was held + holds that are over).
+
+if call('EXISTS', EPOCH) == 0 then
+  return LOST
+end
+
+local changed, changes = {}, {}
+
+local function save_changed(key, state)
+  save(key, state)
+  if is_long(state) then
+    if not changed[key] then
+      changes[#changes + 1] = key
+    end
+    changed[key] = struct.pack('<i8i8i8', state.start, state.stop, state.used)
+  end
+end
+
+-- Corrects one counter to `actual` of what was held of it; a bucket whose share ended by itself stays as it is.
+local function correct(id, record, item, actual)
+  local state, differs = loaded(item.key, call('GET', item.key), item.window, false)
+  if not state or state.kind ~= item.kind then
+    return
+  end
+  local over = record.ends <= NOW
+  if not (over and item.kind == TOKEN_BUCKET) then
+    local after = end_hold(state, item.window, NOW, item.amount, actual, item.instance)
+    state, differs = after or state, differs or after ~= nil
+  end
+  if not over and ends_there(item.kind, record.flags) then
+    drop(item.key, state, id, record.flags, item.amount, item.instance)
+    differs = true
+  end
+  if differs then
+    save_changed(item.key, state)
+  end
+end
+
+local function settle(id, actual)
+  local record = find_record(id)
+  if not record or record.flags == LEASE or (record.ends <= NOW and record.settled == 0) then
+    return false
+  elseif record.settled == 0 then
+    record.settled = 1
+    save_record(id, record)
+    for n = 1, #record.items do
+      correct(id, record, record.items[n], actual > 0 and actual or 0)
+    end
+  end
+  return true
+end
+
+local function give_back(id, used)
+  local record = find_record(id)
+  if not record or record.flags ~= LEASE then
+    return false
+  elseif record.settled == 0 then
+    record.settled = 1
+    save_record(id, record)
+    used = used < 0 and 0 or used > record.tokens and record.tokens or used
+    for n = 1, #record.items do
+      local item = record.items[n]
+      correct(id, record, item, item.amount / record.tokens * used)
+    end
+  end
+  return true
+end
+
+local function release(slot_id)
+  local record, found = slot_record(slot_id), 0
+  local sets = call('HGETALL', record)
+  for n = 1, #sets, 2 do
+    call('ZREMRANGEBYSCORE', sets[n], '-inf', text(NOW))
+    found = found + call('ZREM', sets[n], slot_id)
+  end
+  call('DEL', record)
+  return found > 0
+end
+
+local function renew(slot_id)
+  local record, found = slot_record(slot_id), false
+  local sets = call('HGETALL', record)
+  for n = 1, #sets, 2 do
+    local ends, life = call('ZSCORE', sets[n], slot_id), tonumber(sets[n + 1])
+    if ends and tonumber(ends) > NOW then
+      enter(sets[n], life, slot_id)
+      keep_at_least(record, kept_ms(NOW + life))
+      found = true
+    end
+  end
+  return found
+end
+
+local AMENDMENTS = { S = settle, L = give_back, R = release, N = renew }
+
+local done = { struct.pack('<i8', NOW) }
+for n = 3, #ARGV, 3 do
+  local found = AMENDMENTS[ARGV[n]](ARGV[n + 1], tonumber(ARGV[n + 2]))
+  done[#done + 1] = struct.pack('<i8', found and 1 or 0)
+end
+local answer = { table.concat(done) }
+for n = 1, #changes do
+  answer[#answer + 1], answer[#answer + 2] = changes[n], changed[changes[n]]
+end
+return answer

@@ -1,0 +1,321 @@
+-- Prelude: what take and peek share: reads the questions, decides each in order, writes what changed once, packs the answers.
+--
+-- KEYS: the epoch, then the distinct counters. ARGV: base, now_us, numbers, names ... The numbers are doubles:
+--   how many rules, how many takes
+--   each rule: kind, limit, window, capacity, charges, aligned, four bounds or zeros, once (counts requests: never held)
+--   each take: flags (1 reserves, 2 leases), how many limits, how many shadows; its limits; [reservation: name, life, refunds];
+--     [lease: name, tokens, life]; each shadow: how many limits; its limits
+--   each limit: place in KEYS, rule, cost; of CONCURRENCY the member's name, below zero where that is not the slot id
+-- The answer holds integers of 8 bytes: now_us, and per take: admitted; a standing per limit (4 integers); [tokens, life];
+-- where it was admitted or is peeked at, each shadow: admitted; a standing per limit. With it come the long windows that
+-- changed, if any: place in KEYS, start, end, used.
+
+local numbers, at = {}, 2
+local rules, raws, states = {}, {}, {}
+local dirty, touched = {}, {}
+local out, filled = { NOW }, 1
+local names_before = 3 -- the first name is ARGV[4]
+
+local function read_numbers()
+  local blob = ARGV[3]
+  local left, place = #blob / 8, 1
+  while left > 0 do
+    local some = left < CHUNK and left or CHUNK
+    local part = { struct.unpack('<' .. string.rep('d', some), blob, place) }
+    for n = 1, some do
+      numbers[#numbers + 1] = part[n]
+    end
+    left, place = left - some, place + some * 8
+  end
+end
+
+local function read_rules()
+  for n = 1, numbers[1] do
+    local rule = {
+      kind = numbers[at + 1],
+      limit = numbers[at + 2],
+      window = numbers[at + 3],
+      capacity = numbers[at + 4],
+      charges = numbers[at + 5] == 1,
+      aligned = numbers[at + 6] == 1,
+      bounds = false,
+      once = numbers[at + 11] == 1,
+    }
+    if numbers[at + 10] > 0 then
+      rule.bounds = { numbers[at + 7], numbers[at + 8], numbers[at + 9], numbers[at + 10] }
+    end
+    rules[n], at = rule, at + 11
+  end
+end
+
+-- Reads all counters at once; tells whether there is an epoch. A set of slots reads as nothing here.
+local function read_counters()
+  for first = 1, #KEYS, CHUNK do
+    local last = first + CHUNK - 1
+    local some = call('MGET', unpack(KEYS, first, last < #KEYS and last or #KEYS))
+    for n = 1, #some do
+      raws[first + n - 1] = some[n]
+    end
+  end
+  return raws[1]
+end
+
+local function put(place, state)
+  states[place] = state
+  if not dirty[place] then
+    dirty[place] = true
+    touched[#touched + 1] = place
+  end
+end
+
+local function stored(place, window, peeking)
+  local state = states[place]
+  if state == nil then
+    local over
+    state, over = loaded(KEYS[place], raws[place], window, peeking)
+    states[place] = state
+    if over then
+      put(place, state)
+    end
+  end
+  return state
+end
+
+local function answer(a, b, c, d)
+  out[filled + 1], out[filled + 2], out[filled + 3], out[filled + 4] = a, b, c, d
+  filled = filled + 4
+end
+
+local function tell(number)
+  filled = filled + 1
+  out[filled] = number
+end
+
+local function name(number)
+  return ARGV[names_before + (number < 0 and -number or number)]
+end
+
+-- Tells whether all limits of a group fit. `nows` gets their present states.
+local function all_fit(first, count, nows, peeking)
+  local fit = true
+  for n = 1, count do
+    local place, rule, cost = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3]
+    first = first + 3
+    if rule.kind == CONCURRENCY then
+      local _, _, wait = slots(KEYS[place], rule.limit, name(cost), peeking)
+      fit = fit and wait == 0
+    else
+      local state = current(stored(place, rule.window, peeking), rule, NOW)
+      nows[n] = state
+      if cost > room(state, rule, NOW) then
+        fit = false
+      end
+    end
+  end
+  return fit
+end
+
+-- Whoever was admitted waits for nothing, whether or not the same cost would fit once more.
+local function tell_standings(first, count, nows, admitted, peeking)
+  for n = 1, count do
+    local rule, cost = rules[numbers[first + 2]], numbers[first + 3]
+    if rule.kind == CONCURRENCY then
+      answer(slots(KEYS[numbers[first + 1]], rule.limit, name(cost), peeking))
+    else
+      local left, reset, wait, span = standing(nows[n], rule, NOW, cost)
+      answer(left, reset, admitted and 0 or wait, span)
+    end
+    first = first + 3
+  end
+end
+
+local function debit_all(first, count, nows, times)
+  for n = 1, count do
+    local place, rule, cost = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3]
+    first = first + 3
+    if rule.kind == CONCURRENCY then
+      enter(KEYS[place], rule.window, name(cost))
+      if cost > 0 then
+        remember(name(cost), KEYS[place], rule.window)
+      end
+    else
+      debit(nows[n], cost * times)
+      put(place, nows[n])
+    end
+  end
+end
+
+-- Lets a denied request take what is left, where rules say so.
+local function charge_all(first, count, nows)
+  for n = 1, count do
+    local place, rule, cost = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3]
+    first = first + 3
+    if rule.charges and rule.kind ~= CONCURRENCY then
+      local left = room(nows[n], rule, NOW)
+      local charged = left < cost and left or cost
+      if charged > 0 then
+        debit(nows[n], charged)
+        put(place, nows[n])
+      end
+    end
+  end
+end
+
+-- Returns how many tokens beside the take itself are leased, and for how long.
+local function granted(asked, first, count, nows)
+  local tokens, life = numbers[asked + 2], numbers[asked + 3]
+  for n = 1, count do
+    local rule, cost, state = rules[numbers[first + 2]], numbers[first + 3], nows[n]
+    first = first + 3
+    if not state then
+      return 0, 0 -- slots are not leased
+    end
+    local left = room(state, rule, NOW) - cost
+    local share = 4 * ((state.leases or 0) + 1) * (cost > 1 and cost or 1)
+    local most = (left - left % share) / share
+    tokens = most < tokens and most or tokens
+    if state.kind == FIXED_WINDOW and state.stop - NOW < life then
+      life = state.stop - NOW
+    end
+  end
+  if tokens > 0 and life > 0 then
+    return tokens, life
+  end
+  return 0, 0
+end
+
+-- Holds what a group was debited, `times` its costs.
+local function hold_all(id, flags, first, count, nows, times, life, tokens)
+  local ends, items = NOW + life, {}
+  local last = ends
+  for n = 1, count do
+    local place, rule, cost, state = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3], nows[n]
+    first = first + 3
+    if state and not rule.once then
+      local amount, instance = cost * times, state.start or 0
+      if ends_there(rule.kind, flags) then
+        hold(KEYS[place], state, id, flags, amount, instance, ends)
+      end
+      if tokens > 0 and rule.kind == FIXED_WINDOW and state.stop > last then
+        last = state.stop
+      end
+      items[#items + 1] =
+        { kind = rule.kind, window = rule.window, amount = amount, instance = instance, key = KEYS[place] }
+    end
+  end
+  local forget = last + KEEP_ENDED_US
+  save_record(id, { flags = flags, settled = 0, ends = ends, forget = forget, tokens = tokens, items = items })
+end
+
+-- Reads past one group of limits; returns where it begins and how many there are.
+local function read_group()
+  local count, first = numbers[at + 1], at + 1
+  at = first + 3 * count
+  return first, count
+end
+
+local function decide_shadow(peeking)
+  local first, count = read_group()
+  local nows = {}
+  local fit = all_fit(first, count, nows, peeking)
+  if not peeking then
+    if fit then
+      debit_all(first, count, nows, 1)
+    else
+      charge_all(first, count, nows)
+    end
+  end
+  tell(fit and 1 or 0)
+  tell_standings(first, count, nows, fit, peeking)
+end
+
+local function take_all(first, count, nows, reserve, lease)
+  local tokens, life = 0, 0
+  if lease then
+    tokens, life = granted(lease, first, count, nows)
+  end
+  debit_all(first, count, nows, 1 + tokens)
+  if reserve then
+    local flags = numbers[reserve + 3] == 1 and REFUND or 0
+    hold_all(name(numbers[reserve + 1]), flags, first, count, nows, 1, numbers[reserve + 2], 0)
+  end
+  if tokens > 0 then
+    hold_all(name(numbers[lease + 1]), LEASE, first, count, nows, tokens, life, tokens)
+  end
+  return tokens, life
+end
+
+local function decide(peeking)
+  local flags, shadows = numbers[at + 1], numbers[at + 2]
+  at = at + 2
+  local first, count = read_group()
+  local reserve, lease
+  if flags % 2 == 1 then
+    reserve, at = at, at + 3
+  end
+  if flags >= 2 then
+    lease, at = at, at + 3
+  end
+  local nows, tokens, life = {}, 0, 0
+  local admitted = all_fit(first, count, nows, peeking)
+  if not peeking then
+    if admitted then
+      tokens, life = take_all(first, count, nows, reserve, lease)
+    else
+      charge_all(first, count, nows)
+    end
+  end
+  tell(admitted and 1 or 0)
+  tell_standings(first, count, nows, admitted, peeking)
+  if lease then
+    tell(tokens)
+    tell(life)
+  end
+  for _ = 1, shadows do
+    if admitted or peeking then
+      decide_shadow(peeking)
+    else
+      read_group()
+    end
+  end
+end
+
+local function packed_integers(integers, count)
+  local parts = {}
+  for first = 1, count, CHUNK do
+    local last = first + CHUNK - 1 < count and first + CHUNK - 1 or count
+    parts[#parts + 1] = struct.pack('<' .. string.rep('i8', last - first + 1), unpack(integers, first, last))
+  end
+  return table.concat(parts)
+end
+
+-- Writes every counter that changed; returns the long windows among them, packed.
+local function write_counters()
+  local windows, count = {}, 0
+  for n = 1, #touched do
+    local place = touched[n]
+    local state = states[place]
+    save(KEYS[place], state)
+    if is_long(state) then
+      windows[count + 1], windows[count + 2] = place, state.start
+      windows[count + 3], windows[count + 4] = state.stop, state.used
+      count = count + 4
+    end
+  end
+  return count > 0 and packed_integers(windows, count)
+end
+
+-- Answers all questions; `peeking` changes nothing. O(limits + holds that are over).
+local function answer_all(peeking)
+  if not read_counters() then
+    return LOST
+  end
+  read_numbers()
+  read_rules()
+  for _ = 1, numbers[2] do
+    decide(peeking)
+  end
+  local windows = not peeking and write_counters()
+  local answers = packed_integers(out, filled)
+  return windows and { answers, windows } or { answers }
+end

@@ -1,0 +1,17 @@
+"""From a URL to counters."""
+
+from __future__ import annotations
+
+from usageflow.domain.clock import Clock
+from usageflow.storage.counters import CounterStore
+from usageflow.storage.redis.counters import RedisCounterStore
+from usageflow.storage.redis.server import SingleServer
+
+
+def open_redis(url: str, clock: Clock | None, *, prefix: str = "uf") -> CounterStore:
+    """Returns counters in the Redis at ``url`` (redis://, rediss://, unix://); keys begin with ``prefix``.
+
+    ``clock`` None, as in production: time is Redis's own. Nothing is asked before the first call; nothing is decided before
+    restore_windows. Raises ValueError for another URL.
+    """
+    return RedisCounterStore(SingleServer(url), clock, prefix)

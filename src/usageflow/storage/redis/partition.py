@@ -1,0 +1,94 @@
+"""The counters of one partition: each call is one script, and so atomic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from struct import pack, unpack
+
+from usageflow.domain.clock import Clock
+from usageflow.domain.limits import MAX_COUNT
+from usageflow.storage.counters import Amendment, LeaseReturn, Release, Renewal, Settlement, Take, Taken
+from usageflow.storage.ports import WindowState
+from usageflow.storage.redis.link import Argument
+from usageflow.storage.redis.questions import Answers, Questions, changed_windows
+from usageflow.storage.redis.scripts import AMEND, PEEK, RESTORE, TAKE
+from usageflow.storage.redis.server import Servers
+
+_MOST_USED = 2 * MAX_COUNT
+"""What settles as much as any more: counts end at MAX_COUNT."""
+
+
+class Partition:
+    """Asks one partition. ``clock`` None: time is Redis's own, as in production."""
+
+    def __init__(self, servers: Servers, number: int, prefix: str, clock: Clock | None) -> None:
+        self.base = f"{prefix}:{{p{number}}}:"
+        self.changed: dict[str, WindowState] = {}
+        self._servers = servers
+        self._number = number
+        self._clock = clock
+
+    def _now_us(self) -> int:
+        return 0 if self._clock is None else self._clock.now_us()
+
+    async def take(self, takes: Sequence[Take]) -> list[Taken]:
+        """See CounterStore.take."""
+        questions = Questions(self.base, takes)
+        arguments = questions.arguments(self._now_us())
+        blobs = await self._servers.run(self._number, TAKE, questions.keys, arguments)
+        answers = Answers(takes, blobs[0], peeked=False)
+        if len(blobs) > 1:
+            for window in changed_windows(questions, blobs[1], answers.now_us):
+                self.changed[window.key] = window
+        return answers.taken
+
+    async def peek(self, takes: Sequence[Take]) -> list[Taken]:
+        """See CounterStore.peek."""
+        questions = Questions(self.base, takes)
+        arguments = questions.arguments(self._now_us())
+        blobs = await self._servers.run(self._number, PEEK, questions.keys, arguments)
+        return Answers(takes, blobs[0], peeked=True).taken
+
+    async def amend(self, amendments: Sequence[Amendment]) -> list[bool]:
+        """See CounterStore.amend."""
+        arguments: list[Argument] = [self.base, str(self._now_us())]
+        for amendment in amendments:
+            arguments += _packed(amendment)
+        done, *changes = await self._servers.run(self._number, AMEND, [f"{self.base}epoch"], arguments)
+        now_us, *found = unpack(f"<{len(done) // 8}q", done)
+        for window in self._windows(changes, now_us):
+            self.changed[window.key] = window
+        return [one == 1 for one in found]
+
+    def _windows(self, changes: Sequence[bytes], now_us: int) -> Iterator[WindowState]:
+        for key, blob in zip(changes[::2], changes[1::2], strict=True):
+            start_us, end_us, used = unpack("<3q", blob)
+            yield WindowState(key.decode()[len(self.base) + 2 :], start_us, end_us, used, now_us)
+
+    async def restore(self, windows: Sequence[WindowState]) -> None:
+        """Puts back windows; afterwards `open` lets takes be decided."""
+        numbers = [number for each in windows for number in (each.start_us, each.end_us, each.used)]
+        keys = [f"{self.base}c:{window.key}" for window in windows]
+        arguments: list[Argument] = [self.base, str(self._now_us()), pack(f"<{len(numbers)}d", *numbers)]
+        await self._servers.run(self._number, RESTORE, keys, arguments)
+
+    async def open(self) -> None:
+        """Sets the epoch: the counters are what they should be."""
+        await self._servers.call(self._number, "SET", f"{self.base}epoch", "1")
+
+    async def is_lost(self) -> bool:
+        """Tells whether the epoch is missing."""
+        found = await self._servers.call(self._number, "EXISTS", f"{self.base}epoch")
+        return not found
+
+
+def _packed(amendment: Amendment) -> tuple[str, str, str]:
+    match amendment:
+        case Settlement(reservation_id, actual):
+            return "S", reservation_id, str(min(actual, _MOST_USED))
+        case LeaseReturn(lease_id, used):
+            return "L", lease_id, str(min(used, _MOST_USED))
+        case Release(slot_id):
+            return "R", slot_id, "0"
+        case Renewal(slot_id):
+            return "N", slot_id, "0"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from decision.questions import HttpRequest, Terms
+from decision.questions import HttpRequest, Terms, question_by_name
 from decision.reported import Verdict
 from tests.unit.decision.benches import USER, Bench, left, names
 from tests.unit.decision.reported_items import COUNT, batch, billed, desk, event
-from tests.unit.fakes import hashed_block, limit, metering, policy, request, snapshot, strategy
+from tests.unit.fakes import customer, hashed_block, limit, metering, policy, request, snapshot, strategy
 from usageflow.domain.decisions import Answer, Reason
 from usageflow.domain.expressions import EvaluationFailed, Facts, Value
 from usageflow.domain.policies import MAX_UNITS, Mode, Policy
@@ -200,3 +200,34 @@ def test_what_a_conditional_policys_strategy_may_have_read_is_stored_hashed() ->
     )
     record = event(desk(state), endpoint=("GET", "/a"), path="", identity="v:k")
     assert record.usage[0].identity.startswith("h:")
+
+
+@pytest.mark.parametrize(
+    ("fields", "lasts"),
+    [
+        ({"condition": GOLD, "cost": "int(request.body.n)"}, True),
+        ({"condition": "request.time.getFullYear() > 1970"}, False),
+        ({"condition": "request.time.getFullYear() < 1970"}, False),
+        ({"cost": "request.time.getFullYear()"}, False),
+        ({"condition": BROKEN}, False),
+        ({"cost": "-1"}, False),
+    ],
+)
+def test_what_the_time_or_a_failure_has_a_say_in_is_not_remembered(
+    bench: Bench, fields: dict[str, Any], lasts: bool
+) -> None:
+    state = snapshot(policy("p", "/a", limits=[limit(9)], **fields))
+    question = question_by_name(state, asked(n=2), Terms())
+    assert bench.engine.ready(state, question).lasting is lasts
+
+
+async def test_a_false_condition_overrides_and_guards_nothing(bench: Bench) -> None:
+    guard = {"limit": 1, "window": "1m", "new_identities": 1}
+    special = customer("acme", "u", overrides=[{"policy": "gold", "limit_name": "default", "limit": 50}])
+    state = snapshot(gold(**USER), strategies=[strategy(guard=guard)], customers=[special])
+    for user in "uv":
+        answer = await bench.one(state, asked("silver", user))
+        assert (answer.allowed, answer.reason, answer.limits) == (True, Reason.NO_POLICY, ())
+    assert left(await bench.one(state, asked())) == {"gold": 49}
+    denied = await bench.one(state, asked(user="v"))
+    assert (denied.allowed, denied.decided_by and denied.decided_by.name) == (False, "gold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from usageflow.domain.decisions import Answer, Reason
 from usageflow.domain.errors import InvalidArgument
 from usageflow.rpc.principal import Principal
 from usageflow.storage.counters import Taken
+
+_SLICE = 8
+"""New items per turn of the event loop, about a millisecond."""
 
 Read = Callable[[bytes], CheckItem]
 """Reads one item. Raises InvalidArgument."""
@@ -43,8 +47,7 @@ class Batching:
         if len(items) > MAX_ITEMS:
             message = f"has {len(items)} items"
             raise InvalidArgument.of("items", message, f"send at most {MAX_ITEMS} in one call")
-        find = plan.memo.find
-        found = [find(item) or self._read(plan, item, read) for item in items]
+        found = await self._found(plan, items, read)
         readies = [item for item in found if type(item) is Ready]
         apart = [item for item in found if isinstance(item, CheckItem)]
         said = iter(await self._said(readies, time_left_s) if readies else ())
@@ -57,6 +60,21 @@ class Batching:
             else _apart(item, next(answers))
             for item in found
         ]
+
+    async def _found(
+        self, plan: Plan, items: Sequence[bytes], read: Read
+    ) -> list[Ready | CheckItem | InvalidArgument]:
+        """Returns what the items ask. Reading new ones takes a while, so others have their turns in between."""
+        find, new = plan.memo.find, 0
+        found: list[Ready | CheckItem | InvalidArgument] = []
+        for item in items:
+            ready = find(item)
+            if ready is None:
+                new += 1
+                if new % _SLICE == 0:
+                    await asyncio.sleep(0)
+            found.append(ready or self._read(plan, item, read))
+        return found
 
     async def _said(self, readies: Sequence[Ready], time_left_s: float | None) -> list[Outcome]:
         """Returns the counters' word where it admits, else the whole answer."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
+from decision.collecting import building
 from decision.plan import Plan, build_plan
 from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.directory import Directory
@@ -66,7 +67,8 @@ class SnapshotRegistry:
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
                 if version not in (known, self._refused.get(application_id)):
-                    await self._load(application_id)
+                    with building():
+                        await self._load(application_id)
             for application_id in changed:
                 self._swap_directory(application_id)
 

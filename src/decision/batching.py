@@ -97,7 +97,7 @@ class Batching:
             if item.request_id:
                 answer = await self._checking.check(plan, item, time_left_s)
                 return Decided(Ready(answer, lasting=False, by_name=True), answer)
-            ready = self._engine.ready(plan.snapshot, self._checking.question(plan, item))
+            ready = self._ready(plan, item)
             ready.by_name = True
             if ready.lasting:
                 plan.requests.keep(request, ready)
@@ -110,12 +110,18 @@ class Batching:
             asked = read(item)
             if asked.request_id or asked.deadline_s is not None:
                 return asked
-            ready = self._engine.ready(plan.snapshot, self._checking.question(plan, asked))
+            ready = self._ready(plan, asked)
         except InvalidArgument as error:
             return error
         ready.by_name = asked.by_name
         if ready.lasting:
             plan.memo.keep(item, ready)
+        return ready
+
+    def _ready(self, plan: Plan, item: CheckItem) -> Ready:
+        """Returns what an item asks, and counts what could not be evaluated of it. Raises InvalidArgument."""
+        ready = self._engine.ready(plan.snapshot, self._checking.question(plan, item))
+        self._checking.count_failures([ready.base])
         return ready
 
 

@@ -50,7 +50,9 @@ class Checking:
         engine: Engine,
         clock: Clock,
         decisions: dict[tuple[bool, str], int],
+        term_failures: dict[str, int] | None = None,
     ) -> None:
+        self._term_failures = term_failures
         self._snapshots = snapshots
         self._engine = engine
         self._clock = clock
@@ -146,6 +148,13 @@ class Checking:
         for kind in kinds:
             self._decisions[kind] = self._decisions.get(kind, 0) + 1
 
+    def count_failures(self, answers: Iterable[Answer]) -> None:
+        """Counts the expressions that could not be evaluated, by their field."""
+        if self._term_failures is None:
+            return
+        for failure in (each for item in answers for each in item.failures):
+            self._term_failures[failure.field] = self._term_failures.get(failure.field, 0) + 1
+
     async def _decide(
         self,
         plan: Plan,
@@ -177,6 +186,7 @@ class Checking:
         decided = await asyncio.shield(deciding)
         answers.update({index: answer for (index, _), answer in zip(asked, decided, strict=True)})
         self.count((item.allowed, item.reason) for item in decided)
+        self.count_failures(decided)
         for index, promise in repeats.items():
             answers[index] = await asyncio.shield(promise)
 

@@ -37,13 +37,20 @@ def longest_life_us(policies: Iterable[CompiledPolicy]) -> int:
 
 def _may_be_leased(policy: CompiledPolicy) -> bool:
     """Tells whether a policy, its limits aside, says the same of every request of one key."""
-    return policy.enforced and policy.shadow is None and not policy.guards
+    return policy.enforced and policy.shadow is None and not policy.guards and policy.leasable_terms
 
 
 def lease_life_us(
-    enforced: Sequence[CompiledPolicy], shadows: Sequence[CompiledPolicy], question: Question
+    matched: Iterable[CompiledPolicy],
+    enforced: Sequence[CompiledPolicy],
+    shadows: Sequence[CompiledPolicy],
+    question: Question,
 ) -> int:
-    """Returns how long the tokens that a question asks for may live, 0 for none."""
+    """Returns how long the tokens that a question asks for may live, 0 for none. ``matched`` are all policies that match: a
+    condition that is false now may be true for the next request.
+    """
     if question.lease_tokens <= 0 or question.lease_life_us <= 0 or question.hold_us or shadows:
+        return 0
+    if not all(policy.leasable_terms for policy in matched):
         return 0
     return min(question.lease_life_us, longest_life_us(enforced))

@@ -6,7 +6,7 @@ any values of the route's parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -103,6 +103,7 @@ def _instruction(
     keys = [(PATH_PARAMETER, name) for name in sorted(parameters)]
     strategies = _strategies(snapshot, policies, every=any(block.identity_hash for block in blocks))
     keys += [part.key for strategy in strategies for part in strategy.parts]
+    keys += _term_keys(policies, endpoint)
     keys = list(dict.fromkeys(keys))  # a parameter may tell both policies and callers apart
     if not all(key in snapshot.attribute_numbers for key in keys):
         return None
@@ -129,6 +130,17 @@ def _strategies(
     """Returns the strategies of these policies, and all where a block may name an identity; they may repeat."""
     strategies = [policy.strategy for policy in policies if policy.strategy is not None]
     return [*strategies, *snapshot.strategies] if every else strategies
+
+
+def _term_keys(policies: Iterable[CompiledPolicy], endpoint: EndpointName) -> Iterator[AttributeKey]:
+    """Yields what the conditions and costs of these policies read, as far as the endpoint has it; keys may repeat."""
+    parameters = [name for segment in segments_of(endpoint.template) for name in sorted(segment.names)]
+    for reads in (term.reads for policy in policies for term in policy.terms):
+        if reads.path:
+            yield from ((PATH_PARAMETER, name) for name in parameters)
+        for key in reads.attributes:
+            if key[0] != PATH_PARAMETER or key[1] in parameters:
+                yield key
 
 
 def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:

@@ -36,6 +36,9 @@ whole tokens, named for where they were: ``bearer`` or ``cookie:NAME``.
 PATH_PARAMETER = "path_parameter"
 """Location of a route's parameter among attributes."""
 
+BODY_JSON = "body_json"
+"""Location of what expressions read of a body: a dot path as in ``body``, the value as JSON text, so that its type is known."""
+
 _RAW = frozenset({PATH_PARAMETER, str(Location.JWT), str(Location.CLIENT_IP)})
 """Never hashed by clients: routes are matched by their values, tokens are verified, addresses are cut to networks."""
 

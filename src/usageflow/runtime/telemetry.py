@@ -32,6 +32,7 @@ class Metrics:
     call_times: CallTimes
     decisions: dict[tuple[bool, str], int]
     store_operations: dict[str, int]
+    term_failures: dict[str, int]
 
 
 def set_up_logs(level: str) -> None:
@@ -75,7 +76,15 @@ def set_up_metrics() -> Metrics:
         operations,
         lambda outcome: {"outcome": outcome},
     )
-    return Metrics(provider, times, decisions, operations)
+    failures: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.expression_failures",
+        "Conditions and costs of policies that could not be evaluated.",
+        failures,
+        lambda place: {"field": place},
+    )
+    return Metrics(provider, times, decisions, operations, failures)
 
 
 def _observe(

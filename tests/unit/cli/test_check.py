@@ -302,6 +302,7 @@ def test_everything_that_strategies_read_can_be_named(run: Any, service: Any) ->
     assert [(each.location, each.name, each.value) for each in request.attributes] == [
         (common.ATTRIBUTE_LOCATION_COOKIE, "sid", "a=b"),
         (common.ATTRIBUTE_LOCATION_BODY, "user.id", "7"),
+        (common.ATTRIBUTE_LOCATION_BODY_JSON, "user.id", "7"),
         (common.ATTRIBUTE_LOCATION_APP_CONTEXT, "org", "acme"),
         (common.ATTRIBUTE_LOCATION_JWT_CLAIM, "bearer", "a.b.c"),
     ]

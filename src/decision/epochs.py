@@ -49,7 +49,7 @@ class Epochs:
 
 def _digest(kind: str, declared: Declared, more: Sequence[object] = ()) -> bytes:
     """Returns what names a definition; ``more`` are plain values."""
-    text = f"{kind}\n{declared.model_dump_json(by_alias=True)}\n{more!r}"
+    text = f"{kind}\n{declared.model_dump_json(by_alias=True, exclude_defaults=True)}\n{more!r}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 

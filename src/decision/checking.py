@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-from opentelemetry.metrics import Counter as Instrument
 
 from decision.amending import ItemFault, amend
 from decision.engine import Engine
@@ -51,10 +49,10 @@ class Checking:
         snapshots: SnapshotRegistry,
         engine: Engine,
         clock: Clock,
-        decisions: Instrument,
-        term_failures: Instrument | None = None,
+        decisions: dict[tuple[bool, str], int],
+        term_failures: dict[str, int] | None = None,
     ) -> None:
-        self._term_failures = term_failures
+        self._term_failures = {} if term_failures is None else term_failures
         self._snapshots = snapshots
         self._engine = engine
         self._clock = clock
@@ -146,16 +144,14 @@ class Checking:
         return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
 
     def count(self, kinds: Iterable[tuple[bool, Reason]]) -> None:
-        """Counts decisions by what they were: by the batch, since an instrument's own cost would be a third of a decision's."""
-        for (allowed, reason), number in Counter(kinds).items():
-            self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
+        """Counts decisions by what they were."""
+        for kind in kinds:
+            self._decisions[kind] = self._decisions.get(kind, 0) + 1
 
     def count_failures(self, answers: Iterable[Answer]) -> None:
         """Counts the expressions that could not be evaluated, by their field."""
-        if self._term_failures is None:
-            return
-        for field_name, number in Counter(each.field for item in answers for each in item.failures).items():
-            self._term_failures.add(number, {"field": field_name})
+        for each in (failure for item in answers for failure in item.failures):
+            self._term_failures[each.field] = self._term_failures.get(each.field, 0) + 1
 
     async def _decide(
         self,

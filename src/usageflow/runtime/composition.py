@@ -74,7 +74,7 @@ class Decision:
 
     def serve_on(self, rpc: RpcServer) -> None:
         """Adds the service to a server."""
-        add_to_server(DecisionHandler(self.use_cases), rpc.server)
+        add_to_server(DecisionHandler(self.use_cases), rpc.handlers)
 
     async def load(self) -> None:
         """Does what must come before readiness: long quotas first, then policies. Counters that do not answer keep nobody from

@@ -60,7 +60,7 @@ def compose_edge(
     # Looking a key up costs nothing here, so none is remembered: one that is gone from the file is dead at once.
     authenticator = Authenticator(source, clock, remember_us=0)
     policy = CallPolicy(credentials_needed(), _REFUSED)
-    interceptor = ServiceInterceptor(authenticator, policy, metrics.call_duration)
-    rpc = build_server([interceptor], (DECISION,), options)
+    interceptor = ServiceInterceptor(authenticator, policy, metrics.call_times)
+    rpc = build_server(interceptor, (DECISION,), options)
     decision.serve_on(rpc)
     return Edge(decision, rpc, source)

@@ -25,7 +25,7 @@ def longest_life_us(policies: Iterable[CompiledPolicy]) -> int:
     """Returns how long tokens for requests under all of these policies may live; 0 where they may not be leased."""
     life_us = 0
     for policy in policies:
-        if not policy.enforced or policy.shadow is not None or policy.guards:
+        if not _may_be_leased(policy):
             return 0
         for limit in policy.limits:
             longest = _LEASED.get(limit.rule.algorithm, 0)
@@ -33,6 +33,11 @@ def longest_life_us(policies: Iterable[CompiledPolicy]) -> int:
                 return 0
             life_us = min(life_us or longest, longest)
     return life_us
+
+
+def _may_be_leased(policy: CompiledPolicy) -> bool:
+    """Tells whether a policy, its limits aside, says the same of every request of one key."""
+    return policy.enforced and policy.shadow is None and not policy.guards and policy.leasable_terms
 
 
 def lease_life_us(

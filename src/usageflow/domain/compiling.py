@@ -84,7 +84,7 @@ def _entry(policy: Policy, item: CompiledPolicy) -> Entry[CompiledPolicy]:
 
 
 def _block_entry(block: Block) -> Entry[CompiledBlock]:
-    value = CompiledBlock(block.identity, block.reason)
+    value = CompiledBlock(block.identity, block.reason, block)
     return Entry(Methods.parse(block.methods), Pattern.parse(block.path), 0, block.identity, value)
 
 

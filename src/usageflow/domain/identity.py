@@ -200,13 +200,14 @@ class CompiledStrategy:
     name: str
     sources: tuple[CompiledSource, ...]
     on_missing: OnMissing
-    guard: Guard | None = None
+    guard: Guard | None
+    declared: Strategy = field(repr=False)
 
     @classmethod
     def of(cls, strategy: Strategy) -> CompiledStrategy:
         """Compiles a strategy."""
         sources = tuple(CompiledSource.of(source) for source in strategy.sources)
-        return cls(strategy.name, sources, strategy.on_missing, strategy.guard)
+        return cls(strategy.name, sources, strategy.on_missing, strategy.guard, strategy)
 
     @property
     def parts(self) -> tuple[CompiledPart, ...]:

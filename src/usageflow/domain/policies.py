@@ -142,10 +142,12 @@ class Limit(Declared):
     @model_validator(mode="before")
     @classmethod
     def _window_or_align(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("align") and data.get("window", data.get("window_us")) is None:
+        if not isinstance(data, dict) or data.get("window", data.get("window_us")) is not None:
+            return data
+        if data.get("align"):
             return {**data, "window": _NO_WINDOW}
-        if isinstance(data, dict) and data.get("algorithm") == Algorithm.CONCURRENCY:
-            return {"window": SLOT_LIFE, **data}
+        if data.get("algorithm") == Algorithm.CONCURRENCY:
+            return {**data, "window": SLOT_LIFE}
         return data
 
     @field_validator("window_us", mode="before")

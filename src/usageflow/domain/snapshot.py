@@ -15,7 +15,7 @@ from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import PatternTrie
 from usageflow.domain.patterns import Kind, Pattern
-from usageflow.domain.policies import Mode, Policy, Scope
+from usageflow.domain.policies import Block, Mode, Policy, Scope
 from usageflow.domain.rollout import picked
 from usageflow.domain.templates import UNMATCHED, canonical_template
 from usageflow.domain.tokens import TokenRules
@@ -133,6 +133,7 @@ class CompiledBlock:
 
     identity_hash: str
     reason: str
+    declared: Block
 
 
 @dataclass(frozen=True)

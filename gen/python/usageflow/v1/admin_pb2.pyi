@@ -377,7 +377,7 @@ class Limit(google.protobuf.message.Message):
     algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
     """How it counts."""
     limit: builtins.int
-    """Units per window, 1 to 1e12."""
+    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
     burst: builtins.int
     """TOKEN_BUCKET: units that fit at once; 0 means `limit`."""
     scope: global___LimitScope.ValueType
@@ -390,7 +390,9 @@ class Limit(google.protobuf.message.Message):
     """True: a denied request takes from this limit too, at most what is left of it."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set."""
+        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set. CONCURRENCY: how long a slot lives without a renewal, at
+        most a day; unset means a minute.
+        """
 
     @property
     def anchor(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -574,7 +576,7 @@ class LimitOverride(google.protobuf.message.Message):
     limit_name: builtins.str
     """Name of the limit inside it; empty means `default`."""
     limit: builtins.int
-    """Units per window, 1 to 1e12."""
+    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
     burst: builtins.int
     """TOKEN_BUCKET: units that fit at once, 0 means `limit`, at most 1e12; unset leaves the limit's own."""
     identity: builtins.str

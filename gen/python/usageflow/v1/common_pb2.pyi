@@ -514,12 +514,12 @@ class LimitStatus(google.protobuf.message.Message):
     """Units that this request cost."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """The window; where windows follow a calendar, the present one's length."""
+        """The window; where windows follow a calendar, the present one's length; of CONCURRENCY a slot's life between two renewals."""
 
     @property
     def reset(self) -> google.protobuf.duration_pb2.Duration:
         """Where this limit denied: time until this cost fits. Otherwise: until the window ends, the bucket is full or the sliding
-        window is empty.
+        window is empty. CONCURRENCY: 1 s while something runs, since nobody knows when it ends; callers are not shown it.
         """
 
     def __init__(

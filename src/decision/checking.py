@@ -52,7 +52,7 @@ class Checking:
         decisions: dict[tuple[bool, str], int],
         term_failures: dict[str, int] | None = None,
     ) -> None:
-        self._term_failures = term_failures
+        self._term_failures = {} if term_failures is None else term_failures
         self._snapshots = snapshots
         self._engine = engine
         self._clock = clock
@@ -150,10 +150,8 @@ class Checking:
 
     def count_failures(self, answers: Iterable[Answer]) -> None:
         """Counts the expressions that could not be evaluated, by their field."""
-        if self._term_failures is None:
-            return
-        for failure in (each for item in answers for each in item.failures):
-            self._term_failures[failure.field] = self._term_failures.get(failure.field, 0) + 1
+        for each in (failure for item in answers for failure in item.failures):
+            self._term_failures[each.field] = self._term_failures.get(each.field, 0) + 1
 
     async def _decide(
         self,

@@ -25,7 +25,7 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """The instruments of a server process: plain numbers to add to, read when somebody looks, because an instrument's own cost
-    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome.
+    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field.
     """
 
     provider: MeterProvider
@@ -82,7 +82,7 @@ def set_up_metrics() -> Metrics:
         "usageflow.decision.expression_failures",
         "Conditions and costs of policies that could not be evaluated.",
         failures,
-        lambda place: {"field": place},
+        lambda field: {"field": field},
     )
     return Metrics(provider, times, decisions, operations, failures)
 

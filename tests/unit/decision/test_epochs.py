@@ -62,6 +62,10 @@ def moved(before: Snapshot, after: Snapshot) -> set[str]:
         ({"strategies": [strategy("by-user", "X-Other"), strategy("by-key", "X-API-Key")]}, {"GET /a/{id}"}),
         ({"strategies": [strategy("by-user"), strategy("by-key", "X-Key")]}, set()),
         ({"plans": [plan("pro", policy="b", limit_name="default", limit=99)]}, {"GET /b", "POST /b"}),
+        (
+            {"policies": [BASE["policies"][0], policy("b", "/b", limits=[limit(9)], condition="1 == 1")]},
+            {"GET /b", "POST /b"},
+        ),
     ],
 )
 def test_only_what_decides_for_an_endpoint_moves_its_epoch(
@@ -149,6 +153,10 @@ def test_the_plan_says_how_long_tokens_may_live() -> None:
         ([policy(limits=[window]), shadow], 0),
         ([policy(limits=[window], enforce_percent=50)], 0),
         ([policy(strategy="by-user")], 0),
+        ([policy(limits=[window], condition="request.headers['x-tier'] == 'gold'")], 10_000_000),
+        ([policy(limits=[window]), policy("q", condition="request.time.getHours() == 3")], 0),
+        ([policy(limits=[window], condition="has(request.body.n)")], 0),
+        ([policy(limits=[window], cost="size(request.path)")], 0),
         ([policy("p", "/elsewhere", limits=[window])], 0),
     ):
         found = instruction(*policies)

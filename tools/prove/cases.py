@@ -14,17 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.processes import READY, ROOT, Process, Service, free_port
+from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
+from tools.prove.showing import ensure
 
 CHECK = ("check", "--method", "POST", "--path", "/api/transactions", "--output", "json")
-
-
-class NotShown(Exception):
-    """The case does not hold; the text says why."""
-
-
-def _ensure(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise NotShown(otherwise)
 
 
 def _newcomer(folder: Path) -> tuple[Path, dict[str, str]]:
@@ -32,7 +25,7 @@ def _newcomer(folder: Path) -> tuple[Path, dict[str, str]]:
     clone, home = folder / "usageflow", folder / "home"
     home.mkdir()
     _command(["git", "clone", "--quiet", str(ROOT), str(clone)], folder, dict(os.environ))
-    _ensure(not (clone / ".venv").exists(), "the clone has an environment already")
+    ensure(not (clone / ".venv").exists(), "the clone has an environment already")
     return clone, {"HOME": str(home), "PATH": os.environ["PATH"]}
 
 
@@ -59,18 +52,18 @@ def hundred(folder: Path) -> str:
         elapsed = time.monotonic() - started
         service.stop(signal.SIGTERM)
     retry_after = float(str(denied["retry_after_s"]))
-    _ensure(codes == [0] * 100, f"exit codes of the first hundred: {sorted(set(codes))}")
-    _ensure(
+    ensure(codes == [0] * 100, f"exit codes of the first hundred: {sorted(set(codes))}")
+    ensure(
         (code, denied["decision"], denied["reason"]) == (3, "DENY", "LIMIT_EXCEEDED"), f"the 101st: {denied}"
     )
-    _ensure(3600 - elapsed - 1 <= retry_after <= 3600, f"Retry-After is {retry_after} after {elapsed:.0f} s")
-    _ensure(other_code == 0 and _remaining(other) == 99, f"the other identity: {other}")
+    ensure(3600 - elapsed - 1 <= retry_after <= 3600, f"Retry-After is {retry_after} after {elapsed:.0f} s")
+    ensure(other_code == 0 and _remaining(other) == 99, f"the other identity: {other}")
     return f"ready {ready_s:.1f} s after the clone; 100 allowed, the 101st denied for {retry_after:.0f} s, bob has 99 left"
 
 
 def _check(clone: Path, environment: dict[str, str], user: str) -> tuple[int, dict[str, Any]]:
     result = _command([".venv/bin/usageflow", *CHECK, "--header", f"X-User-Id: {user}"], clone, environment)
-    _ensure(result.returncode in (0, 3), result.stderr)
+    ensure(result.returncode in (0, 3), result.stderr)
     return result.returncode, json.loads(result.stdout)
 
 
@@ -86,8 +79,8 @@ def demo(folder: Path) -> str:
     result = _command(["make", "demo"], clone, environment)
     seconds = time.monotonic() - started
     last = result.stdout.strip().splitlines()[-1] if result.stdout.strip() else result.stderr
-    _ensure(result.returncode == 0 and last.startswith("demo ok:"), last)
-    _ensure(seconds < 60, f"it took {seconds:.0f} s")
+    ensure(result.returncode == 0 and last.startswith("demo ok:"), last)
+    ensure(seconds < 60, f"it took {seconds:.0f} s")
     return f"{last} ({seconds:.0f} s)"
 
 
@@ -126,8 +119,8 @@ def restart(folder: Path) -> str:
         service.wait_ready()
         (row,) = json.loads(service.command("usage", "--output", "json").stdout)
         service.stop()
-    _ensure(accepted == total, f"{accepted} of {total} were accepted")
-    _ensure(row["requests"] == total and row["units"] == total, f"counted: {row}")
+    ensure(accepted == total, f"{accepted} of {total} were accepted")
+    ensure(row["requests"] == total and row["units"] == total, f"counted: {row}")
     return f"{accepted} accepted, {duplicates} sent again and recognised, {row['requests']} counted"
 
 
@@ -138,11 +131,11 @@ def life(folder: Path) -> str:
         with Service(folder / "data") as service:
             service.wait_ready()
             code, seconds = service.stop(signal.SIGINT if number % 2 else signal.SIGTERM)
-        _ensure(code == 0, f"exit code {code}: {service.output}")
+        ensure(code == 0, f"exit code {code}: {service.output}")
         ready.append(service.ready_after_s)
         ended.append(seconds)
-    _ensure(max(ready[1:]) <= 3, f"ready after {max(ready[1:]):.2f} s")
-    _ensure(max(ended) <= 2, f"ended after {max(ended):.2f} s")
+    ensure(max(ready[1:]) <= 3, f"ready after {max(ready[1:]):.2f} s")
+    ensure(max(ended) <= 2, f"ended after {max(ended):.2f} s")
     return f"first start {ready[0]:.2f} s, later ones at most {max(ready[1:]):.2f} s (budget 3), end at most {max(ended):.2f} s (budget 2)"
 
 
@@ -151,9 +144,9 @@ def tests(folder: Path) -> str:
     clone, environment = _newcomer(folder)
     result = _command(["make", "test", "ARGS=-v"], clone, environment)
     summary = result.stdout.strip().splitlines()[-1] if result.stdout.strip() else result.stderr
-    _ensure(result.returncode == 0, "\n".join(result.stdout.splitlines()[-40:]) + result.stderr)
+    ensure(result.returncode == 0, "\n".join(result.stdout.splitlines()[-40:]) + result.stderr)
     vectors = len(re.findall(r"PASSED tests/vectors/test_(?:templates|paths|matching)\.py", result.stdout))
-    _ensure(vectors >= 60, f"only {vectors} vector cases ran")
+    ensure(vectors >= 60, f"only {vectors} vector cases ran")
     shutil.rmtree(clone)
     return f"{summary.strip('= ')}; {vectors} vector cases for templates, paths and matching"
 
@@ -161,3 +154,7 @@ def tests(folder: Path) -> str:
 CASES: dict[str, Callable[[Path], str]] = {
     case.__name__: case for case in (hundred, demo, restart, life, tests)
 }
+CASES["stall"] = stall
+CASES["redis-errors"] = redis_errors
+CASES["stop-in-stall"] = stop_in_stall
+CASES["redis-late"] = redis_late

@@ -83,6 +83,11 @@ class Process:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Tells whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
     def output(self) -> str:
         """Returns what it printed so far."""
         return "".join(self.lines)

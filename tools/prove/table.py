@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from tools.prove.cases.change import change
 from tools.prove.cases.lives import life, restart
+from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
 from tools.prove.cases.takers import takers
 from tools.prove.showing import Case
 
-CASES: dict[str, Case] = {case.__name__: case for case in (hundred, demo, restart, life, takers, tests)}
+CASES: dict[str, Case] = {
+    case.__name__: case for case in (hundred, demo, restart, life, takers, midmonth, change, tests)
+}

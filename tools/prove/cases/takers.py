@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.prove.asking import Ask, Asker, Seen, askers
 from tools.prove.policies import ALGORITHMS, limit, policy, policy_file
-from tools.prove.showing import ensure
+from tools.prove.showing import NotShown, ensure
 from tools.prove.stores import STORES, Store, fleet, on_each
 
 SIBLING_UNITS = 1_000
@@ -35,11 +35,12 @@ def takers(folder: Path) -> str:
 
 def show_takers(folder: Path, store: Store, size: Size) -> str:
     """Returns the figure for one store. Raises NotShown."""
-    with store.settings() as settings, fleet(folder, _policies(size), settings, store.replicas) as running:
-        return asyncio.run(_all_algorithms(running.addresses, running.api_key, size))
+    with store.settings() as settings, fleet(folder, policies_for(size), settings, store.replicas) as running:
+        return asyncio.run(show_exact(running.addresses, running.api_key, size))
 
 
-def _policies(size: Size) -> str:
+def policies_for(size: Size) -> str:
+    """Returns the policy file that the takers need."""
     wide = [limit(f"wide-{name}", SIBLING_UNITS, how) for name, how in ALGORITHMS.items()]
     narrow = [
         policy(name, f"/{name}/take", [limit("n", size.units, how)]) for name, how in ALGORITHMS.items()
@@ -47,7 +48,8 @@ def _policies(size: Size) -> str:
     return policy_file([*narrow, *(policy(f"wide-{name}", f"/{name}/*", wide) for name in ALGORITHMS)])
 
 
-async def _all_algorithms(addresses: Sequence[str], api_key: str, size: Size) -> str:
+async def show_exact(addresses: Sequence[str], api_key: str, size: Size) -> str:
+    """Returns the figure for processes that share a store. Raises NotShown."""
     async with askers(addresses, api_key) as replicas:
         rounds = {name: await _until_answered(replicas, name, size) for name in ALGORITHMS}
     worst = max(rounds.values())
@@ -70,8 +72,7 @@ async def _until_answered(replicas: Sequence[Asker], name: str, size: Size) -> i
         if not unanswered and await _siblings_untouched(replicas[0], name, user, size):
             return number
         await asyncio.sleep(_PAUSE_S)
-    ensure(False, f"{name}: in none of {_ROUNDS} rounds did the counters answer every request in time")
-    return _ROUNDS
+    raise NotShown(f"{name}: in none of {_ROUNDS} rounds did the counters answer every request in time")
 
 
 async def _at_once(replicas: Sequence[Asker], name: str, user: str, size: Size) -> list[Seen]:

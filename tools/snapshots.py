@@ -9,6 +9,7 @@ from pathlib import Path
 from admin.applying import Applying, Wanted
 from admin.exporting import Exporting
 from usageflow.domain.hashing import keys_under
+from usageflow.expressions import check
 from usageflow.policyfile import load
 from usageflow.runtime.bootstrap import ensure_application
 from usageflow.runtime.clock import SystemClock
@@ -54,9 +55,9 @@ class SnapshotWriter:
             control = SqlControlStore(database, clock)
             hash_key = bytes.fromhex(credentials.hash_key)
             await ensure_application(control, credentials)
-            loaded = load(policies, filename="policies.yaml")
+            loaded = load(policies, filename="policies.yaml", check=check)
             wanted = Wanted(loaded.application, loaded.policy_set, loaded.blocks, prune=True)
-            await Applying(control, LocalNotices(), hash_key).apply(wanted, author="test")
+            await Applying(control, LocalNotices(), hash_key, check).apply(wanted, author="test")
             snapshot = await Exporting(control, keys_under(hash_key)).export(loaded.application)
         finally:
             await database.close()

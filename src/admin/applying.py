@@ -10,9 +10,11 @@ from admin.changes import Action, Change
 from admin.customers import Entering
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import FailedPrecondition, NotFound
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.hashing import derive_key, keyed_hash
 from usageflow.domain.identity import source_keys
 from usageflow.domain.policies import Block, BlockKey, CustomerPlan, Policy, PolicySet, Strategy
+from usageflow.domain.policy_terms import term_attributes
 from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.validation import ensure_valid
 from usageflow.storage.notices import ChangeNotices
@@ -46,7 +48,14 @@ class Applied:
 class Applying:
     """Makes applications equal to policy sets."""
 
-    def __init__(self, control: ControlStore, notices: ChangeNotices, hash_key: bytes) -> None:
+    def __init__(
+        self,
+        control: ControlStore,
+        notices: ChangeNotices,
+        hash_key: bytes,
+        check: ExpressionCheck = refuse_expressions,
+    ) -> None:
+        self._check = check
         self._control = control
         self._notices = notices
         self._hash_key = hash_key
@@ -57,7 +66,7 @@ class Applying:
         Raises InvalidArgument (every fault of the set, and of what would stay beside it), NotFound, and FailedPrecondition where other writers kept changing
         the application.
         """
-        ensure_valid(wanted.policies, wanted.blocks, wanted.customers)
+        ensure_valid(wanted.policies, wanted.blocks, wanted.customers, self._check)
         application = await self._control.find_application(wanted.application)
         if application is None:
             message = f"there is no application {wanted.application[:64]!r}: name an existing one under `application`"
@@ -69,7 +78,7 @@ class Applying:
         for _ in range(_ATTEMPTS):
             state = await self._control.load(application.application_id)
             customers = await entering.difference(state.policies, wanted.policies, prune=wanted.prune)
-            difference = _difference(state, wanted, blocks, customers.changes)
+            difference = _difference(state, wanted, blocks, customers.changes, self._check)
             if wanted.validate_only or not difference.changes:
                 return Applied(state.application.revision, difference.changes)
             try:
@@ -118,6 +127,7 @@ def _difference(
     wanted: Wanted,
     blocks: Mapping[BlockKey, tuple[Block, str]],
     customers: Sequence[Change],
+    check: ExpressionCheck,
 ) -> _Difference:
     old, new = state.policies, wanted.policies
     stored = {block.key: block for block in state.blocks}
@@ -135,7 +145,7 @@ def _difference(
         policies=new if old != new else None,
         blocks_upserted=tuple(block for block, _ in upserted),
         blocks_deleted=tuple(deleted),
-        names=tuple(_names(new)) if old != new else (),
+        names=tuple(_names(new, check)) if old != new else (),
     )
     order = {action: index for index, action in enumerate(Action)}
     changes.sort(key=lambda change: order[change.action])
@@ -168,10 +178,11 @@ def _stored_title(block: Block) -> str:
     return block.model_copy(update={"identity": shown}).title
 
 
-def _names(policies: PolicySet) -> Iterable[tuple[NumberKind, str]]:
+def _names(policies: PolicySet, check: ExpressionCheck) -> Iterable[tuple[NumberKind, str]]:
     """Yields the names that plans refer to by number."""
     for policy in policies.policies:
         yield NumberKind.POLICY, policy.name
     for strategy in policies.strategies:
         for source in strategy.sources:
             yield from ((NumberKind.ATTRIBUTE, attribute_name(key)) for key in source_keys(source))
+    yield from ((NumberKind.ATTRIBUTE, attribute_name(key)) for key in term_attributes(policies, check))

@@ -49,10 +49,14 @@ Outcome = Answer | Taken
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What would be decided: the answer, and the same limits as they stand before."""
+    """What would be decided: the answer, and the same limits as they stand before; the question with claims in the place
+    of tokens, and when it was asked.
+    """
 
     answer: Answer
     before: tuple[int, ...]
+    question: Question
+    now_us: int
 
 
 class Engine:
@@ -89,8 +93,7 @@ class Engine:
         verified = self._verified(snapshot, question)
         prepared = prepare(snapshot, verified, now_us=self._clock.now_us())
         # What a token or an override says is true until it expires, so it is read again.
-        ends = isinstance(prepared, Pending) and prepared.until_us is not None
-        return Ready(prepared, lasting=verified is question and not ends)
+        return Ready(prepared, lasting=verified is question and _lasts(prepared))
 
     async def ask(self, readies: Sequence[Ready], time_left_s: float | None = None) -> list[Outcome]:
         """Returns what the counters say to each, in one call of the store, or the answer where they have no say."""
@@ -155,17 +158,18 @@ class Engine:
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
-        pending = self.ready(snapshot, question).prepared
+        question, now_us = self._verified(snapshot, question), self._clock.now_us()
+        pending = prepare(snapshot, question, now_us=now_us)
         if isinstance(pending, Answer):
-            return Explained(pending, ())
+            return Explained(pending, (), question, now_us)
         (seen,) = await self._store.peek([self._dating.dated(pending.take)], STORE_DEADLINE_S)
-        now_us = self._clock.now_us()
-        answer = conclude(pending, seen, now_us)
+        seen_us = self._clock.now_us()
+        answer = conclude(pending, seen, seen_us)
         if answer.allowed:
-            after = tuple(_after(outcome, now_us) for outcome in shown(outcomes_of(pending, seen)))
+            after = tuple(_after(outcome, seen_us) for outcome in shown(outcomes_of(pending, seen)))
             answer = replace(answer, limits=after)
         before = tuple(outcome.standing.remaining for outcome in shown(outcomes_of(pending, seen)))
-        return Explained(answer, before)
+        return Explained(answer, before, question, now_us)
 
     async def amend(self, application_id: str, amendments: Sequence[Amendment]) -> Sequence[bool]:
         """Settles, returns, releases and renews what this application holds; see CounterStore.amend. Raises Unavailable."""
@@ -174,6 +178,13 @@ class Engine:
         here = await self._local.amend(scoped)
         there = await self._store.amend(scoped, STORE_DEADLINE_S)
         return [one or other for one, other in zip(here, there, strict=True)]
+
+
+def _lasts(prepared: Answer | Pending) -> bool:
+    """Tells whether the same question always ends alike; a failed expression is counted every time, so it is read again."""
+    if isinstance(prepared, Answer):
+        return not (prepared.timed or prepared.failures)
+    return prepared.until_us is None and _lasts(prepared.base)
 
 
 def _scoped(application_id: str, amendment: Amendment) -> Amendment:

@@ -1,18 +1,19 @@
 """The pure part of a decision: what to take before the store is asked, and what its answer means.
 
-prepare() ends in an Answer where the counters have no say, or in a Pending with the take to make; conclude() and
-shadow_outcomes() read what the store answered.
+prepare() ends in an Answer where the counters have no say, or in a Pending with the take to make; conclude() reads what the
+store answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from decision.guarding import guard_message, guard_takes, shown
 from decision.leasing import lease_life_us
 from decision.overriding import Overriding
+from decision.resolving import Resolver, applying, found, matching
+from decision.terms import PolicyTerms
 from usageflow.domain.decisions import (
     Answer,
     Degraded,
@@ -23,13 +24,10 @@ from usageflow.domain.decisions import (
     ReservationGrant,
     ShadowOutcome,
 )
-from usageflow.domain.identity import CompiledStrategy, Identity, block_key
-from usageflow.domain.matching import PatternTrie
+from usageflow.domain.identity import CompiledStrategy, Identity
 from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
 from usageflow.storage.counters import LimitTake, Take, Taken
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,72 +64,31 @@ class Pending:
         return any(item.rule.algorithm is Algorithm.CONCURRENCY and not item.member for item in every)
 
 
-class _Resolver:
-    """Resolves each strategy at most once per request."""
-
-    def __init__(self, snapshot: Snapshot, question: Question) -> None:
-        self._snapshot = snapshot
-        self._question = question
-        self._known: dict[str, Identity | None] = {}
-
-    def identity(self, strategy: CompiledStrategy) -> Identity | None:
-        if strategy.name not in self._known:
-            self._known[strategy.name] = strategy.resolve(self._question.attributes, self._snapshot.hash_key)
-        return self._known[strategy.name]
-
-    def side(self, policy: CompiledPolicy) -> CompiledPolicy:
-        if policy.shadow is None:
-            return policy
-        identity = self.identity(policy.strategy) if policy.strategy is not None else None
-        return policy.side(identity.key if identity else "")
-
-    def hashes(self) -> frozenset[str]:
-        """Returns the hashes of all identities that the application's strategies find, anonymous ones aside."""
-        found = (self.identity(strategy) for strategy in self._snapshot.strategies)
-        return frozenset(
-            block_key(item.key, self._snapshot.hash_key)
-            for item in found
-            if item is not None and not item.anonymous
-        )
-
-
-def matching(snapshot: Snapshot, question: Question) -> tuple[CompiledPolicy, ...]:
-    """Returns the policies that match, most specific first, limits of what `stop` leaves out still among them."""
-    return _found(snapshot.trie, question)
-
-
-def _found(trie: PatternTrie[T], question: Question) -> tuple[T, ...]:
-    """Returns what a trie holds for a question: by its route with values, else by its raw path."""
-    if isinstance(question.target, str):
-        return trie.lookup_paths(question.endpoint.method, question.target)
-    return trie.lookup(question.endpoint.method, question.target)
-
-
-def sides(snapshot: Snapshot, question: Question) -> Callable[[CompiledPolicy], CompiledPolicy]:
-    """Returns what tells of a policy how it holds for who is asking: enforced, or as its shadow."""
-    return _Resolver(snapshot, question).side
-
-
-def applying(
-    matched: Iterable[CompiledPolicy], side: Callable[[CompiledPolicy], CompiledPolicy]
-) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
-    """Returns (enforced, shadow) policies up to the first enforced one that says stop."""
-    enforced: list[CompiledPolicy] = []
-    shadows: list[CompiledPolicy] = []
-    for policy in map(side, matched):
-        (enforced if policy.enforced else shadows).append(policy)
-        if policy.enforced and policy.policy.stop:
-            break
-    return tuple(enforced), tuple(shadows)
-
-
 def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | Pending:
-    """Returns the answer where no counter has a say, else what to take. Overrides count as they do at ``now_us``."""
-    resolver = _Resolver(snapshot, question)
+    """Returns the answer where no counter has a say, else what to take. Overrides count as they do at ``now_us``, which is also
+    what expressions see.
+    """
+    resolver = Resolver(snapshot, question, now_us)
+    return _with_terms(_prepared(snapshot, question, resolver, Overriding(snapshot, now_us)), resolver.terms)
+
+
+def _with_terms(found: Answer | Pending, terms: PolicyTerms) -> Answer | Pending:
+    """Returns the same with what is to be told of expressions."""
+    if not terms.failures and not terms.timed:
+        return found
+    if isinstance(found, Answer):
+        return replace(found, failures=terms.failures, timed=terms.timed)
+    return replace(found, base=replace(found.base, failures=terms.failures, timed=terms.timed))
+
+
+def _prepared(
+    snapshot: Snapshot, question: Question, resolver: Resolver, overriding: Overriding
+) -> Answer | Pending:
     refused = _blocked(snapshot, question, resolver)
     if refused is not None:
         return refused
-    enforced, shadows = applying(matching(snapshot, question), resolver.side)
+    matched = matching(snapshot, question)
+    enforced, shadows = applying(resolver.terms.applicable(matched), resolver.side)
     if not enforced and not shadows:
         return Answer(allowed=True, reason=Reason.NO_POLICY, revision=snapshot.revision)
     base = _base(snapshot, enforced, resolver)
@@ -139,7 +96,6 @@ def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | 
         return base
     if base.identity is None:
         base = replace(base, identity=_left_out_identity(shadows, resolver))
-    overriding = Overriding(snapshot, now_us)
     limits = (
         *guard_takes(enforced, question, resolver.identity),
         *_limits(enforced, question, resolver, overriding),
@@ -149,7 +105,7 @@ def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | 
         return base
     take = Take(_takes(limits), shadows=below)
     held_us = question.hold_us if limits else 0
-    life_us = overriding.capped(lease_life_us(enforced, shadows, question))
+    life_us = overriding.capped(lease_life_us(matched, enforced, shadows, question))
     plain = not (held_us or life_us or shadows) and all(_is_plain(limit) for limit, _ in limits)
     return Pending(
         base,
@@ -171,8 +127,8 @@ def _is_plain(limit: CompiledLimit) -> bool:
     return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY and not limit.guard
 
 
-def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
-    blocks = () if snapshot.blocks.is_empty else _found(snapshot.blocks, question)
+def _blocked(snapshot: Snapshot, question: Question, resolver: Resolver) -> Answer | None:
+    blocks = () if snapshot.blocks.is_empty else found(snapshot.blocks, question)
     if not blocks:
         return None
     needs_identity = any(block.identity_hash for block in blocks)
@@ -189,12 +145,12 @@ def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Ans
     )
 
 
-def _first_identity(strategies: Iterable[CompiledStrategy], resolver: _Resolver) -> Identity | None:
+def _first_identity(strategies: Iterable[CompiledStrategy], resolver: Resolver) -> Identity | None:
     found = (resolver.identity(strategy) for strategy in strategies)
     return next((item for item in found if item is not None and not item.anonymous), None)
 
 
-def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: _Resolver) -> Answer:
+def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: Resolver) -> Answer:
     """Returns the answer as far as identities tell: allowed, unless a strategy requires what is missing."""
     identity: Identity | None = None
     for policy in enforced:
@@ -221,7 +177,7 @@ def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: _R
     )
 
 
-def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -> Identity | None:
+def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: Resolver) -> Identity | None:
     """Returns who is asking where ``enforce_percent`` leaves them out: their usage is theirs all the same."""
     left_out = (item for item in shadows if item.policy.enforce_percent < 100)
     found = (resolver.identity(item.strategy) for item in left_out if item.strategy is not None)
@@ -229,13 +185,13 @@ def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -
 
 
 def _limits(
-    policies: Iterable[CompiledPolicy], question: Question, resolver: _Resolver, overriding: Overriding
+    policies: Iterable[CompiledPolicy], question: Question, resolver: Resolver, overriding: Overriding
 ) -> Iterable[tuple[CompiledLimit, LimitTake]]:
     for policy in policies:
         identity = resolver.identity(policy.strategy) if policy.strategy is not None else None
         if policy.strategy is not None and identity is None:
             continue  # on_missing SKIP (or a shadow policy that would ask for one): nobody to count for
-        cost = question.cost or policy.policy.cost
+        cost = question.cost or (resolver.terms.cost(policy) if policy.limits else 0)
         for limit in overriding.effective(policy.limits, identity):
             key = limit.key(identity.key if identity else "", question.endpoint)
             taken = 1 if limit.rule.algorithm is Algorithm.CONCURRENCY else cost

@@ -54,6 +54,8 @@ class Reporting:
         self._ingest = ingest
         self._clock = clock
         self._boundaries = boundaries
+        # One report is read at a time: of many at once each turn of the event loop would take a slice of every one.
+        self._reading = asyncio.Lock()
 
     async def report(self, plan: Plan, report: Report) -> ReportResult:
         """Returns once everything new is durable. Raises InvalidArgument for lists that are too long, Overloaded and
@@ -67,12 +69,13 @@ class Reporting:
             _ensure_no_usage(report)
             return result
         desk = await self._desk(plan, report)
-        events = await _records(
-            ItemKind.EVENT, report.events, _event_id, lambda item: record_of_event(item, desk), result
-        )
-        batches = await _records(
-            ItemKind.BATCH, report.batches, _batch_id, lambda item: record_of_batch(item, desk), result
-        )
+        async with self._reading:
+            events = await _records(
+                ItemKind.EVENT, report.events, _event_id, lambda item: record_of_event(item, desk), result
+            )
+            batches = await _records(
+                ItemKind.BATCH, report.batches, _batch_id, lambda item: record_of_batch(item, desk), result
+            )
         good = [*events, *batches]
         outcomes = await self._ingest.submit(plan.snapshot.application_id, [record for _, _, record in good])
         for (kind, index, record), outcome in zip(good, outcomes, strict=True):

@@ -9,11 +9,15 @@ from collections.abc import Callable
 
 import structlog
 
+from decision.collecting import building
 from decision.plan import Plan, build_plan
+from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import UsageFlowError
+from usageflow.domain.expressions import CompileTerm, compile_nothing
 from usageflow.domain.hashing import KeyOf
-from usageflow.domain.snapshot import Snapshot, compile_snapshot
+from usageflow.domain.policies import PolicySet
+from usageflow.domain.snapshot import Snapshot
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.ports import ApplicationState, SnapshotSource
@@ -35,7 +39,9 @@ class SnapshotRegistry:
         notices: ChangeNotices,
         key_of: KeyOf,
         on_load: Callable[[Snapshot], None] | None = None,
+        compile_term: CompileTerm = compile_nothing,
     ) -> None:
+        self._compile_term = compile_term
         self._on_load = on_load
         self._control = control
         self._notices = notices
@@ -61,7 +67,8 @@ class SnapshotRegistry:
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
                 if version not in (known, self._refused.get(application_id)):
-                    await self._load(application_id)
+                    with building():
+                        await self._load(application_id)
             for application_id in changed:
                 self._swap_directory(application_id)
 
@@ -113,6 +120,7 @@ class SnapshotRegistry:
             numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},
             endpoints=state.endpoints,
             directory=self._directories.get(application.application_id),
+            compile_term=self._compile_term,
         )
 
     async def at(self, current: Snapshot, revision: int) -> Snapshot:
@@ -124,20 +132,24 @@ class SnapshotRegistry:
             policies = await self._control.policies_at(current.application_id, revision)
             if policies is None:
                 return current
-            self._old[key] = compile_snapshot(
-                application_id=current.application_id,
-                application=current.application,
-                revision=revision,
-                plan_version=current.plan_version,
-                hash_key=current.hash_key,
-                policies=policies,
-                blocks=(),
-                numbers={},
-                endpoints=(),
-            )
+            self._old[key] = await asyncio.to_thread(self._compile_old, current, revision, policies)
             while len(self._old) > _OLD_REVISIONS:
                 self._old.popitem(last=False)
         return self._old[key]
+
+    def _compile_old(self, current: Snapshot, revision: int, policies: PolicySet) -> Snapshot:
+        return compile_snapshot(
+            application_id=current.application_id,
+            application=current.application,
+            revision=revision,
+            plan_version=current.plan_version,
+            hash_key=current.hash_key,
+            policies=policies,
+            blocks=(),
+            numbers={},
+            endpoints=(),
+            compile_term=self._compile_term,
+        )
 
     async def wait_for_other(self, application_id: str, plan_version: int) -> Plan:
         """Returns the plan of an application as soon as its version is not ``plan_version``."""

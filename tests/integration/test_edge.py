@@ -210,3 +210,15 @@ async def test_a_service_exports_what_a_replica_reads(service: Running, tmp_path
         async for _ in service.admin.ExportSnapshot(request, metadata=service.as_app):
             pass
     assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_an_edge_evaluates_conditions_and_costs(replica: Replica) -> None:
+    conditional = f"""{policies(9)}
+    condition: request.headers["x-user"] != "free"
+    cost: size(request.path)
+"""
+    await replica.writer.write_soon(conditional, replica.path)
+    await replica.edge.decision.snapshots.refresh()
+    paid = await replica.check()
+    assert [(item.cost, item.remaining) for item in paid.limits] == [(len("/orders/7"), 0)]
+    assert not (await replica.check("free")).limits

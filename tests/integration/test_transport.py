@@ -31,7 +31,7 @@ AUTHORITY, STRANGER = Authority(), Authority("stranger")
 @asynccontextmanager
 async def server(options: ServerOptions = ServerOptions(), **settings: str) -> AsyncIterator[str]:  # noqa: B008
     """A server with nothing but its health; yields its address."""
-    rpc = build_server([], (), options)
+    rpc = build_server(None, (), options)
     address = listen(rpc, Settings(listen="127.0.0.1:0", **settings))  # type: ignore[arg-type]
     await rpc.server.start()
     await rpc.serving(healthy=True)
@@ -118,7 +118,7 @@ async def test_half_a_renewal_changes_nothing(tmp_path: Path) -> None:
 
 async def test_a_unix_socket_may_speak_tls_too(tmp_path: Path) -> None:
     cert, key = AUTHORITY.issue().write(tmp_path)
-    rpc = build_server([], ())
+    rpc = build_server(None, ())
     address = listen(rpc, Settings(listen=f"unix:{tmp_path}/s", tls_cert=cert, tls_key=key))
     await rpc.server.start()
     assert str(address) == f"unix:{tmp_path}/s"

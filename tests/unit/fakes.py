@@ -13,14 +13,17 @@ from admin.customers import stored
 from decision.breaker import CircuitBreaker
 from decision.questions import HttpRequest
 from decision.resilience import ResilientStore
+from usageflow import expressions
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
 from usageflow.domain.hashing import derive_key, keyed_hash, keys_under
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
 from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Metering, Policy, PolicySet, Strategy
-from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
+from usageflow.domain.policy_terms import term_attributes
+from usageflow.domain.snapshot import Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
@@ -107,6 +110,9 @@ def numbers_of(policies: PolicySet, endpoints: Iterable[EndpointName]) -> dict[t
     names += [
         (NumberKind.ATTRIBUTE, attribute_name(key)) for source in sources for key in source_keys(source)
     ]
+    names += [
+        (NumberKind.ATTRIBUTE, attribute_name(key)) for key in term_attributes(policies, expressions.check)
+    ]
     return {name: number for number, name in enumerate(sorted(dict.fromkeys(names)), start=1)}
 
 
@@ -134,6 +140,7 @@ def snapshot(
         numbers={(str(kind), name): number for (kind, name), number in numbers_of(declared, names).items()},
         endpoints=names,
         directory=Directory().changed(1, [Entry.of(stored(item, APPLICATION_KEY)) for item in customers]),
+        compile_term=expressions.compile_term,
     )
 
 

@@ -125,6 +125,8 @@ def _policy(message: admin_pb2.Policy) -> dict[str, Any]:
         **_set("fail_mode", _bare(common_pb2.FailMode.Name, message.fail_mode, "FAIL_MODE_")),
         "priority": message.priority,
         "cost": message.cost or 1,
+        "cost_expression": message.cost_expression,
+        "condition": message.condition,
         "stop": message.stop,
         "message": message.message,
     }

@@ -114,7 +114,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         return pack.explain_response(explanation)
 
 
-def add_to_server(handler: DecisionHandler, server: grpc.aio.Server) -> None:
+def add_to_server(handler: DecisionHandler, server: Any) -> None:
     """Serves DecisionService: BatchCheck by frames and Check as bytes, everything else by the messages of the contract."""
     framed = {
         "Check": grpc.unary_unary_rpc_method_handler(handler.Check, bytes, bytes),

@@ -160,6 +160,8 @@ def _endpoint_plan(item: EndpointInstruction, share_ppm: int) -> plan_pb2.Endpoi
         fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{item.fail_mode}"),
         # Every request is an event until clients count in batches.
         event_required=True,
+        lease_life_ms=item.lease_life_us // 1_000,
+        lease_epoch=item.lease_epoch,
     )
     if item.local is not None:
         message.local.CopyFrom(

@@ -47,10 +47,11 @@ def apply(
 
 def _load(file: str) -> LoadedFile:
     from usageflow.cli.files import read_text, title_of
+    from usageflow.expressions import check
     from usageflow.policyfile import MAX_BYTES, PolicyFileError, load
 
     try:
-        return load(read_text(file, most=MAX_BYTES), filename=title_of(file))
+        return load(read_text(file, most=MAX_BYTES), filename=title_of(file), check=check)
     except PolicyFileError as error:
         raise _refused(error.problems) from error
 

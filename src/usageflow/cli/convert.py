@@ -95,6 +95,8 @@ def _policy(policy: Policy) -> admin_pb2.Policy:
         fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{policy.fail_mode}"),
         priority=policy.priority,
         cost=policy.cost,
+        cost_expression=policy.cost_expression,
+        condition=policy.condition,
         stop=policy.stop,
         message=policy.message,
         enforce_percent=policy.enforce_percent,

@@ -91,6 +91,8 @@ def _print(shown: dict[str, Any]) -> None:
 
 
 def _print_limits(limits: list[dict[str, Any]]) -> None:
+    from usageflow.cli.answers import reset_words
+
     columns = [Column("policy"), Column("limit"), Column("algorithm")]
     columns += [Column(title, right=True) for title in ("units", "window", "before", "after", "reset")]
     columns.append(Column("from"))
@@ -103,7 +105,7 @@ def _print_limits(limits: list[dict[str, Any]]) -> None:
             f"{each['window_s']} s",
             each["remaining_before"],
             each["remaining"],
-            f"{each['reset_s']} s",
+            reset_words(each),
             each["source"],
         ]
         for each in limits

@@ -98,6 +98,15 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class TermFailure:
+    """A policy's expression (``condition`` or ``cost``) that could not be evaluated, and why."""
+
+    policy: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReservationGrant:
     """Units held until ``expires_us``, Unix time."""
 
@@ -133,6 +142,9 @@ class Answer:
     reservation: ReservationGrant | None = None
     slot_id: str = ""
     lease: LeaseGrant | None = None
+    failures: tuple[TermFailure, ...] = ()
+    timed: bool = False
+    """True where an expression read the time, so that the same question may end otherwise later."""
 
     @property
     def repeatable(self) -> bool:

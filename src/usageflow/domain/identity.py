@@ -36,6 +36,9 @@ whole tokens, named for where they were: ``bearer`` or ``cookie:NAME``.
 PATH_PARAMETER = "path_parameter"
 """Location of a route's parameter among attributes."""
 
+BODY_JSON = "body_json"
+"""Location of what expressions read of a body: a dot path as in ``body``, the value as JSON text, so that its type is known."""
+
 _RAW = frozenset({PATH_PARAMETER, str(Location.JWT), str(Location.CLIENT_IP)})
 """Never hashed by clients: routes are matched by their values, tokens are verified, addresses are cut to networks."""
 
@@ -197,13 +200,14 @@ class CompiledStrategy:
     name: str
     sources: tuple[CompiledSource, ...]
     on_missing: OnMissing
-    guard: Guard | None = None
+    guard: Guard | None
+    declared: Strategy = field(repr=False)
 
     @classmethod
     def of(cls, strategy: Strategy) -> CompiledStrategy:
         """Compiles a strategy."""
         sources = tuple(CompiledSource.of(source) for source in strategy.sources)
-        return cls(strategy.name, sources, strategy.on_missing, strategy.guard)
+        return cls(strategy.name, sources, strategy.on_missing, strategy.guard, strategy)
 
     @property
     def parts(self) -> tuple[CompiledPart, ...]:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.validation import validate
 from usageflow.policyfile.composer import Composer
@@ -51,10 +52,10 @@ class LoadedFile:
         )
 
 
-def load(text: str, *, filename: str) -> LoadedFile:
+def load(text: str, *, filename: str, check: ExpressionCheck = refuse_expressions) -> LoadedFile:
     """Returns what the file declares. Raises PolicyFileError with every problem that was found, by line.
 
-    ``filename`` only names the file in messages.
+    ``filename`` only names the file in messages; ``check`` knows the language of expressions.
     """
     if len(text) > MAX_BYTES or len(text.encode(errors="replace")) > MAX_BYTES:
         raise _whole_file(filename, "the file is larger than 16 MiB", "split it by application")
@@ -70,7 +71,7 @@ def load(text: str, *, filename: str) -> LoadedFile:
         raise PolicyFileError(problems)
     policy_set = PolicySet(strategies=document.strategies, policies=document.policies, plans=document.plans)
     loaded = LoadedFile(filename, document.application, policy_set, document.blocks, document.customers, root)
-    faults = validate(policy_set, document.blocks, document.customers)
+    faults = validate(policy_set, document.blocks, document.customers, check)
     if faults:
         raise PolicyFileError(loaded.problems_of(faults))
     return loaded

@@ -56,13 +56,17 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("blocks",): Block,
 }
 
+_NOT_IN_FILES = frozenset({"cost_expression"})
+"""A file's `cost` is a number or an expression."""
+
 
 def known_keys(steps: tuple[Step, ...]) -> tuple[str, ...]:
     """Returns the keys, as files spell them, of the mapping at ``steps``; empty where no mapping stands."""
     model = _MODELS.get(_names(steps))
     if model is None:
         return ()
-    return tuple(info.alias or name for name, info in model.model_fields.items())
+    names = (info.alias or name for name, info in model.model_fields.items())
+    return tuple(name for name in names if name not in _NOT_IN_FILES)
 
 
 def bounds(steps: tuple[Step, ...]) -> tuple[int, int]:

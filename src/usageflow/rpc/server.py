@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from usageflow.rpc.interceptor import ServiceInterceptor
 from usageflow.storage.ports import CredentialKind
 from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2
 
@@ -43,6 +45,8 @@ class RpcServer:
     """A gRPC server and its health."""
 
     server: grpc.aio.Server
+    handlers: Any
+    """Where services are added: the interceptor where there is one, else the server."""
     health: health.aio.HealthServicer
     services: tuple[str, ...]
 
@@ -74,15 +78,16 @@ class ServerOptions:
 
 
 def build_server(
-    interceptors: Sequence[grpc.aio.ServerInterceptor],
+    interceptor: ServiceInterceptor | None,
     services: Sequence[str],
     options: ServerOptions = ServerOptions(),
 ) -> RpcServer:
     """Returns a server with health and, where asked for, reflection; the caller adds its handlers."""
-    server = grpc.aio.server(interceptors=tuple(interceptors), options=options.channel_options())
+    server = grpc.aio.server(options=options.channel_options())
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     if options.reflection:
         names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
-    return RpcServer(server, checks, tuple(services))
+    handlers = server if interceptor is None else interceptor.on(server)
+    return RpcServer(server, handlers, checks, tuple(services))

@@ -25,6 +25,7 @@ from decision.resilience import ResilientStore
 from decision.snapshots import SnapshotRegistry
 from decision.tokens import TokenReader
 from decision.watching import Watching
+from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import KeyOf
@@ -73,7 +74,7 @@ class Decision:
 
     def serve_on(self, rpc: RpcServer) -> None:
         """Adds the service to a server."""
-        add_to_server(DecisionHandler(self.use_cases), rpc.server)
+        add_to_server(DecisionHandler(self.use_cases), rpc.handlers)
 
     async def load(self) -> None:
         """Does what must come before readiness: long quotas first, then policies. Counters that do not answer keep nobody from
@@ -139,11 +140,13 @@ def build_decision(
         stores.counters, MonotonicClock(), metrics.store_operations, in_process=stores.in_process
     )
     engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
-    snapshots = SnapshotRegistry(stores.source, notices, stores.key_of, tokens.prepare)
+    snapshots = SnapshotRegistry(
+        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term
+    )
     ingest = Ingest(stores.usage) if stores.usage is not None else None
     watching = Watching(snapshots)
     control = stores.control
-    checking = Checking(snapshots, engine, clock, metrics.decisions)
+    checking = Checking(snapshots, engine, clock, metrics.decisions, metrics.term_failures)
     use_cases = DecisionUseCases(
         checking=checking,
         batching=Batching(checking, engine),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from usageflow import expressions
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
@@ -51,7 +52,7 @@ def compose_edge(
 ) -> Edge:
     """Wires an edge replica over a snapshot file. Needs a running event loop. Raises FailedPrecondition."""
     clock = SystemClock()
-    source = FileControlStore.open(snapshot)
+    source = FileControlStore.open(snapshot, expressions.check)
     stores = Stores(source, source.key_of, open_counters(redis_url, clock), NoCheckpoints(), not redis_url)
     if not redis_url:
         log.warning("counters are in memory: replicas do not share them; run one, or set USAGEFLOW_REDIS_URL")
@@ -59,7 +60,7 @@ def compose_edge(
     # Looking a key up costs nothing here, so none is remembered: one that is gone from the file is dead at once.
     authenticator = Authenticator(source, clock, remember_us=0)
     policy = CallPolicy(credentials_needed(), _REFUSED)
-    interceptor = ServiceInterceptor(authenticator, policy, metrics.call_duration)
-    rpc = build_server([interceptor], (DECISION,), options)
+    interceptor = ServiceInterceptor(authenticator, policy, metrics.call_times)
+    rpc = build_server(interceptor, (DECISION,), options)
     decision.serve_on(rpc)
     return Edge(decision, rpc, source)

@@ -11,6 +11,7 @@ from admin.handler import AdminHandler
 from admin.querying import Querying
 from meter.handler import MeterHandler
 from meter.pending import Pending
+from usageflow import expressions
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
@@ -62,12 +63,12 @@ def compose(
         control, key_of, counters, SqlCheckpointStore(database, clock), not redis_url, control, usage
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    applying = Applying(control, notices, hash_key)
+    applying = Applying(control, notices, hash_key, expressions.check)
     policy = CallPolicy(credentials_needed())
-    interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_duration)
-    rpc = build_server([interceptor], (DECISION, ADMIN, METER), options)
+    interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_times)
+    rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
     decision.serve_on(rpc)
     admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of))
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.server)
-    meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.handlers)
+    meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
     return Embedded(decision, rpc, database, control, applying)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from decision.collecting import settle_down
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.rpc.server import RpcServer
 from usageflow.runtime.clock import SystemClock
@@ -57,6 +58,7 @@ async def serve_until(
     ready = False
     http = _http(settings.http_address, lambda: ready)
     await composed.load()
+    settle_down()
     address = listen(composed.rpc, settings)
     tasks = composed.background()
     try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from admin.handler import unpack
 from usageflow.cli.convert import apply_request
+from usageflow.expressions import check
 from usageflow.policyfile import load
 
 FILE = """
@@ -11,6 +12,8 @@ policies:
   - name: p
     match: {path: /a}
     enforce_percent: 0
+    condition: request.method == 'POST'
+    cost: 2 * size(request.path)
     limits:
       - {name: daily, limit: 5, align: day, time_zone: Europe/Berlin}
       - {name: billed, limit: 5, align: billing, anchor: 2026-01-31T00:00:00Z}
@@ -36,6 +39,6 @@ strategies:
 
 
 def test_the_service_reads_what_the_file_says() -> None:
-    loaded = load(FILE, filename="f.yaml")
+    loaded = load(FILE, filename="f.yaml", check=check)
     wanted = unpack.wanted(apply_request(loaded, prune=False, dry_run=False))
     assert (wanted.policies, wanted.customers) == (loaded.policy_set, loaded.customers)

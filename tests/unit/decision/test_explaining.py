@@ -10,6 +10,7 @@ from tests.unit.fakes import KEY_OF, FakeControl, SilentStore, limit, policy, re
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, NotFound, Unavailable
 from usageflow.domain.policies import Mode, PolicySet
+from usageflow.expressions import compile_term
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
 
@@ -31,7 +32,7 @@ async def explain(
 ) -> Explanation:
     control, clock = FakeControl(), ManualClock()
     control.add(policies)
-    snapshots = SnapshotRegistry(control, LocalNotices(), KEY_OF)
+    snapshots = SnapshotRegistry(control, LocalNotices(), KEY_OF, None, compile_term)
     await snapshots.refresh()
     store = SilentStore(clock)
     store.error = error
@@ -87,3 +88,26 @@ async def test_a_caller_that_is_not_enforced_is_told_so() -> None:
     (row,) = (await explain(policies, request())).policies
     assert (row.applies, row.mode) == (True, Mode.SHADOW)
     assert row.because == "method and path match; the caller is not among the 0 % that it is enforced for"
+
+
+async def test_conditions_are_explained() -> None:
+    conditions = {
+        "held": "request.method == 'GET'",
+        "false": "request.method == 'POST'",
+        "broken": "1 / 0 == 1",
+    }
+    declared = [policy(name, "/a", condition=text, stop=True) for name, text in conditions.items()]
+    costly = policy("costly", "/a", cost="request.body.n", limits=[limit(5)], priority=1)
+    explanation = await explain(PolicySet(policies=(*declared, costly)), request("/a"))
+    assert {item.name: (item.applies, item.because) for item in explanation.policies} == {
+        "costly": (
+            True,
+            'method and path match; its cost failed: Key not found in map : "n"; it costs 1',
+        ),
+        "broken": (
+            True,
+            "method and path match; its condition failed: divide by zero; it applies all the same, without stop",
+        ),
+        "held": (True, "method and path match"),
+        "false": (False, "its condition is false"),
+    }

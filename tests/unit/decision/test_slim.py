@@ -112,6 +112,21 @@ async def test_another_application_is_refused_however_often_it_is_named(bench: B
         await using.decide_one(CALLER, b"\xff", unpack.check_request_frame, None)
 
 
+async def test_failed_expressions_are_counted_each_time(bench: Bench) -> None:
+    counted: dict[str, int] = {}
+    asked = build_plan(snapshot(policy(condition="1 / 0 == 1", limits=[limit(10)])))
+    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), KEY_OF)
+    snapshots._plans["app-1"] = asked
+    checking = Checking(snapshots, bench.engine, bench.clock, {}, counted)
+    using, item = Batching(checking, bench.engine), named("/a/1")
+    for _ in range(2):
+        await using.decide(asked, [item], unpack.check_frame, None)
+        whole = decision_pb2.CheckRequest(request=decision_pb2.CheckItem.FromString(item).request)
+        await using.decide_one(CALLER, whole.SerializeToString(), unpack.check_request_frame, None)
+    assert counted == {"condition": 4}
+    assert asked.memo.find(item) is None
+
+
 async def test_what_is_remembered_is_asked_of_the_counters_each_time(bench: Bench) -> None:
     asked = plan()
     results = [(await frames(bench, asked, named("/a/1")))[0] for _ in range(5)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.policyfile.bad_content import CONTENT, HEAD, LIMIT
+from usageflow.expressions import check
 from usageflow.policyfile import PolicyFileError, load
 
 
 def problems(text: str) -> list[tuple[int, int, str, str]]:
     with pytest.raises(PolicyFileError) as caught:
-        load(text, filename="f.yaml")
+        load(text, filename="f.yaml", check=check)
     return [(each.line, each.column, each.message, each.fix) for each in caught.value.problems]
 
 

@@ -8,7 +8,6 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry.metrics import NoOpMeter
 
 from tests.unit.fakes import FakeControl
 from usageflow.client._core.rpc_status import read_details
@@ -17,6 +16,7 @@ from usageflow.domain.errors import Fault, InvalidArgument, NotFound
 from usageflow.domain.keys import hash_of, make_key
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
+from usageflow.rpc.measuring import CallTimes
 from usageflow.rpc.principal import current_principal
 from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
 from usageflow.storage.ports import Credential, CredentialKind
@@ -77,11 +77,11 @@ async def bench() -> AsyncIterator[Bench]:
     interceptor = ServiceInterceptor(
         Authenticator(control, ManualClock()),
         CallPolicy(credentials_needed()),
-        NoOpMeter("tests").create_histogram("duration"),
+        CallTimes(),
         max_calls=MOST,
     )
-    rpc = build_server([interceptor], (DECISION,))
-    decision_pb2_grpc.add_DecisionServiceServicer_to_server(service, rpc.server)
+    rpc = build_server(interceptor, (DECISION,))
+    decision_pb2_grpc.add_DecisionServiceServicer_to_server(service, rpc.handlers)
     port = rpc.server.add_insecure_port("127.0.0.1:0")
     await rpc.server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from tests.unit.fakes import APPLICATION_KEY, limit, policy
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.policies import PolicySet
+from usageflow.expressions import check
 from usageflow.storage.file import Exported, FileControlStore, encode, replace_file
 from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind
 
@@ -148,3 +149,22 @@ def test_a_file_is_its_owners_alone_and_whole_or_not_there(tmp_path: Path) -> No
     assert replace_file(path, [b"a", b"bc"]) == 3
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"abc", 0o600)
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208 - names are what counts
+
+
+async def test_expressions_are_checked_by_whoever_knows_them(tmp_path: Path) -> None:
+    path, good = tmp_path / "snapshot.json", exported()
+
+    def conditional(version: int, condition: str) -> Exported:
+        application = Application("app-1", "demo", version, version)
+        policies = PolicySet(policies=(policy("p", condition=condition, cost="size(request.path)"),))
+        return replace(good, state=replace(good.state, application=application, policies=policies))
+
+    replace_file(path, [encode([conditional(1, "request.method == 'GET'")])])
+    with pytest.raises(FailedPrecondition, match="expressions cannot be checked here"):
+        FileControlStore.open(path)
+    store = FileControlStore.open(path, check)
+    assert (await store.load("app-1")).policies.policies[0].cost_expression == "size(request.path)"
+    replace_file(path, [encode([conditional(2, "nobody")])])
+    assert await store.plan_versions() == {"app-1": 1}
+    replace_file(path, [encode([conditional(2, "true")])])
+    assert await store.plan_versions() == {"app-1": 2}

@@ -20,7 +20,8 @@ from tests.unit.fakes import (
     steady,
     strategy,
 )
-from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.compiling import compile_snapshot
+from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.policies import (
     Algorithm,
     Block,
@@ -36,9 +37,9 @@ from usageflow.domain.policies import (
     Strategy,
     Trigger,
 )
-from usageflow.domain.snapshot import compile_snapshot
 from usageflow.domain.usage import EndpointName
 from usageflow.domain.validation import validate
+from usageflow.expressions import check, compile_term
 from usageflow.storage.file import FORMAT, Exported, decode, encode
 from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind
 
@@ -102,6 +103,8 @@ POLICIES = st.builds(
     enforce_percent=st.integers(0, 100),
     fail_mode=st.sampled_from(FailMode),
     priority=st.integers(-1000, 1000),
+    condition=st.sampled_from(["", "request.method == 'GET'", "request.body.n > 1"]),
+    cost_expression=st.sampled_from(["", "size(request.path)"]),
     stop=st.booleans(),
     message=TEXT,
 )
@@ -163,19 +166,23 @@ EXPORTED = Exported(
 )
 
 
+def _faults(item: Exported) -> list[Fault]:
+    return validate(item.state.policies, item.state.blocks, check=check)
+
+
 @steady
 @given(st.lists(exports(), min_size=1, max_size=2, unique_by=lambda item: item.state.application.name))
 def test_nothing_is_lost(exported: list[Exported]) -> None:
-    faulty = [fault for item in exported for fault in validate(item.state.policies, item.state.blocks)]
+    faulty = [fault for item in exported for fault in _faults(item)]
     if not faulty:
-        assert list(decode(encode(exported))) == exported
+        assert list(decode(encode(exported), check)) == exported
 
 
 @steady
 @given(exports())
 def test_what_is_read_compiles(exported: Exported) -> None:
     try:
-        (read,) = decode(encode([exported]))
+        (read,) = decode(encode([exported]), check)
     except InvalidArgument:
         return  # a set that no service would have saved
     state, application = read.state, read.state.application
@@ -189,6 +196,7 @@ def test_what_is_read_compiles(exported: Exported) -> None:
         blocks=state.blocks,
         numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},
         endpoints=state.endpoints,
+        compile_term=compile_term,
     )
 
 

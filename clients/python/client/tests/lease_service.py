@@ -132,7 +132,6 @@ class Service:
 
     model: Model
     out: dict[bytes, _Out] = field(default_factory=dict)
-    voided: set[bytes] = field(default_factory=set)
     ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def check(self, lessee: int, check: Check, now_us: int) -> Answer:
@@ -175,19 +174,13 @@ class Service:
     def returned(self, item: Returned, now_us: int) -> None:
         self.now(now_us)
         out = self.out.get(item.lease_id)
-        if out is None or item.lease_id in self.voided:
+        if out is None:
             return
         del self.out[item.lease_id]
         assert 0 <= item.used <= out.tokens
         self.model.hold(-out.tokens)
         self.model.credit(out.tokens - item.used, out.instance, alive=True)
         self.model.now(now_us)
-
-    def void(self) -> list[bytes]:
-        """Voids all leases. Their clients may have used them, so nothing is credited and what is held stays until they expire."""
-        lease_ids = list(self.out)
-        self.voided.update(lease_ids)
-        return lease_ids
 
     def now(self, now_us: int) -> None:
         for lease_id in [each for each, out in self.out.items() if out.expires_us <= now_us]:

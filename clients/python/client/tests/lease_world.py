@@ -72,16 +72,14 @@ class World:
             self.waited += 1
             self._send(client, said)
 
-    def change(self, client: int, *, attributes: int) -> None:
-        """Gives a client a plan whose key may have changed."""
-        self.machines[client].replan([LeaseTerms(1, (attributes,), self.life_us)], (), self.now_us)
+    def change(self, client: int, *, attributes: int, epoch: int = 0) -> None:
+        """Gives a client a plan whose key or epoch may have changed."""
+        self.machines[client].replan([LeaseTerms(1, (attributes,), self.life_us, epoch)], (), self.now_us)
 
-    def void(self) -> None:
-        """Voids all leases at the service; its clients hear of it a little later."""
-        lease_ids = self.service.void()
-        for client, machine in enumerate(self.machines):
-            held = [each for each in lease_ids if self.service.out[each].lessee == client]
-            self.at(self.now_us + self._delay(), partial(machine.void, held))
+    def revise(self, epoch: int) -> None:
+        """Changes a policy: every client hears of the new epoch a little later."""
+        for client in range(CLIENTS):
+            self.at(self.now_us + self._delay(), partial(self.change, client, attributes=1, epoch=epoch))
 
     def close(self) -> None:
         """Closes all clients and hands their returns to the service."""

@@ -51,9 +51,6 @@ class Runner:
     def fail(self, check: str, at_us: int) -> None:
         self.machine.failed(self.checks.pop(check), at_us)
 
-    def void(self, given: vectors.LeaseVoid, at_us: int) -> None:
-        self.machine.void([lease.encode() for lease in given.leases])
-
     def replan(self, given: vectors.LeaseReplan, at_us: int) -> None:
         self.machine.replan(terms_of(given.changed), given.removed, at_us)
 
@@ -100,7 +97,7 @@ def verdict_of(given: vectors.LeaseAnswer) -> Verdict:
 
 
 def terms_of(given: Iterable[vectors.LeaseTerms]) -> list[LeaseTerms]:
-    return [LeaseTerms(each.number, tuple(each.attributes), each.life_us) for each in given]
+    return [LeaseTerms(each.number, tuple(each.attributes), each.life_us, each.epoch) for each in given]
 
 
 def returns_of(given: Iterable[vectors.LeaseEnd]) -> list[Returned]:
@@ -113,7 +110,7 @@ def value_of(value: wire.AttributeValue) -> str | bytes | None:
 
 
 def counted(counters: Any) -> list[int]:
-    names = ("granted", "used", "returned", "expired", "voided", "held")
+    names = ("granted", "used", "returned", "expired", "held")
     return [getattr(counters, name) for name in names]
 
 

@@ -377,7 +377,7 @@ class Limit(google.protobuf.message.Message):
     algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
     """How it counts."""
     limit: builtins.int
-    """Units per window, 1 to 1e12."""
+    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
     burst: builtins.int
     """TOKEN_BUCKET: units that fit at once; 0 means `limit`."""
     scope: global___LimitScope.ValueType
@@ -390,7 +390,9 @@ class Limit(google.protobuf.message.Message):
     """True: a denied request takes from this limit too, at most what is left of it."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set."""
+        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set. CONCURRENCY: how long a slot lives without a renewal, at
+        most a day; unset means a minute.
+        """
 
     @property
     def anchor(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -463,6 +465,8 @@ class Policy(google.protobuf.message.Message):
     STOP_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     ENFORCE_PERCENT_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    COST_EXPRESSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
     strategy: builtins.str
@@ -474,7 +478,7 @@ class Policy(google.protobuf.message.Message):
     priority: builtins.int
     """Among equally specific policies the higher comes first; -1,000 to 1,000."""
     cost: builtins.int
-    """Units that a request costs unless it says so; 0 means 1."""
+    """Units that a request costs unless it says so; 0 means 1. Unset with `cost_expression`."""
     stop: builtins.bool
     """Leaves out the limits of less specific policies."""
     message: builtins.str
@@ -483,6 +487,10 @@ class Policy(google.protobuf.message.Message):
     """0 to 100, unset means 100: for how many of 100 identities it is enforced, chosen by a stable hash of identity and name.
     For the others it is in SHADOW.
     """
+    condition: builtins.str
+    """CEL that yields true or false, at most 2,048 characters; where it is false the policy does not apply. Empty: always."""
+    cost_expression: builtins.str
+    """CEL that yields the cost, int or double (rounded up), 0 to 1e12; instead of `cost`. At most 2,048 characters."""
     @property
     def match(self) -> global___Match:
         """Which requests."""
@@ -510,9 +518,11 @@ class Policy(google.protobuf.message.Message):
         stop: builtins.bool = ...,
         message: builtins.str = ...,
         enforce_percent: builtins.int | None = ...,
+        condition: builtins.str = ...,
+        cost_expression: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "enforce_percent", b"enforce_percent", "match", b"match", "metering", b"metering"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "cost", b"cost", "enforce_percent", b"enforce_percent", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "condition", b"condition", "cost", b"cost", "cost_expression", b"cost_expression", "enforce_percent", b"enforce_percent", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_enforce_percent", b"_enforce_percent"]) -> typing.Literal["enforce_percent"] | None: ...
 
 global___Policy = Policy
@@ -566,7 +576,7 @@ class LimitOverride(google.protobuf.message.Message):
     limit_name: builtins.str
     """Name of the limit inside it; empty means `default`."""
     limit: builtins.int
-    """Units per window, 1 to 1e12."""
+    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
     burst: builtins.int
     """TOKEN_BUCKET: units that fit at once, 0 means `limit`, at most 1e12; unset leaves the limit's own."""
     identity: builtins.str

@@ -12,6 +12,7 @@ import structlog
 
 from usageflow.domain.directory import Entry
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.file.document import Exported, decode
@@ -34,8 +35,8 @@ class _Content:
     credentials: Mapping[bytes, Credential]
 
     @classmethod
-    def of(cls, data: bytes) -> _Content:
-        exported = decode(data)
+    def of(cls, data: bytes, check: ExpressionCheck) -> _Content:
+        exported = decode(data, check)
         return cls(
             {item.state.application.application_id: item for item in exported},
             {key.secret_hash: key for item in exported for key in item.api_keys},
@@ -49,16 +50,19 @@ class FileControlStore:
     missing, unreadable or wrong is logged once and never replaces the last good one.
     """
 
-    def __init__(self, path: Path, stamp: _Stamp, content: _Content) -> None:
+    def __init__(self, path: Path, stamp: _Stamp, content: _Content, check: ExpressionCheck) -> None:
         """Use ``open``."""
+        self._check = check
         self._path = path
         self._stamp: _Stamp | None = stamp
         self._content = content
 
     @classmethod
-    def open(cls, path: Path) -> FileControlStore:
-        """Reads the file. Raises FailedPrecondition (SNAPSHOT_UNUSABLE) with the reason and the fix."""
-        return cls(path, *_read(path))
+    def open(cls, path: Path, check: ExpressionCheck = refuse_expressions) -> FileControlStore:
+        """Reads the file; ``check`` knows the language of expressions. Raises FailedPrecondition (SNAPSHOT_UNUSABLE) with
+        the reason and the fix.
+        """
+        return cls(path, *_read(path, check), check)
 
     def key_of(self, application: str) -> bytes:
         """Returns the hash key of an application that the file holds."""
@@ -114,7 +118,7 @@ class FileControlStore:
             return
         self._stamp = stamp  # whatever is wrong with this file is told once
         try:
-            self._stamp, content = await asyncio.to_thread(_read, self._path)
+            self._stamp, content = await asyncio.to_thread(_read, self._path, self._check)
             _ensure_newer(self._path, self._content, content)
         except FailedPrecondition as error:
             log.warning("snapshot file refused; deciding by the last good one", error=str(error))
@@ -134,7 +138,7 @@ def _stamp(stat: os.stat_result) -> _Stamp:
     return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
-def _read(path: Path) -> tuple[_Stamp, _Content]:
+def _read(path: Path, check: ExpressionCheck) -> tuple[_Stamp, _Content]:
     try:
         with path.open("rb") as file:
             # Taken before the content: what is written in between makes another stamp, and is read with the next look.
@@ -143,7 +147,7 @@ def _read(path: Path) -> tuple[_Stamp, _Content]:
     except OSError as error:
         raise _unusable(path, (error.strerror or str(error)).lower()) from None
     try:
-        return stamp, _Content.of(data)
+        return stamp, _Content.of(data, check)
     except InvalidArgument as error:
         told = "; ".join(f"{fault.field or 'file'}: {fault.message}" for fault in error.faults[:_SHOWN])
         more = len(error.faults) - _SHOWN

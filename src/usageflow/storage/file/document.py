@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from usageflow.domain.customers import Customer
 from usageflow.domain.declared import Declared, faults_of
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.templates import canonical_template
 from usageflow.domain.usage import EndpointName
@@ -171,24 +172,26 @@ def encode(exported: Sequence[Exported]) -> bytes:
     return text.encode() + b"\n"
 
 
-def decode(data: bytes) -> tuple[Exported, ...]:
-    """Returns what a file holds. Raises InvalidArgument with every fault and its place."""
+def decode(data: bytes, check: ExpressionCheck = refuse_expressions) -> tuple[Exported, ...]:
+    """Returns what a file holds; ``check`` knows the language of expressions. Raises InvalidArgument with every fault and
+    its place.
+    """
     try:
         document = Document.model_validate_json(data)
     except ValidationError as error:
         raise InvalidArgument(list(faults_of(error, _FIX))) from None
-    faults = list(_faults(document.applications))
+    faults = list(_faults(document.applications, check))
     if faults:
         raise InvalidArgument(faults)
     return tuple(application.exported for application in document.applications)
 
 
-def _faults(applications: Sequence[ApplicationDocument]) -> Iterator[Fault]:
+def _faults(applications: Sequence[ApplicationDocument], check: ExpressionCheck) -> Iterator[Fault]:
     """Yields what contradicts itself, so that everything that is left compiles."""
     for index, application in enumerate(applications):
         place = f"applications[{index}]"
         policies = PolicySet(**_policies(application))
-        yield from (fault.under(place) for fault in validate(policies, application.blocks))
+        yield from (fault.under(place) for fault in validate(policies, application.blocks, check=check))
         yield from (fault.under(place) for fault in _hash_faults(application))
         for kind, named in application.numbers.items():
             yield from _twice(f"{place}.numbers.{kind}", named.values())

@@ -1160,10 +1160,13 @@ class LeaseTerms(google.protobuf.message.Message):
     NUMBER_FIELD_NUMBER: builtins.int
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     LIFE_US_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
     number: builtins.int
     """The endpoint's number."""
     life_us: builtins.int
     """Life to wish, at most 10 s; 0 where tokens may not be leased."""
+    epoch: builtins.int
+    """Leases of another epoch are void."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Numbers of the attributes that it names, in order."""
@@ -1174,8 +1177,9 @@ class LeaseTerms(google.protobuf.message.Message):
         number: builtins.int = ...,
         attributes: collections.abc.Iterable[builtins.int] | None = ...,
         life_us: builtins.int = ...,
+        epoch: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "life_us", b"life_us", "number", b"number"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "epoch", b"epoch", "life_us", b"life_us", "number", b"number"]) -> None: ...
 
 global___LeaseTerms = LeaseTerms
 
@@ -1189,7 +1193,6 @@ class LeaseStep(google.protobuf.message.Message):
     ASK_FIELD_NUMBER: builtins.int
     ANSWER_FIELD_NUMBER: builtins.int
     FAIL_FIELD_NUMBER: builtins.int
-    VOID_FIELD_NUMBER: builtins.int
     REPLAN_FIELD_NUMBER: builtins.int
     DRAIN_FIELD_NUMBER: builtins.int
     UNSENT_FIELD_NUMBER: builtins.int
@@ -1205,10 +1208,6 @@ class LeaseStep(google.protobuf.message.Message):
     @property
     def answer(self) -> global___LeaseAnswer:
         """The service has answered a check."""
-
-    @property
-    def void(self) -> global___LeaseVoid:
-        """The plan voids leases."""
 
     @property
     def replan(self) -> global___LeaseReplan:
@@ -1233,15 +1232,14 @@ class LeaseStep(google.protobuf.message.Message):
         ask: global___LeaseAsk | None = ...,
         answer: global___LeaseAnswer | None = ...,
         fail: builtins.str = ...,
-        void: global___LeaseVoid | None = ...,
         replan: global___LeaseReplan | None = ...,
         drain: global___LeaseDrain | None = ...,
         unsent: global___LeaseUnsent | None = ...,
         close: global___LeaseClose | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["answer", b"answer", "ask", b"ask", "close", b"close", "drain", b"drain", "fail", b"fail", "replan", b"replan", "step", b"step", "unsent", b"unsent", "void", b"void"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answer", b"answer", "ask", b"ask", "at_us", b"at_us", "close", b"close", "drain", b"drain", "fail", b"fail", "replan", b"replan", "step", b"step", "unsent", b"unsent", "void", b"void"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["step", b"step"]) -> typing.Literal["ask", "answer", "fail", "void", "replan", "drain", "unsent", "close"] | None: ...
+    def HasField(self, field_name: typing.Literal["answer", b"answer", "ask", b"ask", "close", b"close", "drain", b"drain", "fail", b"fail", "replan", b"replan", "step", b"step", "unsent", b"unsent"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["answer", b"answer", "ask", b"ask", "at_us", b"at_us", "close", b"close", "drain", b"drain", "fail", b"fail", "replan", b"replan", "step", b"step", "unsent", b"unsent"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["step", b"step"]) -> typing.Literal["ask", "answer", "fail", "replan", "drain", "unsent", "close"] | None: ...
 
 global___LeaseStep = LeaseStep
 
@@ -1406,26 +1404,6 @@ class LeaseAnswer(google.protobuf.message.Message):
 global___LeaseAnswer = LeaseAnswer
 
 @typing.final
-class LeaseVoid(google.protobuf.message.Message):
-    """Leases that a plan voids."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    LEASES_FIELD_NUMBER: builtins.int
-    @property
-    def leases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Their names."""
-
-    def __init__(
-        self,
-        *,
-        leases: collections.abc.Iterable[builtins.str] | None = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["leases", b"leases"]) -> None: ...
-
-global___LeaseVoid = LeaseVoid
-
-@typing.final
 class LeaseReplan(google.protobuf.message.Message):
     """A changed plan."""
 
@@ -1531,7 +1509,7 @@ global___LeaseClose = LeaseClose
 
 @typing.final
 class LeaseCounters(google.protobuf.message.Message):
-    """Tokens since the start: granted = used + returned + expired + voided + held."""
+    """Tokens since the start: granted = used + returned + expired + held."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1539,7 +1517,6 @@ class LeaseCounters(google.protobuf.message.Message):
     USED_FIELD_NUMBER: builtins.int
     RETURNED_FIELD_NUMBER: builtins.int
     EXPIRED_FIELD_NUMBER: builtins.int
-    VOIDED_FIELD_NUMBER: builtins.int
     HELD_FIELD_NUMBER: builtins.int
     granted: builtins.int
     """Granted by the service."""
@@ -1549,8 +1526,6 @@ class LeaseCounters(google.protobuf.message.Message):
     """Given back while they lived."""
     expired: builtins.int
     """Expired unused."""
-    voided: builtins.int
-    """Voided unused."""
     held: builtins.int
     """Held now."""
     def __init__(
@@ -1560,9 +1535,8 @@ class LeaseCounters(google.protobuf.message.Message):
         used: builtins.int = ...,
         returned: builtins.int = ...,
         expired: builtins.int = ...,
-        voided: builtins.int = ...,
         held: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["expired", b"expired", "granted", b"granted", "held", b"held", "returned", b"returned", "used", b"used", "voided", b"voided"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expired", b"expired", "granted", b"granted", "held", b"held", "returned", b"returned", "used", b"used"]) -> None: ...
 
 global___LeaseCounters = LeaseCounters

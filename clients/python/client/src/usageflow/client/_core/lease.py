@@ -25,6 +25,8 @@ class LeaseTerms:
     """Numbers of the attributes that make the key."""
     life_us: int
     """Life to wish, at most 10 s; 0 where tokens may not be leased."""
+    epoch: int = 0
+    """Names everything that decides for the endpoint: leases of another epoch are void."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.life_us <= MAX_LIFE_US:
@@ -35,6 +37,7 @@ class LeaseTerms:
         return (
             other is not None
             and self.attributes == other.attributes
+            and self.epoch == other.epoch
             and (self.life_us > 0) == (other.life_us > 0)
         )
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final
@@ -79,7 +79,7 @@ class Answer:
 
 @dataclass(slots=True)
 class LeaseCounters:
-    """Tokens since the start: granted = used + returned + expired + voided + held."""
+    """Tokens since the start: granted = used + returned + expired + held."""
 
     granted: int = 0
     used: int = 0
@@ -88,8 +88,6 @@ class LeaseCounters:
     """Given back while they lived."""
     expired: int = 0
     """Expired unused."""
-    voided: int = 0
-    """Unused when the service voided them."""
     held: int = 0
 
 
@@ -153,23 +151,11 @@ class LeaseMachine:
         if check.wish is not None:
             holding.paused_until_us = now_us + FAILED_PAUSE_US
 
-    def void(self, lease_ids: Iterable[bytes]) -> None:
-        """Drops leases that a plan voids: their unused tokens are credited already.
-
-        One that is not held may still be on its way here, so what checks under way bring is given back unused.
-        """
-        for lease_id in lease_ids:
-            lease = self._leases.pop(lease_id, None)
-            if lease is None:
-                self._round += 1
-            else:
-                lease.holding.remove(lease)
-                self._counters.voided += lease.unused
-
     def replan(self, changed: Iterable[LeaseTerms], removed: Iterable[int], now_us: int) -> None:
         """Takes a changed plan or directory: endpoints that are new or changed, and numbers of those that are gone.
 
-        All denials are forgotten. Leases end where the attributes of the key or `leasable` have changed, and only there.
+        All denials are forgotten. Leases end where the attributes of the key, the epoch or whether tokens may be leased have
+        changed, and only there.
         """
         self._round += 1
         self._denials.clear()
@@ -203,10 +189,7 @@ class LeaseMachine:
     def status(self) -> LeaseCounters:
         """Returns the counters."""
         held = sum(lease.unused for lease in self._leases.values())
-        counters = self._counters
-        return LeaseCounters(
-            counters.granted, counters.used, counters.returned, counters.expired, counters.voided, held
-        )
+        return replace(self._counters, held=held)
 
     def _holding(self, key: Key, now_us: int) -> Holding:
         holding = self._holdings.get(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from usageflow.client._core.slots import Slot
 from usageflow.v1 import common_pb2 as common
 
 
@@ -38,6 +39,8 @@ class Verdict:
     """The deciding policy's own text; empty for the default."""
     invalid_request: bool = False
     """True where the request's path cannot be understood, so that nothing was decided: HTTP 400."""
+    slot: Slot | None = None
+    """What the request holds while it runs, where a CONCURRENCY limit admitted it; a leased one holds none."""
 
     @property
     def allowed(self) -> bool:

@@ -21,9 +21,13 @@ local function read_numbers()
   local left, place = #blob / 8, 1
   while left > 0 do
     local some = left < CHUNK and left or CHUNK
-    local part = { struct.unpack('<' .. string.rep('d', some), blob, place) }
-    for n = 1, some do
-      numbers[#numbers + 1] = part[n]
+    local part, before = { struct.unpack('<' .. string.rep('d', some), blob, place) }, (place - 1) / 8
+    if before == 0 then
+      numbers = part
+    else
+      for n = 1, some do
+        numbers[before + n] = part[n]
+      end
     end
     left, place = left - some, place + some * 8
   end

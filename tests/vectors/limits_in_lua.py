@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
 
@@ -123,7 +124,7 @@ class LuaLimits:
         found = self._run([{"rule": {"window": 1}, "product": case} for case in cases])
         return [tuple(int(word) for word in each) for each in found]
 
-    def _run(self, steps: Sequence[object]) -> list[list[list[bytes]]]:
+    def _run(self, steps: Sequence[object]) -> list[Any]:
         return list(self._script(args=[json.dumps(steps)]))
 
 

@@ -6,14 +6,15 @@
 --   each take: flags (1 reserves, 2 leases), how many limits, how many shadows; its limits; [reservation: name, life, refunds];
 --     [lease: name, tokens, life]; each shadow: how many limits; its limits
 --   each limit: place in KEYS, rule, cost; of CONCURRENCY the member's name, below zero where that is not the slot id
--- The answer holds integers of 8 bytes: now_us, and per take: admitted; a standing per limit (4 integers); [tokens, life];
--- where it was admitted or is peeked at, each shadow: admitted; a standing per limit. With it come the long windows that
--- changed, if any: place in KEYS, start, end, used.
+-- The answer is three strings of integers of 8 bytes:
+--   now_us, and per take: admitted; [tokens, life]; where it was admitted or is peeked at, per shadow: admitted
+--   per limit of all these, in their order: a standing, four integers
+--   per long window that changed: place in KEYS, start, end, used
 
 local numbers, at = {}, 2
 local rules, raws, states = {}, {}, {}
 local dirty, touched = {}, {}
-local out, filled = { NOW }, 1
+local told, standings, filled = { NOW }, {}, 0
 local names_before = 3 -- the first name is ARGV[4]
 
 local function read_numbers()
@@ -85,13 +86,12 @@ local function stored(place, window, peeking)
 end
 
 local function answer(a, b, c, d)
-  out[filled + 1], out[filled + 2], out[filled + 3], out[filled + 4] = a, b, c, d
+  standings[filled + 1], standings[filled + 2], standings[filled + 3], standings[filled + 4] = a, b, c, d
   filled = filled + 4
 end
 
 local function tell(number)
-  filled = filled + 1
-  out[filled] = number
+  told[#told + 1] = number
 end
 
 local function name(number)
@@ -305,7 +305,7 @@ local function write_counters()
       count = count + 4
     end
   end
-  return count > 0 and packed_integers(windows, count)
+  return packed_integers(windows, count)
 end
 
 -- Answers all questions; `peeking` changes nothing. O(limits + holds that are over).
@@ -318,7 +318,6 @@ local function answer_all(peeking)
   for _ = 1, numbers[2] do
     decide(peeking)
   end
-  local windows = not peeking and write_counters()
-  local answers = packed_integers(out, filled)
-  return windows and { answers, windows } or { answers }
+  local windows = peeking and '' or write_counters()
+  return { packed_integers(told, #told), packed_integers(standings, filled), windows }
 end

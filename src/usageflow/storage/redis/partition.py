@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from struct import pack, unpack
 
 from usageflow.domain.clock import Clock
@@ -47,7 +48,7 @@ class Partition:
         told, standings, _ = await self._servers.run(self._number, PEEK, questions.keys, arguments)
         return Answers(takes, told, standings, peeked=True).taken
 
-    async def amend(self, amendments: Sequence[Amendment]) -> list[bool]:
+    async def amend(self, amendments: Sequence[PartAmendment]) -> list[bool]:
         """See CounterStore.amend."""
         arguments: list[Argument] = [self.base, str(self._now_us())]
         for amendment in amendments:
@@ -81,13 +82,45 @@ class Partition:
         return not found
 
 
-def _packed(amendment: Amendment) -> tuple[str, str, str]:
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A part of a take ends as if it had never been."""
+
+    hold_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """A part of a take ends with all of its units used."""
+
+    hold_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """A lease is cut down to ``tokens``, and its life by ``less_us``."""
+
+    lease_id: str
+    tokens: int
+    less_us: int
+
+
+PartAmendment = Amendment | Undo | Confirm | Trim
+
+
+def _packed(amendment: PartAmendment) -> tuple[str, str, str, str]:
     match amendment:
         case Settlement(reservation_id, actual):
-            return "S", reservation_id, str(min(actual, _MOST_USED))
+            return "S", reservation_id, str(min(actual, _MOST_USED)), "0"
         case LeaseReturn(lease_id, used):
-            return "L", lease_id, str(min(used, _MOST_USED))
+            return "L", lease_id, str(min(used, _MOST_USED)), "0"
         case Release(slot_id):
-            return "R", slot_id, "0"
+            return "R", slot_id, "0", "0"
         case Renewal(slot_id):
-            return "N", slot_id, "0"
+            return "N", slot_id, "0", "0"
+        case Undo(hold_id):
+            return "U", hold_id, "0", "0"
+        case Confirm(hold_id):
+            return "C", hold_id, "0", "0"
+        case Trim(lease_id, tokens, less_us):
+            return "T", lease_id, str(tokens), str(less_us)

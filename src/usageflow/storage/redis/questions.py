@@ -10,7 +10,7 @@ from struct import pack, unpack
 
 from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm
-from usageflow.storage.counters import LimitTake, Take, Taken
+from usageflow.storage.counters import LimitTake, Reserve, Take, Taken
 
 KINDS: Mapping[Algorithm, int] = {
     Algorithm.FIXED_WINDOW: 1,
@@ -19,8 +19,15 @@ KINDS: Mapping[Algorithm, int] = {
     Algorithm.CONCURRENCY: 4,
 }
 _RESERVES, _LEASES = 1, 2
+_SPANS = 2
 _NO_BOUNDS = (0, 0, 0, 0)
 _CONCURRENCY = Algorithm.CONCURRENCY
+
+
+class PartReserve(Reserve):
+    """The hold of one part of a take that spans partitions: it may be undone, its slots too."""
+
+    __slots__ = ()
 
 
 class Questions:
@@ -53,7 +60,8 @@ class Questions:
         self._numbers += (flags, len(shadows))
         self._add_limits(limits, slot_id)
         if reserve is not None:
-            self._numbers += (self._name(reserve.reservation_id), reserve.life_us, reserve.refund)
+            ends = int(reserve.refund) + (_SPANS if isinstance(reserve, PartReserve) else 0)
+            self._numbers += (self._name(reserve.reservation_id), reserve.life_us, ends)
         if lease is not None:
             self._numbers += (self._name(lease.lease_id), lease.tokens, lease.life_us)
         for shadow in shadows:

@@ -3,7 +3,8 @@
 -- KEYS: the epoch, then the distinct counters. ARGV: base, now_us, numbers, names ... The numbers are doubles:
 --   how many rules, how many takes
 --   each rule: kind, limit, window, capacity, charges, aligned, four bounds or zeros
---   each take: flags (1 reserves, 2 leases), how many limits, how many shadows; its limits; [reservation: name, life, refunds];
+--   each take: flags (1 reserves, 2 leases), how many shadows, how many limits; its limits; [reservation: name, life, what
+--     (0 kept at its end, 1 refunded; + 2 for a part of a take that spans partitions, which may be undone: slots too)];
 --     [lease: name, tokens, life]; each shadow: how many limits; its limits
 --   each limit: place in KEYS, rule, cost; of CONCURRENCY the member's name, below zero where that is not the slot id
 -- The answer is three strings of integers of 8 bytes:
@@ -132,11 +133,15 @@ local function tell_standings(first, count, nows, admitted, peeking)
   end
 end
 
-local function debit_all(first, count, nows, times)
+-- Debits a group. For a part that may be undone, `undo` gets what its slots were before.
+local function debit_all(first, count, nows, times, undo)
   for n = 1, count do
     local place, rule, cost = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3]
     first = first + 3
     if rule.kind == CONCURRENCY then
+      if undo then
+        undo[#undo + 1] = slot_item(KEYS[place], rule.window, name(cost), cost > 0)
+      end
       enter(KEYS[place], rule.window, name(cost))
       if cost > 0 then
         remember(name(cost), KEYS[place], rule.window)
@@ -187,9 +192,9 @@ local function granted(asked, first, count, nows)
   return 0, 0
 end
 
--- Holds what a group was debited, `times` its costs.
-local function hold_all(id, flags, first, count, nows, times, life, tokens)
-  local ends, items = NOW + life, {}
+-- Holds what a group was debited, `times` its costs, beside the `items` that are there.
+local function hold_all(id, flags, items, first, count, nows, times, life, tokens)
+  local ends = NOW + life
   local last = ends
   for n = 1, count do
     local place, rule, cost, state = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3], nows[n]
@@ -202,8 +207,15 @@ local function hold_all(id, flags, first, count, nows, times, life, tokens)
       if tokens > 0 and rule.kind == FIXED_WINDOW and state.stop > last then
         last = state.stop
       end
-      items[#items + 1] =
-        { kind = rule.kind, window = rule.window, amount = amount, instance = instance, key = KEYS[place] }
+      items[#items + 1] = {
+        kind = rule.kind,
+        window = rule.window,
+        amount = amount,
+        instance = instance,
+        charges = rule.charges and 1 or 0,
+        key = KEYS[place],
+        member = '',
+      }
     end
   end
   local forget = last + KEEP_ENDED_US
@@ -237,13 +249,14 @@ local function take_all(first, count, nows, reserve, lease)
   if lease then
     tokens, life = granted(lease, first, count, nows)
   end
-  debit_all(first, count, nows, 1 + tokens)
+  local items = {}
+  debit_all(first, count, nows, 1 + tokens, reserve and numbers[reserve + 3] >= 2 and items)
   if reserve then
-    local flags = numbers[reserve + 3] == 1 and REFUND or 0
-    hold_all(name(numbers[reserve + 1]), flags, first, count, nows, 1, numbers[reserve + 2], 0)
+    local flags = numbers[reserve + 3] % 2 == 1 and REFUND or 0
+    hold_all(name(numbers[reserve + 1]), flags, items, first, count, nows, 1, numbers[reserve + 2], 0)
   end
   if tokens > 0 then
-    hold_all(name(numbers[lease + 1]), LEASE, first, count, nows, tokens, life, tokens)
+    hold_all(name(numbers[lease + 1]), LEASE, {}, first, count, nows, tokens, life, tokens)
   end
   return tokens, life
 end

@@ -36,8 +36,7 @@ class RedisCounterStore:
 
     async def changed_windows(self) -> Sequence[WindowState]:
         """See CounterStore.changed_windows."""
-        changed, self._all.changed = self._all.changed, {}
-        return list(changed.values())
+        return self._all.changed_windows()
 
     async def restore_windows(self, windows: Sequence[WindowState]) -> None:
         """See CounterStore.restore_windows. Repeated after an error it goes on where it was."""

@@ -15,7 +15,7 @@ from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.expressions import Term
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
-from usageflow.domain.matching import PatternTrie
+from usageflow.domain.matching import PatternTrie, target_of_route
 from usageflow.domain.patterns import Kind, Pattern
 from usageflow.domain.policies import Block, FailMode, Metering, Mode, Policy, Scope
 from usageflow.domain.rollout import picked
@@ -194,6 +194,9 @@ class Snapshot:
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
     directory: Directory = field(default_factory=Directory)
+    _of_routes: dict[EndpointName, tuple[CompiledPolicy, ...] | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def with_directory(self, directory: Directory) -> Snapshot:
         """Returns the same snapshot over another state of the directory: nothing is compiled, not even what was worked
@@ -218,6 +221,17 @@ class Snapshot:
         """Returns the rules for tokens that strategies set, each once."""
         rules = (part.rules for strategy in self.strategies for part in strategy.parts)
         return tuple({item.rules_id: item for item in rules if item is not None}.values())
+
+    def policies_of_route(self, endpoint: EndpointName) -> tuple[CompiledPolicy, ...] | None:
+        """Returns what matches a registered route, None where values of its parameters tell policies apart, or for another."""
+        if endpoint not in self._of_routes:
+            if endpoint not in self.endpoint_numbers or endpoint.template == UNMATCHED:
+                return None
+            told_apart = self.trie.distinguishing_parameters(endpoint.method, endpoint.template)
+            target = target_of_route(endpoint.template, {})
+            found = None if told_apart else self.trie.lookup(endpoint.method, target)
+            self._of_routes[endpoint] = found
+        return self._of_routes[endpoint]
 
     def name_of_path(self, method: str, path: str) -> EndpointName:
         """Returns the endpoint that a raw path without a route is counted under: the most specific registered

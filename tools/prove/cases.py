@@ -15,6 +15,7 @@ from typing import Any
 
 from tools.processes import READY, ROOT, Process, Service, free_port
 from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
+from tools.prove.refusals import refusals
 from tools.prove.showing import ensure
 
 CHECK = ("check", "--method", "POST", "--path", "/api/transactions", "--output", "json")
@@ -154,6 +155,7 @@ def tests(folder: Path) -> str:
 CASES: dict[str, Callable[[Path], str]] = {
     case.__name__: case for case in (hundred, demo, restart, life, tests)
 }
+CASES["refusals"] = refusals
 CASES["stall"] = stall
 CASES["redis-errors"] = redis_errors
 CASES["stop-in-stall"] = stop_in_stall

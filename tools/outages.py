@@ -110,12 +110,13 @@ def traffic(service: Service, load: Load, out: Path) -> OpenLoop:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What was seen of one: checks in the order of sending, when it began and ended (monotonic seconds), and how much the
-    service's memory grew meanwhile.
+    """What was seen of one: checks in the order of sending, when it began, when its mending began and ended (monotonic seconds),
+    and how much the service's memory grew meanwhile.
     """
 
     seen: list[Seen]
     began_s: float
+    mending_s: float
     ended_s: float
     grown_mib: float
 
@@ -124,8 +125,8 @@ class Outage:
         return [one for one in self.seen if one.answered_s < self.began_s]
 
     def during(self) -> list[Seen]:
-        """Returns the checks that were sent after its beginning and answered before its end."""
-        return [one for one in self.seen if one.sent_s >= self.began_s and one.answered_s < self.ended_s]
+        """Returns the checks that were sent after its beginning and answered before its mending."""
+        return [one for one in self.seen if one.sent_s >= self.began_s and one.answered_s < self.mending_s]
 
     def after(self, settled_s: float = 0.0) -> list[Seen]:
         """Returns the checks that were sent ``settled_s`` after its end or later."""
@@ -159,11 +160,12 @@ def outage(
             begin()
             broken_s = time.monotonic()
             time.sleep(load.during_s)
+            mending_s = time.monotonic()
             end()
             ended_s = time.monotonic()
         time.sleep(load.after_s)
         seen = [one for one in sending.seen(early=True) if one.sent_s >= warm_s]
-    return Outage(_unmoved(seen, began_s, broken_s), broken_s, ended_s, memory.grown_mib)
+    return Outage(_unmoved(seen, began_s, broken_s), broken_s, mending_s, ended_s, memory.grown_mib)
 
 
 def _unmoved(seen: list[Seen], began_s: float, broken_s: float) -> list[Seen]:

@@ -13,9 +13,13 @@ from tools.redis_servers import SLOTS, RedisCluster, RedisServer
 _KEY = "uf:{p0}:epoch"
 """A key of the counters: all of one Redis's are in its slot."""
 
-_LOADED_KEYS = 100_000
+_LOADED_KEYS, _KEY_BYTES = 20_000, 1024
 _SLOW_LOADING = (
-    *("--key-load-delay", "1000"),  # microseconds: more than a minute altogether, unless it is told to hurry
+    *(
+        "--rdbcompression",
+        "no",
+    ),  # or else a key is shorter than the bytes after which it looks at its clients
+    *("--key-load-delay", "1000"),  # microseconds: half a minute altogether, unless it is told to hurry
     *("--loading-process-events-interval-bytes", "1024"),
 )
 
@@ -54,7 +58,7 @@ def loading() -> Iterator[Fault]:
 
         def begin() -> None:
             with server.client() as client:
-                client.execute_command("DEBUG", "POPULATE", _LOADED_KEYS)
+                client.execute_command("DEBUG", "POPULATE", _LOADED_KEYS, "filler", _KEY_BYTES)
                 client.save()
             server.kill()
             server.start()

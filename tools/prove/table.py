@@ -8,6 +8,7 @@ from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
 from tools.prove.cases.takers import takers
 from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
+from tools.prove.refusals import refusals
 from tools.prove.showing import Case
 
 CASES: dict[str, Case] = {
@@ -24,6 +25,7 @@ CASES: dict[str, Case] = {
         redis_errors,
         stop_in_stall,
         redis_late,
+        refusals,
         tests,
     )
 }

@@ -11,9 +11,11 @@ import pytest
 
 from admin.applying import Wanted
 from tests.integration.conftest import serving
-from tools.prove.cases import change, takers
+from tools.prove.cases import accuracy, change, takers
+from tools.prove.offered import offer, policies_for
 from tools.prove.showing import NotShown
 from tools.prove.stores import Store, on_each, settings_for
+from tools.prove.table_of_accuracy import Row, cells, page
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
 from usageflow.policyfile import load
@@ -96,3 +98,24 @@ async def test_changed_limits(tmp_path: Path, redis_url: str) -> None:
 
         figure = await change.show_changes(service.address, service.credentials.api_key, apply)
     assert figure.startswith("900 freed by raising, 0 left after cutting")
+
+
+async def test_two_stores_are_exact_under_a_simulated_clock(redis_server: RedisServer) -> None:
+    rows = await accuracy.simulated_rows(redis_server.url, cells((60,), (10, 100), (2,)))
+    assert accuracy.verdict(rows).startswith("24 rows (0 with real processes")
+    assert {row.admitted for row in rows} == {row.allowed for row in rows}
+
+
+async def test_what_is_offered_to_two_processes_is_judged(tmp_path: Path, redis_url: str) -> None:
+    wanted = cells((1,), (10,), (2,))
+    async with edge_replicas(tmp_path, policies_for(wanted), redis_url) as replicas:
+        rows = await offer(replicas.addresses, replicas.writer.api_key, wanted, 2.5)
+    assert all(row.holds for row in rows), page(rows)
+    assert sum(row.admitted for row in rows) > 100
+
+
+def test_a_row_beyond_the_promise_or_short_of_it_does_not_hold() -> None:
+    (cell, *_) = cells((1,), (10,), (1,))
+    for beyond, admitted in ((1, 1_000), (0, 980)):
+        with pytest.raises(NotShown, match="1 of 1 rows do not hold"):
+            accuracy.verdict([Row(cell, True, 1_000, 0, 1_000, admitted, beyond)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.prove.cases.accuracy import accuracy
 from tools.prove.cases.change import change
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
@@ -19,6 +20,7 @@ CASES: dict[str, Case] = {
         restart,
         life,
         takers,
+        accuracy,
         midmonth,
         change,
         stall,

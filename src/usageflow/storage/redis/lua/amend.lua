@@ -79,6 +79,38 @@ local function give_back(id, used)
   return true
 end
 
+-- Undoes one slot of a part.
+local function leave(item)
+  if item.amount > NOW then
+    call('ZADD', item.key, item.amount, item.member)
+    return
+  end
+  call('ZREM', item.key, item.member)
+  if item.instance == 1 then
+    call('HDEL', slot_record(item.member), item.key)
+  end
+end
+
+-- Undoes what a part did to one counter: where nothing else happened, all of it; else its units are credited.
+local function restore(id, record, item)
+  local raw = call('GET', item.key)
+  local state = raw and unpacked(raw, item.window)
+  if not state or item.after == '' or compared(state) ~= item.after then
+    correct(id, record, item, 0)
+    return
+  end
+  if ends_there(item.kind, record.flags) then
+    drop(item.key, state, id, record.flags, item.amount, item.instance)
+  end
+  if item.before ~= '' then
+    save_changed(item.key, unpacked(item.before, item.window))
+  else
+    state.used = 0
+    save_changed(item.key, state) -- tells of a long window that is no more
+    call('DEL', item.key)
+  end
+end
+
 -- Ends a part as if it had never been, save what denied requests are charged. No record, no effect: whoever comes again finds none.
 local function undo(id)
   local record = find_record(id)
@@ -88,15 +120,12 @@ local function undo(id)
   call('DEL', record_key(id))
   for n = 1, #record.items do
     local item = record.items[n]
-    if item.kind ~= CONCURRENCY then
-      correct(id, record, item, item.charges == 1 and record.flags ~= LEASE and item.amount or 0)
-    elseif item.amount > NOW then
-      call('ZADD', item.key, item.amount, item.member)
+    if item.kind == CONCURRENCY then
+      leave(item)
+    elseif item.charges == 1 and item.amount > 0 and record.flags ~= LEASE then
+      correct(id, record, item, item.amount)
     else
-      call('ZREM', item.key, item.member)
-      if item.instance == 1 then
-        call('HDEL', slot_record(item.member), item.key)
-      end
+      restore(id, record, item)
     end
   end
   return true

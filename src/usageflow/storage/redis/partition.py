@@ -24,9 +24,10 @@ class Partition:
 
     def __init__(self, servers: Servers, number: int, prefix: str, clock: Clock | None) -> None:
         self.base = f"{prefix}:{{p{number}}}:"
+        self.epoch = f"{self.base}epoch"
+        self.number = number
         self._changed: dict[str, Change] = {}
         self._servers = servers
-        self._number = number
         self._clock = clock
 
     def _now_us(self) -> int:
@@ -36,7 +37,7 @@ class Partition:
         """See CounterStore.take."""
         questions = Questions(self.base, takes)
         arguments = questions.arguments(self._now_us())
-        told, standings, windows = await self._servers.run(self._number, TAKE, questions.keys, arguments)
+        told, standings, windows = await self._servers.run(self.number, TAKE, questions.keys, arguments)
         answers = Answers(takes, told, standings, peeked=False)
         self._changed.update(changes(questions, windows, answers.now_us))
         return answers.taken
@@ -45,7 +46,7 @@ class Partition:
         """See CounterStore.peek."""
         questions = Questions(self.base, takes)
         arguments = questions.arguments(self._now_us())
-        told, standings, _ = await self._servers.run(self._number, PEEK, questions.keys, arguments)
+        told, standings, _ = await self._servers.run(self.number, PEEK, questions.keys, arguments)
         return Answers(takes, told, standings, peeked=True).taken
 
     async def amend(self, amendments: Sequence[PartAmendment]) -> list[bool]:
@@ -53,7 +54,7 @@ class Partition:
         arguments: list[Argument] = [self.base, str(self._now_us())]
         for amendment in amendments:
             arguments += _packed(amendment)
-        done, *windows = await self._servers.run(self._number, AMEND, [f"{self.base}epoch"], arguments)
+        done, *windows = await self._servers.run(self.number, AMEND, [self.epoch], arguments)
         now_us, *found = unpack(f"<{len(done) // 8}q", done)
         for key, blob in zip(windows[::2], windows[1::2], strict=True):
             start_us, end_us, used = unpack("<3q", blob)
@@ -66,20 +67,11 @@ class Partition:
         return [WindowState(key, *window) for key, window in changed.items()]
 
     async def restore(self, windows: Sequence[WindowState]) -> None:
-        """Puts back windows; afterwards `open` lets takes be decided."""
+        """Puts back windows; the epoch is the caller's to set."""
         numbers = [number for each in windows for number in (each.start_us, each.end_us, each.used)]
         keys = [f"{self.base}c:{window.key}" for window in windows]
         arguments: list[Argument] = [self.base, str(self._now_us()), pack(f"<{len(numbers)}d", *numbers)]
-        await self._servers.run(self._number, RESTORE, keys, arguments)
-
-    async def open(self) -> None:
-        """Sets the epoch: the counters are what they should be."""
-        await self._servers.call(self._number, "SET", f"{self.base}epoch", "1")
-
-    async def is_lost(self) -> bool:
-        """Tells whether the epoch is missing."""
-        found = await self._servers.call(self._number, "EXISTS", f"{self.base}epoch")
-        return not found
+        await self._servers.run(self.number, RESTORE, keys, arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +106,10 @@ def _packed(amendment: PartAmendment) -> tuple[str, str, str, str]:
             return "S", reservation_id, str(min(actual, _MOST_USED)), "0"
         case LeaseReturn(lease_id, used):
             return "L", lease_id, str(min(used, _MOST_USED)), "0"
-        case Release(slot_id):
-            return "R", slot_id, "0", "0"
-        case Renewal(slot_id):
-            return "N", slot_id, "0", "0"
-        case Undo(hold_id):
-            return "U", hold_id, "0", "0"
-        case Confirm(hold_id):
-            return "C", hold_id, "0", "0"
         case Trim(lease_id, tokens, less_us):
             return "T", lease_id, str(tokens), str(less_us)
+        case Release(name) | Renewal(name) | Undo(name) | Confirm(name):
+            return _WORDS[type(amendment)], name, "0", "0"
+
+
+_WORDS = {Release: "R", Renewal: "N", Undo: "U", Confirm: "C"}

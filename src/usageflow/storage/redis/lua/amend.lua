@@ -37,10 +37,11 @@ local function correct(id, record, item, actual, ends)
     local after = end_hold(state, item.window, NOW, item.amount, actual, item.instance)
     state, differs = after or state, differs or after ~= nil
   end
-  if not over and ends_there(item.kind, record.flags) then
-    drop(item.key, state, id, record.flags, item.amount, item.instance)
+  local flags = flags_of(record.flags, item.charges)
+  if not over and ends_there(item.kind, flags) then
+    drop(item.key, state, id, flags, item.amount, item.instance)
     if ends then
-      hold(item.key, state, id, record.flags, actual, item.instance, ends)
+      hold(item.key, state, id, flags, actual, item.instance, ends)
     end
     differs = true
   end
@@ -57,7 +58,8 @@ local function settle(id, actual)
     record.settled = 1
     save_record(id, record)
     for n = 1, #record.items do
-      correct(id, record, record.items[n], actual > 0 and actual or 0)
+      local item = record.items[n]
+      correct(id, record, item, item.charges >= 2 and item.amount or actual > 0 and actual or 0)
     end
   end
   return true
@@ -79,6 +81,39 @@ local function give_back(id, used)
   return true
 end
 
+-- Undoes one slot of a part.
+local function leave(item)
+  if item.amount > NOW then
+    call('ZADD', item.key, item.amount, item.member)
+    return
+  end
+  call('ZREM', item.key, item.member)
+  if item.instance == 1 then
+    call('HDEL', slot_record(item.member), item.key)
+  end
+end
+
+-- Undoes what a part did to one counter: where nothing else happened, all of it; else its units are credited.
+local function restore(id, record, item)
+  local raw = call('GET', item.key)
+  local state = raw and unpacked(raw, item.window)
+  if not state or item.after == '' or compared(state) ~= item.after then
+    correct(id, record, item, 0)
+    return
+  end
+  local flags = flags_of(record.flags, item.charges)
+  if ends_there(item.kind, flags) then
+    drop(item.key, state, id, flags, item.amount, item.instance)
+  end
+  if item.before ~= '' then
+    save_changed(item.key, unpacked(item.before, item.window))
+  else
+    state.used = 0
+    save_changed(item.key, state) -- tells of a long window that is no more
+    call('DEL', item.key)
+  end
+end
+
 -- Ends a part as if it had never been, save what denied requests are charged. No record, no effect: whoever comes again finds none.
 local function undo(id)
   local record = find_record(id)
@@ -88,15 +123,12 @@ local function undo(id)
   call('DEL', record_key(id))
   for n = 1, #record.items do
     local item = record.items[n]
-    if item.kind ~= CONCURRENCY then
-      correct(id, record, item, item.charges == 1 and record.flags ~= LEASE and item.amount or 0)
-    elseif item.amount > NOW then
-      call('ZADD', item.key, item.amount, item.member)
+    if item.kind == CONCURRENCY then
+      leave(item)
+    elseif item.charges % 2 == 1 and item.amount > 0 and record.flags ~= LEASE then
+      correct(id, record, item, item.amount)
     else
-      call('ZREM', item.key, item.member)
-      if item.instance == 1 then
-        call('HDEL', slot_record(item.member), item.key)
-      end
+      restore(id, record, item)
     end
   end
   return true
@@ -111,7 +143,7 @@ local function confirm(id)
   call('DEL', record_key(id))
   for n = 1, #record.items do
     local item = record.items[n]
-    if ends_there(item.kind, record.flags) then
+    if ends_there(item.kind, flags_of(record.flags, item.charges)) then
       correct(id, record, item, item.amount)
     end
   end

@@ -76,6 +76,15 @@ local function packed(state)
   return raw
 end
 
+-- Returns a state packed without what only expiry depends on: equal where nothing else happened.
+local function compared(state)
+  local kept, last = state.kept, state.last
+  state.kept, state.last = 0, last and 0
+  local raw = packed(state)
+  state.kept, state.last = kept, last
+  return raw
+end
+
 -- Returns the instant from which on a state says nothing. A bucket may drain below what is held only after the last hold.
 local function ends_at(state)
   if state.kind == FIXED_WINDOW then

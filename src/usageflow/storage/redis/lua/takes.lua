@@ -193,30 +193,33 @@ local function granted(asked, first, count, nows)
   return 0, 0
 end
 
--- Holds what a group was debited, `times` its costs, beside the `items` that are there.
-local function hold_all(id, flags, items, first, count, nows, times, life, tokens)
+-- Returns the states of a group as they are stored, packed: a part that is undone leaves them so.
+local function befores(first, count)
+  local before = {}
+  for n = 1, count do
+    local state = states[numbers[first + 1]]
+    before[n] = state and packed(state) or ''
+    first = first + 3
+  end
+  return before
+end
+
+-- Holds what a group was debited, `times` its costs, beside the `items` that are there. `before`: it may be undone.
+local function hold_all(id, flags, items, before, first, count, nows, times, life, tokens)
   local ends = NOW + life
   local last = ends
   for n = 1, count do
     local place, rule, cost, state = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3], nows[n]
     first = first + 3
-    if state and not rule.once then
-      local amount, instance = cost * times, state.start or 0
-      if ends_there(rule.kind, flags) then
-        hold(KEYS[place], state, id, flags, amount, instance, ends)
+    if state and (before or not rule.once) then
+      local kept = rule.once and 0 or flags
+      if ends_there(rule.kind, kept) then
+        hold(KEYS[place], state, id, kept, cost * times, state.start or 0, ends)
       end
       if tokens > 0 and rule.kind == FIXED_WINDOW and state.stop > last then
         last = state.stop
       end
-      items[#items + 1] = {
-        kind = rule.kind,
-        window = rule.window,
-        amount = amount,
-        instance = instance,
-        charges = rule.charges and 1 or 0,
-        key = KEYS[place],
-        member = '',
-      }
+      items[#items + 1] = unit_item(rule, KEYS[place], state, cost * times, before and before[n])
     end
   end
   local forget = last + KEEP_ENDED_US
@@ -246,18 +249,21 @@ local function decide_shadow(peeking)
 end
 
 local function take_all(first, count, nows, reserve, lease)
-  local tokens, life = 0, 0
+  local tokens, life, items, before = 0, 0, {}, nil
   if lease then
     tokens, life = granted(lease, first, count, nows)
   end
-  local items = {}
-  debit_all(first, count, nows, 1 + tokens, reserve and numbers[reserve + 3] >= 2 and items)
+  if reserve and numbers[reserve + 3] >= 2 then
+    before = befores(first, count)
+  end
+  debit_all(first, count, nows, 1, before and items)
   if reserve then
     local flags = numbers[reserve + 3] % 2 == 1 and REFUND or 0
-    hold_all(name(numbers[reserve + 1]), flags, items, first, count, nows, 1, numbers[reserve + 2], 0)
+    hold_all(name(numbers[reserve + 1]), flags, items, before, first, count, nows, 1, numbers[reserve + 2], 0)
   end
   if tokens > 0 then
-    hold_all(name(numbers[lease + 1]), LEASE, {}, first, count, nows, tokens, life, tokens)
+    debit_all(first, count, nows, tokens)
+    hold_all(name(numbers[lease + 1]), LEASE, {}, nil, first, count, nows, tokens, life, tokens)
   end
   return tokens, life
 end

@@ -18,7 +18,7 @@ LOCK_INPUTS := requirements.lock pyproject.toml gen/python/pyproject.toml client
 	clients/python/fastapi/pyproject.toml
 NOT_LOCKED := --no-emit-package usageflow-proto --no-emit-package usageflow-client --no-emit-package usageflow-fastapi
 
-.PHONY: help setup services run demo test lint format prove proto proto-check lock clean
+.PHONY: help setup run demo services test bench lint format prove proto proto-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,21 +44,18 @@ setup: .venv/.ready ## make the environment (.venv); the other targets do it the
 	echo "$$wanted" > .venv/.made-from
 	touch $@
 
-services: ## install the servers that tests start themselves (Debian, Ubuntu, macOS)
-	@if command -v redis-server >/dev/null; then echo "redis-server is installed"
-	elif command -v apt-get >/dev/null; then
-	  $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install --yes --no-install-recommends redis-server
-	elif command -v brew >/dev/null; then brew install redis
-	else echo "make: install redis-server 7 or newer with your system's packages" >&2; exit 1; fi
-
 run: .venv/.ready ## serve everything on 127.0.0.1:50051, data in ./.usageflow
 	@exec $(BIN)/usageflow serve
 
 demo: .venv/.ready ## the service, the quick-start app and real traffic; both sides must agree
 	@exec $(BIN)/python tools/demo.py
 
+services: ## install the servers that tests start (root on Debian), else say what to install
+	@exec tools/services.sh
+
 test: .venv/.ready ## every test
-	@exec $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@if [ "$$(id -u)" = 0 ]; then tools/services.sh; fi
+	exec $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: .venv/.ready proto-check ## style, types, layers, contract
 	@$(BIN)/ruff format --check .
@@ -76,6 +73,9 @@ format: .venv/.ready ## format the code
 prove: .venv/.ready ## what must hold, at full size, with real processes (CASE=name for one)
 	@exec $(BIN)/python -m tools.prove $(CASE)
 
+bench: .venv/.ready ## the budgets, measured (ROW=name for one); writes bench/out/latest.json
+	@exec $(BIN)/python -m bench $(ROW) $(ARGS)
+
 .venv-gen/.ready: gen/requirements.txt
 	@rm -rf .venv-gen
 	$(PYTHON) -m venv .venv-gen
@@ -89,7 +89,7 @@ proto-check: ## prove that the committed stubs are fresh
 	@PYTHON="$(PYTHON)" MAKE="$(MAKE)" tools/check_proto.sh
 
 lock: .venv/.ready ## resolve requirements.lock anew
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml \
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev --group bench pyproject.toml \
 	  $(NOT_LOCKED) $(ARGS) -o requirements.lock
 
 clean: ## remove environments and caches; keeps .usageflow

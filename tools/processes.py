@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +78,16 @@ class Process:
             self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """Returns its process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Tells whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
     def output(self) -> str:
         """Returns what it printed so far."""
         return "".join(self.lines)
@@ -100,29 +112,31 @@ class Process:
         """Sends a signal; returns the exit code and the seconds until it ended. Raises ProcessFailed."""
         sent = time.monotonic()
         self._process.send_signal(signal_number)
+        code = self.wait(timeout_s)
+        return code, time.monotonic() - sent
+
+    def wait(self, timeout_s: float) -> int:
+        """Returns the exit code once it has ended by itself. Raises ProcessFailed."""
         try:
-            code = self._process.wait(timeout_s)
+            return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise ProcessFailed(f"{self.arguments[0]} did not end in {timeout_s} s:\n{self.output}") from None
-        return code, time.monotonic() - sent
 
 
 class Service(Process):
-    """A UsageFlow service in a data folder of its own, on a free port."""
+    """A UsageFlow service in a data folder of its own, on a free port; ``settings`` are further USAGEFLOW_* variables."""
 
-    def __init__(self, data: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, data: Path, listen: str = "127.0.0.1:0", **settings: str) -> None:
         self.data = data
+        usual = {"USAGEFLOW_LISTEN": listen, "USAGEFLOW_LOG_LEVEL": "WARNING"}
         super().__init__(
-            [str(COMMAND), "serve"],
-            clean_environment(
-                USAGEFLOW_DATA=str(data), USAGEFLOW_LISTEN=listen, USAGEFLOW_LOG_LEVEL="WARNING"
-            ),
+            [str(COMMAND), "serve"], clean_environment(**{"USAGEFLOW_DATA": str(data), **usual, **settings})
         )
 
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
         self.ready_after_s = self.wait_for(READY)
-        return next(line.removeprefix(READY).strip() for line in self.lines if line.startswith(READY))
+        return _address(self.lines)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -130,11 +144,13 @@ class Service(Process):
         fields = tomllib.loads((self.data / "credentials.toml").read_text())
         return {name: str(value) for name, value in fields.items()}
 
-    def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs the command ``usageflow`` against this service."""
+    def command(
+        self, *arguments: str, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command ``usageflow`` against this service, with ``environment`` set."""
         return subprocess.run(
             [str(COMMAND), *arguments],
-            env=clean_environment(USAGEFLOW_DATA=str(self.data)),
+            env=clean_environment(USAGEFLOW_DATA=str(self.data), **environment),
             cwd=ROOT,
             input=stdin,
             capture_output=True,
@@ -142,6 +158,35 @@ class Service(Process):
             timeout=120,
             check=False,
         )
+
+
+class EdgeReplica(Process):
+    """A decision process over a snapshot file, without a database; ``settings`` are further USAGEFLOW_* variables."""
+
+    def __init__(self, snapshot: Path, listen: str = "127.0.0.1:0", **settings: str) -> None:
+        super().__init__(
+            [str(COMMAND), "serve", "decision", "--snapshot", str(snapshot)],
+            clean_environment(**{"USAGEFLOW_LISTEN": listen, "USAGEFLOW_LOG_LEVEL": "WARNING", **settings}),
+        )
+
+    def wait_ready(self) -> str:
+        """Returns the address once it is ready."""
+        self.wait_for(READY)
+        return _address(self.lines)
+
+
+@contextmanager
+def edge_replicas(snapshot: Path, number: int, **settings: str) -> Iterator[list[EdgeReplica]]:
+    """Starts replicas of one file side by side and yields them once all are ready; ``wait_ready`` tells each address."""
+    with ExitStack() as running:
+        replicas = [running.enter_context(EdgeReplica(snapshot, **settings)) for _ in range(number)]
+        for replica in replicas:
+            replica.wait_ready()
+        yield replicas
+
+
+def _address(lines: list[str]) -> str:
+    return next(line.removeprefix(READY).strip() for line in lines if line.startswith(READY))
 
 
 class App(Process):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from admin.changes import Action, Change
+from admin.customers import Entering
+from usageflow.domain.customers import Customer
 from usageflow.domain.errors import FailedPrecondition, NotFound
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.hashing import derive_key, keyed_hash
 from usageflow.domain.identity import source_keys
-from usageflow.domain.policies import Block, BlockKey, Policy, PolicySet, Strategy
+from usageflow.domain.policies import Block, BlockKey, CustomerPlan, Policy, PolicySet, Strategy
+from usageflow.domain.policy_terms import term_attributes
 from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.validation import ensure_valid
 from usageflow.storage.notices import ChangeNotices
@@ -18,33 +22,17 @@ from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Co
 
 _ATTEMPTS = 10
 
-Named = TypeVar("Named", Strategy, Policy)
-
-
-class Action(StrEnum):
-    """What a change did to a resource."""
-
-    DELETED = "DELETED"
-    CREATED = "CREATED"
-    UPDATED = "UPDATED"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change; ``kind`` is strategy, policy or block."""
-
-    action: Action
-    kind: str
-    name: str
+Named = TypeVar("Named", Strategy, Policy, CustomerPlan)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an application should be. Blocks carry raw identities."""
+    """What an application should be. Blocks and customers carry raw identities."""
 
     application: str
     policies: PolicySet
     blocks: tuple[Block, ...] = ()
+    customers: tuple[Customer, ...] = ()
     prune: bool = False
     validate_only: bool = False
 
@@ -60,7 +48,14 @@ class Applied:
 class Applying:
     """Makes applications equal to policy sets."""
 
-    def __init__(self, control: ControlStore, notices: ChangeNotices, hash_key: bytes) -> None:
+    def __init__(
+        self,
+        control: ControlStore,
+        notices: ChangeNotices,
+        hash_key: bytes,
+        check: ExpressionCheck = refuse_expressions,
+    ) -> None:
+        self._check = check
         self._control = control
         self._notices = notices
         self._hash_key = hash_key
@@ -68,22 +63,31 @@ class Applying:
     async def apply(self, wanted: Wanted, *, author: str) -> Applied:
         """Applies a set: one transaction, at most one revision, all or nothing.
 
-        Raises InvalidArgument (every fault of the set), NotFound, and FailedPrecondition where other writers kept changing
+        Raises InvalidArgument (every fault of the set, and of what would stay beside it), NotFound, and FailedPrecondition where other writers kept changing
         the application.
         """
-        ensure_valid(wanted.policies, wanted.blocks)
+        ensure_valid(wanted.policies, wanted.blocks, wanted.customers, self._check)
         application = await self._control.find_application(wanted.application)
         if application is None:
             message = f"there is no application {wanted.application[:64]!r}: name an existing one under `application`"
             raise NotFound(message, reason="APPLICATION_NOT_FOUND")
         blocks = self._hashed(application, wanted.blocks)
+        entering = Entering(
+            self._control, application, derive_key(self._hash_key, application.name), wanted.customers
+        )
         for _ in range(_ATTEMPTS):
             state = await self._control.load(application.application_id)
-            difference = _difference(state, wanted, blocks)
+            customers = await entering.difference(state.policies, wanted.policies, prune=wanted.prune)
+            difference = _difference(state, wanted, blocks, customers.changes, self._check)
             if wanted.validate_only or not difference.changes:
                 return Applied(state.application.revision, difference.changes)
             try:
-                saved = await self._save(state, difference.change_set, author)
+                change = replace(
+                    difference.change_set,
+                    customers_upserted=customers.upserted,
+                    customers_deleted=customers.deleted,
+                )
+                saved = await self._save(state, change, author)
             except FailedPrecondition:
                 continue  # somebody else changed it meanwhile: compare again
             return Applied(saved.revision, difference.changes)
@@ -119,7 +123,11 @@ class _Difference:
 
 
 def _difference(
-    state: ApplicationState, wanted: Wanted, blocks: Mapping[BlockKey, tuple[Block, str]]
+    state: ApplicationState,
+    wanted: Wanted,
+    blocks: Mapping[BlockKey, tuple[Block, str]],
+    customers: Sequence[Change],
+    check: ExpressionCheck,
 ) -> _Difference:
     old, new = state.policies, wanted.policies
     stored = {block.key: block for block in state.blocks}
@@ -128,14 +136,16 @@ def _difference(
     changes = [
         *_changes("strategy", old.strategies, new.strategies),
         *_changes("policy", old.policies, new.policies),
+        *_changes("plan", old.plans, new.plans),
         *(Change(Action.DELETED, "block", _stored_title(block)) for block in deleted),
         *(Change(_upsert_action(block, stored), "block", title) for block, title in upserted),
+        *customers,
     ]
     change_set = ChangeSet(
         policies=new if old != new else None,
         blocks_upserted=tuple(block for block, _ in upserted),
         blocks_deleted=tuple(deleted),
-        names=tuple(_names(new)),
+        names=tuple(_names(new, check)) if old != new else (),
     )
     order = {action: index for index, action in enumerate(Action)}
     changes.sort(key=lambda change: order[change.action])
@@ -168,10 +178,11 @@ def _stored_title(block: Block) -> str:
     return block.model_copy(update={"identity": shown}).title
 
 
-def _names(policies: PolicySet) -> Iterable[tuple[NumberKind, str]]:
+def _names(policies: PolicySet, check: ExpressionCheck) -> Iterable[tuple[NumberKind, str]]:
     """Yields the names that plans refer to by number."""
     for policy in policies.policies:
         yield NumberKind.POLICY, policy.name
     for strategy in policies.strategies:
         for source in strategy.sources:
             yield from ((NumberKind.ATTRIBUTE, attribute_name(key)) for key in source_keys(source))
+    yield from ((NumberKind.ATTRIBUTE, attribute_name(key)) for key in term_attributes(policies, check))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from usageflow.domain.decisions import Answer, Reason
 from usageflow.domain.errors import InvalidArgument
 from usageflow.rpc.principal import Principal
 from usageflow.storage.counters import Taken
+
+_SLICE = 8
+"""New items per turn of the event loop, about a millisecond."""
 
 Read = Callable[[bytes], CheckItem]
 """Reads one item. Raises InvalidArgument."""
@@ -43,8 +47,7 @@ class Batching:
         if len(items) > MAX_ITEMS:
             message = f"has {len(items)} items"
             raise InvalidArgument.of("items", message, f"send at most {MAX_ITEMS} in one call")
-        find = plan.memo.find
-        found = [find(item) or self._read(plan, item, read) for item in items]
+        found = await self._found(plan, items, read)
         readies = [item for item in found if type(item) is Ready]
         apart = [item for item in found if isinstance(item, CheckItem)]
         said = iter(await self._said(readies, time_left_s) if readies else ())
@@ -57,6 +60,21 @@ class Batching:
             else _apart(item, next(answers))
             for item in found
         ]
+
+    async def _found(
+        self, plan: Plan, items: Sequence[bytes], read: Read
+    ) -> list[Ready | CheckItem | InvalidArgument]:
+        """Returns what the items ask. Reading new ones takes a while, so others have their turns in between."""
+        find, new = plan.memo.find, 0
+        found: list[Ready | CheckItem | InvalidArgument] = []
+        for item in items:
+            ready = find(item)
+            if ready is None:
+                new += 1
+                if new % _SLICE == 0:
+                    await asyncio.sleep(0)
+            found.append(ready or self._read(plan, item, read))
+        return found
 
     async def _said(self, readies: Sequence[Ready], time_left_s: float | None) -> list[Outcome]:
         """Returns the counters' word where it admits, else the whole answer."""
@@ -79,7 +97,7 @@ class Batching:
             if item.request_id:
                 answer = await self._checking.check(plan, item, time_left_s)
                 return Decided(Ready(answer, lasting=False, by_name=True), answer)
-            ready = self._engine.ready(plan.snapshot, self._checking.question(plan, item))
+            ready = self._ready(plan, item)
             ready.by_name = True
             if ready.lasting:
                 plan.requests.keep(request, ready)
@@ -92,12 +110,18 @@ class Batching:
             asked = read(item)
             if asked.request_id or asked.deadline_s is not None:
                 return asked
-            ready = self._engine.ready(plan.snapshot, self._checking.question(plan, asked))
+            ready = self._ready(plan, asked)
         except InvalidArgument as error:
             return error
         ready.by_name = asked.by_name
         if ready.lasting:
             plan.memo.keep(item, ready)
+        return ready
+
+    def _ready(self, plan: Plan, item: CheckItem) -> Ready:
+        """Returns what an item asks, and counts what could not be evaluated of it. Raises InvalidArgument."""
+        ready = self._engine.ready(plan.snapshot, self._checking.question(plan, item))
+        self._checking.count_failures([ready.base])
         return ready
 
 

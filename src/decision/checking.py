@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-from opentelemetry.metrics import Counter as Instrument
 
 from decision.amending import ItemFault, amend
 from decision.engine import Engine
@@ -47,8 +45,14 @@ class Checking:
     """Decides requests of one application at a time."""
 
     def __init__(
-        self, snapshots: SnapshotRegistry, engine: Engine, clock: Clock, decisions: Instrument
+        self,
+        snapshots: SnapshotRegistry,
+        engine: Engine,
+        clock: Clock,
+        decisions: dict[tuple[bool, str], int],
+        term_failures: dict[str, int] | None = None,
     ) -> None:
+        self._term_failures = {} if term_failures is None else term_failures
         self._snapshots = snapshots
         self._engine = engine
         self._clock = clock
@@ -140,9 +144,14 @@ class Checking:
         return question_by_number(plan.snapshot, instruction, item.values, item.client_ip, item.terms)
 
     def count(self, kinds: Iterable[tuple[bool, Reason]]) -> None:
-        """Counts decisions by what they were: by the batch, since an instrument's own cost would be a third of a decision's."""
-        for (allowed, reason), number in Counter(kinds).items():
-            self._decisions.add(number, {"allowed": allowed, "reason": str(reason)})
+        """Counts decisions by what they were."""
+        for kind in kinds:
+            self._decisions[kind] = self._decisions.get(kind, 0) + 1
+
+    def count_failures(self, answers: Iterable[Answer]) -> None:
+        """Counts the expressions that could not be evaluated, by their field."""
+        for each in (failure for item in answers for failure in item.failures):
+            self._term_failures[each.field] = self._term_failures.get(each.field, 0) + 1
 
     async def _decide(
         self,
@@ -175,6 +184,7 @@ class Checking:
         decided = await asyncio.shield(deciding)
         answers.update({index: answer for (index, _), answer in zip(asked, decided, strict=True)})
         self.count((item.allowed, item.reason) for item in decided)
+        self.count_failures(decided)
         for index, promise in repeats.items():
             answers[index] = await asyncio.shield(promise)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from decision.dating import Dating
+from decision.guarding import shown
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
 from decision.memo import Ready
+from decision.resilience import STORE_DEADLINE_S, ResilientStore, StoreFailed
 from decision.tokens import TokenReader
 from usageflow.domain.clock import Clock
 from usageflow.domain.decisions import (
@@ -19,7 +20,6 @@ from usageflow.domain.decisions import (
     LimitOutcome,
     Question,
 )
-from usageflow.domain.errors import Unavailable
 from usageflow.domain.limits import Rule, Standing
 from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
@@ -39,9 +39,6 @@ from usageflow.storage.counters import (
 
 T = TypeVar("T")
 
-STORE_DEADLINE_S = 0.025
-"""The most that a decision waits for the counters."""
-
 _ANSWER_MARGIN_S = 0.010
 """Kept back from the caller's deadline, so that a degraded answer still arrives."""
 
@@ -50,20 +47,16 @@ Outcome = Answer | Taken
 """An answer, or what the counters say to a plain decision, from which the answer follows."""
 
 
-class StoreFailed(Unavailable):
-    """The counters gave no answer."""
-
-    def __init__(self, degraded: DegradedReason) -> None:
-        super().__init__("the counters do not answer; try again in a second")
-        self.degraded = degraded
-
-
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What would be decided: the answer, and the same limits as they stand before."""
+    """What would be decided: the answer, and the same limits as they stand before; the question with claims in the place
+    of tokens, and when it was asked.
+    """
 
     answer: Answer
     before: tuple[int, ...]
+    question: Question
+    now_us: int
 
 
 class Engine:
@@ -74,7 +67,7 @@ class Engine:
 
     def __init__(
         self,
-        store: CounterStore,
+        store: ResilientStore,
         local: CounterStore,
         clock: Clock,
         new_id: Callable[[], str],
@@ -98,8 +91,9 @@ class Engine:
     def ready(self, snapshot: Snapshot, question: Question) -> Ready:
         """Returns a question as far as it can be decided without counters."""
         verified = self._verified(snapshot, question)
-        # What a token says is true until it expires, so it is read again.
-        return Ready(prepare(snapshot, verified), lasting=verified is question)
+        prepared = prepare(snapshot, verified, now_us=self._clock.now_us())
+        # What a token or an override says is true until it expires, so it is read again.
+        return Ready(prepared, lasting=verified is question and _lasts(prepared))
 
     async def ask(self, readies: Sequence[Ready], time_left_s: float | None = None) -> list[Outcome]:
         """Returns what the counters say to each, in one call of the store, or the answer where they have no say."""
@@ -109,7 +103,7 @@ class Engine:
 
     async def _said(self, asked: Sequence[Pending], timeout_s: float) -> list[Outcome]:
         try:
-            taken = await self._ask(self._store.take([item.take for item in asked]), timeout_s)
+            taken = await self._store.take([item.take for item in asked], timeout_s)
         except StoreFailed as failure:
             return [await self._degraded(item, failure.degraded) for item in asked]
         now_us = self._clock.now_us()
@@ -152,15 +146,6 @@ class Engine:
         life_us = min([question.lease_life_us, *(each for each in lives if each is not None)])
         return replace(question, attributes=read, lease_life_us=life_us)
 
-    async def _ask(self, operation: Awaitable[T], timeout_s: float) -> T:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await operation
-        except TimeoutError as error:
-            raise StoreFailed(DegradedReason.STORE_TIMEOUT) from error
-        except Unavailable as error:
-            raise StoreFailed(DegradedReason.STORE_UNAVAILABLE) from error
-
     async def _degraded(self, pending: Pending, reason: DegradedReason) -> Answer:
         if not pending.limits:
             return pending.base  # only shadows had a question for the counters
@@ -173,24 +158,33 @@ class Engine:
 
     async def explain(self, snapshot: Snapshot, question: Question) -> Explained:
         """Returns what decide would answer, and takes nothing. Raises Unavailable where the store is silent."""
-        pending = self.ready(snapshot, question).prepared
+        question, now_us = self._verified(snapshot, question), self._clock.now_us()
+        pending = prepare(snapshot, question, now_us=now_us)
         if isinstance(pending, Answer):
-            return Explained(pending, ())
-        (seen,) = await self._store.peek([self._dating.dated(pending.take)])
-        now_us = self._clock.now_us()
-        answer = conclude(pending, seen, now_us)
+            return Explained(pending, (), question, now_us)
+        (seen,) = await self._store.peek([self._dating.dated(pending.take)], STORE_DEADLINE_S)
+        seen_us = self._clock.now_us()
+        answer = conclude(pending, seen, seen_us)
         if answer.allowed:
-            after = tuple(_after(outcome, now_us) for outcome in outcomes_of(pending, seen))
+            after = tuple(_after(outcome, seen_us) for outcome in shown(outcomes_of(pending, seen)))
             answer = replace(answer, limits=after)
-        return Explained(answer, tuple(item.remaining for item in seen.standings))
+        before = tuple(outcome.standing.remaining for outcome in shown(outcomes_of(pending, seen)))
+        return Explained(answer, before, question, now_us)
 
     async def amend(self, application_id: str, amendments: Sequence[Amendment]) -> Sequence[bool]:
         """Settles, returns, releases and renews what this application holds; see CounterStore.amend. Raises Unavailable."""
         scoped = [_scoped(application_id, amendment) for amendment in amendments]
         # Slots that were taken while the counters were silent are counted here.
         here = await self._local.amend(scoped)
-        there = await self._ask(self._store.amend(scoped), STORE_DEADLINE_S)
+        there = await self._store.amend(scoped, STORE_DEADLINE_S)
         return [one or other for one, other in zip(here, there, strict=True)]
+
+
+def _lasts(prepared: Answer | Pending) -> bool:
+    """Tells whether the same question always ends alike; a failed expression is counted every time, so it is read again."""
+    if isinstance(prepared, Answer):
+        return not (prepared.timed or prepared.failures)
+    return prepared.until_us is None and _lasts(prepared.base)
 
 
 def _scoped(application_id: str, amendment: Amendment) -> Amendment:

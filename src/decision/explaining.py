@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from decision.engine import Engine, Explained
-from decision.judgement import applying, matching, sides
 from decision.questions import HttpRequest, Terms, question_by_name
+from decision.resolving import applying, matching, sides
 from decision.snapshots import SnapshotRegistry
-from usageflow.domain.decisions import Question
+from decision.terms import FALLBACK_COST, PolicyTerms
 from usageflow.domain.errors import NotFound
 from usageflow.domain.paths import normalise_path
 from usageflow.domain.patterns import Methods
 from usageflow.domain.policies import Mode, Policy, PolicySet
-from usageflow.domain.snapshot import Snapshot
-from usageflow.storage.ports import ControlStore
+from usageflow.domain.snapshot import CompiledPolicy, Snapshot
+from usageflow.storage.ports import SnapshotSource
 
 MAX_POLICIES = 1000
 
@@ -43,7 +43,7 @@ class Explanation:
 class Explaining:
     """Explains; for admins, who name the application."""
 
-    def __init__(self, control: ControlStore, snapshots: SnapshotRegistry, engine: Engine) -> None:
+    def __init__(self, control: SnapshotSource, snapshots: SnapshotRegistry, engine: Engine) -> None:
         self._control = control
         self._snapshots = snapshots
         self._engine = engine
@@ -57,20 +57,22 @@ class Explaining:
         policies = await self._control.policies_at(found.application_id, plan.snapshot.revision)
         question = question_by_name(plan.snapshot, request, Terms(cost))
         explained = await self._engine.explain(plan.snapshot, question)
-        return _explanation(explained, plan.snapshot, policies or PolicySet(), question)
+        return _explanation(explained, plan.snapshot, policies or PolicySet())
 
 
-def _explanation(
-    explained: Explained, snapshot: Snapshot, policies: PolicySet, question: Question
-) -> Explanation:
+def _explanation(explained: Explained, snapshot: Snapshot, policies: PolicySet) -> Explanation:
+    question = explained.question
     matched = matching(snapshot, question)
-    enforced, shadows = applying(matched, sides(snapshot, question))
+    terms, side = sides(snapshot, question, explained.now_us)
+    enforced, shadows = applying(terms.applicable(matched), side)
     applied = {policy.name for policy in (*enforced, *shadows)}
     modes = {policy.name: policy.policy.mode for policy in shadows}
-    found = {policy.name for policy in matched}
+    found = {policy.name: _left_out(policy, terms) for policy in matched}
+    failed = {(item.policy, item.field): item.message for item in explained.answer.failures}
     rows = []
     for policy in policies.policies:
         because = _because(policy.name, applied, found) or _why_not(policy, question.endpoint.method)
+        because += _failed(policy.name, failed) if policy.name in applied else ""
         mode = modes.get(policy.name, policy.mode)
         if mode is not policy.mode:
             because += f"; the caller is not among the {policy.enforce_percent} % that it is enforced for"
@@ -82,10 +84,25 @@ def _explanation(
     return Explanation(explained, rows[:MAX_POLICIES], source, path)
 
 
-def _because(name: str, applied: set[str], found: set[str]) -> str:
-    if name in applied:
-        return "method and path match"
-    return "a more specific policy says stop" if name in found else ""
+def _because(name: str, applied: set[str], left_out: Mapping[str, str]) -> str:
+    return "method and path match" if name in applied else left_out.get(name, "")
+
+
+def _left_out(policy: CompiledPolicy, terms: PolicyTerms) -> str:
+    """Returns why a policy that matches does not apply, if it does not."""
+    return (
+        "its condition is false" if terms.condition(policy) is False else "a more specific policy says stop"
+    )
+
+
+def _failed(name: str, failed: Mapping[tuple[str, str], str]) -> str:
+    """Returns what could not be evaluated, and what that leads to."""
+    text = ""
+    if (name, "condition") in failed:
+        text += f"; its condition failed: {failed[name, 'condition']}; it applies all the same, without stop"
+    if (name, "cost") in failed:
+        text += f"; its cost failed: {failed[name, 'cost']}; it costs {FALLBACK_COST}"
+    return text
 
 
 def _why_not(policy: Policy, method: str) -> str:

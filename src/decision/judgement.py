@@ -1,16 +1,19 @@
 """The pure part of a decision: what to take before the store is asked, and what its answer means.
 
-prepare() ends in an Answer where the counters have no say, or in a Pending with the take to make; conclude() and
-shadow_outcomes() read what the store answered.
+prepare() ends in an Answer where the counters have no say, or in a Pending with the take to make; conclude() reads what the
+store answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
+from decision.guarding import guard_message, guard_takes, shown
 from decision.leasing import lease_life_us
+from decision.overriding import Overriding
+from decision.resolving import Resolver, applying, found, matching
+from decision.terms import PolicyTerms
 from usageflow.domain.decisions import (
     Answer,
     Degraded,
@@ -21,20 +24,16 @@ from usageflow.domain.decisions import (
     ReservationGrant,
     ShadowOutcome,
 )
-from usageflow.domain.identity import CompiledStrategy, Identity, block_key
-from usageflow.domain.limits import Rule
-from usageflow.domain.matching import PatternTrie
+from usageflow.domain.identity import CompiledStrategy, Identity
 from usageflow.domain.policies import Algorithm, FailMode, OnMissing, strictest
 from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy, Snapshot, blocking
 from usageflow.storage.counters import LimitTake, Take, Taken
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A decision that waits for the counters. ``limits`` and ``take.limits`` go together, one to one, and so do ``shadows``
-    and ``take.shadows``.
+    and ``take.shadows``. ``until_us`` is the instant at which an override that it rests on expires; None: none does.
     """
 
     base: Answer
@@ -47,7 +46,10 @@ class Pending:
     lease_life_us: int = 0
     application_id: str = ""
     plain: bool = False
-    """True where the take can be made as it is: nothing of it depends on the time or needs an id, and nothing shadows it."""
+    """True where the take can be made as it is: nothing of it depends on the time or needs an id, nothing shadows it, and
+    all limits are shown.
+    """
+    until_us: int | None = None
 
     @property
     def fail_mode(self) -> FailMode:
@@ -58,76 +60,35 @@ class Pending:
     @property
     def takes_slots(self) -> bool:
         """Tells whether a limit counts what is in flight, so that the request needs a name."""
-        every = (self.take.limits, *self.take.shadows)
-        return any(item.rule.algorithm is Algorithm.CONCURRENCY for limits in every for item in limits)
+        every = (item for limits in (self.take.limits, *self.take.shadows) for item in limits)
+        return any(item.rule.algorithm is Algorithm.CONCURRENCY and not item.member for item in every)
 
 
-class _Resolver:
-    """Resolves each strategy at most once per request."""
-
-    def __init__(self, snapshot: Snapshot, question: Question) -> None:
-        self._snapshot = snapshot
-        self._question = question
-        self._known: dict[str, Identity | None] = {}
-
-    def identity(self, strategy: CompiledStrategy) -> Identity | None:
-        if strategy.name not in self._known:
-            self._known[strategy.name] = strategy.resolve(self._question.attributes, self._snapshot.hash_key)
-        return self._known[strategy.name]
-
-    def side(self, policy: CompiledPolicy) -> CompiledPolicy:
-        if policy.shadow is None:
-            return policy
-        identity = self.identity(policy.strategy) if policy.strategy is not None else None
-        return policy.side(identity.key if identity else "")
-
-    def hashes(self) -> frozenset[str]:
-        """Returns the hashes of all identities that the application's strategies find, anonymous ones aside."""
-        found = (self.identity(strategy) for strategy in self._snapshot.strategies)
-        return frozenset(
-            block_key(item.key, self._snapshot.hash_key)
-            for item in found
-            if item is not None and not item.anonymous
-        )
+def prepare(snapshot: Snapshot, question: Question, *, now_us: int) -> Answer | Pending:
+    """Returns the answer where no counter has a say, else what to take. Overrides count as they do at ``now_us``, which is also
+    what expressions see.
+    """
+    resolver = Resolver(snapshot, question, now_us)
+    return _with_terms(_prepared(snapshot, question, resolver, Overriding(snapshot, now_us)), resolver.terms)
 
 
-def matching(snapshot: Snapshot, question: Question) -> tuple[CompiledPolicy, ...]:
-    """Returns the policies that match, most specific first, limits of what `stop` leaves out still among them."""
-    return _found(snapshot.trie, question)
+def _with_terms(found: Answer | Pending, terms: PolicyTerms) -> Answer | Pending:
+    """Returns the same with what is to be told of expressions."""
+    if not terms.failures and not terms.timed:
+        return found
+    if isinstance(found, Answer):
+        return replace(found, failures=terms.failures, timed=terms.timed)
+    return replace(found, base=replace(found.base, failures=terms.failures, timed=terms.timed))
 
 
-def _found(trie: PatternTrie[T], question: Question) -> tuple[T, ...]:
-    """Returns what a trie holds for a question: by its route with values, else by its raw path."""
-    if isinstance(question.target, str):
-        return trie.lookup_paths(question.endpoint.method, question.target)
-    return trie.lookup(question.endpoint.method, question.target)
-
-
-def sides(snapshot: Snapshot, question: Question) -> Callable[[CompiledPolicy], CompiledPolicy]:
-    """Returns what tells of a policy how it holds for who is asking: enforced, or as its shadow."""
-    return _Resolver(snapshot, question).side
-
-
-def applying(
-    matched: Iterable[CompiledPolicy], side: Callable[[CompiledPolicy], CompiledPolicy]
-) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
-    """Returns (enforced, shadow) policies up to the first enforced one that says stop."""
-    enforced: list[CompiledPolicy] = []
-    shadows: list[CompiledPolicy] = []
-    for policy in map(side, matched):
-        (enforced if policy.enforced else shadows).append(policy)
-        if policy.enforced and policy.policy.stop:
-            break
-    return tuple(enforced), tuple(shadows)
-
-
-def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
-    """Returns the answer where no counter has a say, else what to take."""
-    resolver = _Resolver(snapshot, question)
+def _prepared(
+    snapshot: Snapshot, question: Question, resolver: Resolver, overriding: Overriding
+) -> Answer | Pending:
     refused = _blocked(snapshot, question, resolver)
     if refused is not None:
         return refused
-    enforced, shadows = applying(matching(snapshot, question), resolver.side)
+    matched = matching(snapshot, question)
+    enforced, shadows = applying(resolver.terms.applicable(matched), resolver.side)
     if not enforced and not shadows:
         return Answer(allowed=True, reason=Reason.NO_POLICY, revision=snapshot.revision)
     base = _base(snapshot, enforced, resolver)
@@ -135,14 +96,17 @@ def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
         return base
     if base.identity is None:
         base = replace(base, identity=_left_out_identity(shadows, resolver))
-    limits = tuple(_limits(enforced, question, resolver))
-    below = tuple(_takes(_limits((item,), question, resolver)) for item in shadows)
+    limits = (
+        *guard_takes(enforced, question, resolver.identity),
+        *_limits(enforced, question, resolver, overriding),
+    )
+    below = tuple(_takes(_limits((item,), question, resolver, overriding)) for item in shadows)
     if not limits and not any(below):
         return base
     take = Take(_takes(limits), shadows=below)
     held_us = question.hold_us if limits else 0
-    life_us = lease_life_us(enforced, shadows, question)
-    plain = not (held_us or life_us or shadows) and all(_is_plain(limit.rule) for limit, _ in limits)
+    life_us = overriding.capped(lease_life_us(matched, enforced, shadows, question))
+    plain = not (held_us or life_us or shadows) and all(_is_plain(limit) for limit, _ in limits)
     return Pending(
         base,
         limits=tuple(limit for limit, _ in limits),
@@ -154,15 +118,17 @@ def prepare(snapshot: Snapshot, question: Question) -> Answer | Pending:
         lease_life_us=life_us,
         application_id=snapshot.application_id,
         plain=plain,
+        until_us=overriding.until_us,
     )
 
 
-def _is_plain(rule: Rule) -> bool:
-    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY
+def _is_plain(limit: CompiledLimit) -> bool:
+    rule = limit.rule
+    return rule.calendar is None and rule.algorithm is not Algorithm.CONCURRENCY and not limit.guard
 
 
-def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Answer | None:
-    blocks = _found(snapshot.blocks, question)
+def _blocked(snapshot: Snapshot, question: Question, resolver: Resolver) -> Answer | None:
+    blocks = () if snapshot.blocks.is_empty else found(snapshot.blocks, question)
     if not blocks:
         return None
     needs_identity = any(block.identity_hash for block in blocks)
@@ -179,12 +145,12 @@ def _blocked(snapshot: Snapshot, question: Question, resolver: _Resolver) -> Ans
     )
 
 
-def _first_identity(strategies: Iterable[CompiledStrategy], resolver: _Resolver) -> Identity | None:
+def _first_identity(strategies: Iterable[CompiledStrategy], resolver: Resolver) -> Identity | None:
     found = (resolver.identity(strategy) for strategy in strategies)
     return next((item for item in found if item is not None and not item.anonymous), None)
 
 
-def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: _Resolver) -> Answer:
+def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: Resolver) -> Answer:
     """Returns the answer as far as identities tell: allowed, unless a strategy requires what is missing."""
     identity: Identity | None = None
     for policy in enforced:
@@ -211,7 +177,7 @@ def _base(snapshot: Snapshot, enforced: tuple[CompiledPolicy, ...], resolver: _R
     )
 
 
-def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -> Identity | None:
+def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: Resolver) -> Identity | None:
     """Returns who is asking where ``enforce_percent`` leaves them out: their usage is theirs all the same."""
     left_out = (item for item in shadows if item.policy.enforce_percent < 100)
     found = (resolver.identity(item.strategy) for item in left_out if item.strategy is not None)
@@ -219,14 +185,14 @@ def _left_out_identity(shadows: Iterable[CompiledPolicy], resolver: _Resolver) -
 
 
 def _limits(
-    policies: Iterable[CompiledPolicy], question: Question, resolver: _Resolver
+    policies: Iterable[CompiledPolicy], question: Question, resolver: Resolver, overriding: Overriding
 ) -> Iterable[tuple[CompiledLimit, LimitTake]]:
     for policy in policies:
         identity = resolver.identity(policy.strategy) if policy.strategy is not None else None
         if policy.strategy is not None and identity is None:
             continue  # on_missing SKIP (or a shadow policy that would ask for one): nobody to count for
-        cost = question.cost or policy.policy.cost
-        for limit in policy.limits:
+        cost = question.cost or (resolver.terms.cost(policy) if policy.limits else 0)
+        for limit in overriding.effective(policy.limits, identity):
             key = limit.key(identity.key if identity else "", question.endpoint)
             taken = 1 if limit.rule.algorithm is Algorithm.CONCURRENCY else cost
             yield limit, LimitTake(key, limit.rule, taken)
@@ -242,7 +208,7 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
     if taken.admitted:
         return replace(
             pending.base,
-            limits=outcomes,
+            limits=shown(outcomes),
             shadow=_shadow_outcomes(pending, taken.shadows),
             reservation=_reservation(pending.take, now_us),
             slot_id=own_id(pending.take.slot_id),
@@ -255,9 +221,9 @@ def conclude(pending: Pending, taken: Taken, now_us: int) -> Answer:
         pending.base,
         allowed=False,
         reason=_denial(exceeded, permanent=permanent),
-        limits=outcomes,
+        limits=shown(outcomes),
         retry_after_us=None if permanent else max(outcome.standing.wait_us or 0 for outcome in exceeded),
-        message=owner.policy.message,
+        message=guard_message(exceeded) or owner.policy.message,
         decided_by=owner,
     )
 
@@ -277,7 +243,10 @@ def _owner(policies: Sequence[CompiledPolicy], outcome: LimitOutcome) -> Compile
 def _denial(exceeded: Sequence[LimitOutcome], *, permanent: bool) -> Reason:
     if permanent:
         return Reason.COST_ABOVE_LIMIT
-    busy = all(outcome.limit.rule.algorithm is Algorithm.CONCURRENCY for outcome in exceeded)
+    busy = all(
+        outcome.limit.rule.algorithm is Algorithm.CONCURRENCY and not outcome.limit.guard
+        for outcome in exceeded
+    )
     return Reason.CONCURRENCY_EXCEEDED if busy else Reason.LIMIT_EXCEEDED
 
 

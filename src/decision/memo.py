@@ -25,6 +25,11 @@ class Ready:
         self.face: object = None
 
     @property
+    def base(self) -> Answer:
+        """Returns the answer as far as it is known without counters."""
+        return self.prepared if isinstance(self.prepared, Answer) else self.prepared.base
+
+    @property
     def pending(self) -> Pending:
         """Returns the question for the counters. Raises TypeError where there is none."""
         if isinstance(self.prepared, Answer):

@@ -6,15 +6,18 @@ any values of the route's parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from decision.epochs import Epochs
+from decision.leasing import longest_life_us
 from decision.memo import Memo
-from usageflow.domain.identity import PATH_PARAMETER, AttributeKey
+from usageflow.domain.directory import Directory
+from usageflow.domain.identity import PATH_PARAMETER, AttributeKey, CompiledStrategy
 from usageflow.domain.policies import FailMode, strictest
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot, attribute_name
-from usageflow.domain.templates import segments_of
+from usageflow.domain.templates import UNMATCHED, segments_of
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import NumberKind
 
@@ -23,7 +26,8 @@ from usageflow.storage.ports import NumberKind
 class EndpointInstruction:
     """What to do for one endpoint; ``attributes`` are numbers in the order of a check's values.
 
-    ``local`` is the tightest (limit, window_us) for fail mode LOCAL.
+    ``local`` is the tightest (limit, window_us) for fail mode LOCAL. Tokens may live ``lease_life_us`` (0: none may be
+    leased), unless ``lease_epoch`` changes before.
     """
 
     number: int
@@ -32,6 +36,8 @@ class EndpointInstruction:
     attributes: tuple[int, ...]
     fail_mode: FailMode
     local: tuple[int, int] | None
+    lease_life_us: int = 0
+    lease_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,10 @@ class Plan:
     requests: Memo = field(default_factory=Memo, compare=False, repr=False)
     """Whole requests of Check."""
 
+    def with_directory(self, directory: Directory) -> Plan:
+        """Returns the same plan over another state of the directory, with nothing remembered of what was asked before."""
+        return Plan(self.snapshot.with_directory(directory), self.instructions, self.attributes)
+
     @cached_property
     def has_local_fallback(self) -> bool:
         """Tells whether clients share a rate among them where nobody answers."""
@@ -67,7 +77,8 @@ def build_plan(snapshot: Snapshot) -> Plan:
     An endpoint whose attributes have no number yet (it is just being registered) is left out: what a plan does not know
     is checked by name.
     """
-    made = (_instruction(snapshot, number, endpoint) for number, endpoint in snapshot.endpoints.items())
+    epochs = Epochs(snapshot)
+    made = (_instruction(snapshot, epochs, number, name) for number, name in snapshot.endpoints.items())
     instructions = {item.number: item for item in made if item is not None}
     used = {number for item in instructions.values() for number in item.attributes}
     sensitive = {part.key for strategy in snapshot.strategies for part in strategy.parts if part.hashed}
@@ -79,7 +90,9 @@ def build_plan(snapshot: Snapshot) -> Plan:
     return Plan(snapshot, instructions, attributes)
 
 
-def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> EndpointInstruction | None:
+def _instruction(
+    snapshot: Snapshot, epochs: Epochs, number: int, endpoint: EndpointName
+) -> EndpointInstruction | None:
     parameters = snapshot.trie.distinguishing_parameters(endpoint.method, endpoint.template)
     parameters |= snapshot.blocks.distinguishing_parameters(endpoint.method, endpoint.template)
     policies = snapshot.trie.could_match(endpoint.method, endpoint.template)
@@ -88,12 +101,19 @@ def _instruction(snapshot: Snapshot, number: int, endpoint: EndpointName) -> End
     blocks = snapshot.blocks.could_match(endpoint.method, endpoint.template)
     check = bool(blocks) or any(policy.asks for policy in policies)
     keys = [(PATH_PARAMETER, name) for name in sorted(parameters)]
-    keys += _identity_keys(snapshot, policies, every=any(block.identity_hash for block in blocks))
+    strategies = _strategies(snapshot, policies, every=any(block.identity_hash for block in blocks))
+    keys += [part.key for strategy in strategies for part in strategy.parts]
+    keys += _term_keys(policies, endpoint)
     keys = list(dict.fromkeys(keys))  # a parameter may tell both policies and callers apart
     if not all(key in snapshot.attribute_numbers for key in keys):
         return None
     numbers = tuple(snapshot.attribute_numbers[key] for key in keys) if check else ()
-    return EndpointInstruction(number, endpoint, check, numbers, _fail_mode(policies), _local(policies))
+    # What no route matched is asked by its raw path, which no lease's key holds.
+    life_us = longest_life_us(policies) if check and endpoint.template != UNMATCHED else 0
+    epoch = epochs.of(policies, strategies, blocks, keys) if life_us else 0
+    return EndpointInstruction(
+        number, endpoint, check, numbers, _fail_mode(policies), _local(policies), life_us, epoch
+    )
 
 
 def _until_stop(policies: Sequence[CompiledPolicy]) -> tuple[CompiledPolicy, ...]:
@@ -104,14 +124,23 @@ def _until_stop(policies: Sequence[CompiledPolicy]) -> tuple[CompiledPolicy, ...
     return tuple(policies)
 
 
-def _identity_keys(
+def _strategies(
     snapshot: Snapshot, policies: Iterable[CompiledPolicy], *, every: bool
-) -> list[AttributeKey]:
-    """Returns what the strategies of these policies read, or of all where a block may name one; keys may repeat."""
+) -> list[CompiledStrategy]:
+    """Returns the strategies of these policies, and all where a block may name an identity; they may repeat."""
     strategies = [policy.strategy for policy in policies if policy.strategy is not None]
-    if every:
-        strategies += snapshot.strategies
-    return [part.key for strategy in strategies for part in strategy.parts]
+    return [*strategies, *snapshot.strategies] if every else strategies
+
+
+def _term_keys(policies: Iterable[CompiledPolicy], endpoint: EndpointName) -> Iterator[AttributeKey]:
+    """Yields what the conditions and costs of these policies read, as far as the endpoint has it; keys may repeat."""
+    parameters = [name for segment in segments_of(endpoint.template) for name in sorted(segment.names)]
+    for reads in (term.reads for policy in policies for term in policy.terms):
+        if reads.path:
+            yield from ((PATH_PARAMETER, name) for name in parameters)
+        for key in reads.attributes:
+            if key[0] != PATH_PARAMETER or key[1] in parameters:
+                yield key
 
 
 def _fail_mode(policies: Iterable[CompiledPolicy]) -> FailMode:

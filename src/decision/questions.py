@@ -11,7 +11,14 @@ from decision.plan import EndpointInstruction
 from usageflow.domain.decisions import Question
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.extraction import bearer_token, cookies_of
-from usageflow.domain.identity import PATH_PARAMETER, AttributeKey, Attributes, attribute_key, size_of
+from usageflow.domain.identity import (
+    BODY_JSON,
+    PATH_PARAMETER,
+    AttributeKey,
+    Attributes,
+    attribute_key,
+    size_of,
+)
 from usageflow.domain.matching import MatchTarget, target_of_route
 from usageflow.domain.paths import normalise_path
 from usageflow.domain.policies import MAX_UNITS
@@ -29,6 +36,7 @@ MAX_ATTRIBUTES = 256
 MAX_VALUE_BYTES = 8192
 MAX_HOLD_US = 3_600_000_000
 MAX_LEASE_TOKENS = 1_000_000
+_LOCATIONS = (*map(str, Location), BODY_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +149,15 @@ def _pairs(request: HttpRequest) -> list[Pair]:
         )
     pairs: list[Pair] = []
     for index, (location, name, value) in enumerate(request.attributes):
-        if location not in set(Location):
+        if location not in _LOCATIONS:
             message = f"{location or 'an unset location'} is not read by this version"
-            fix = f"send a location among {', '.join(Location)}"
+            fix = f"send a location among {', '.join(_LOCATIONS)}"
             raise InvalidArgument.of(f"attributes[{index}].location", message, fix)
         if location != Location.CLIENT_IP and not 1 <= size_of(name) <= 256:
             raise InvalidArgument.of(f"attributes[{index}].name", "has no or over 256 bytes", "send its name")
         _check_value(f"attributes[{index}].value", value)
-        pairs.append((attribute_key(Location(location), name), value))
+        key = (BODY_JSON, name) if location == BODY_JSON else attribute_key(Location(location), name)
+        pairs.append((key, value))
     return _with_contents(pairs)
 
 

@@ -5,7 +5,7 @@ Every refusal is an InvalidArgument whose faults name the field of the item.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -24,6 +24,7 @@ from decision.bounds import (
 from decision.plan import Plan
 from decision.questions import endpoint_of
 from decision.reported import EndpointRef, ReportedBatch, ReportedCount, ReportedEvent, Verdict
+from decision.terms import held
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.hashing import keyed_hash
 from usageflow.domain.latency import bucket_of
@@ -132,6 +133,8 @@ def _delta(
     matched = _matched(endpoint.method, route, path, desk.deciding(item.verdict.revision))
     denied = _denied(item.verdict, item.status)
     identity = _kept_identity(item.identity, matched, desk.snapshot.hash_key)
+    named = desk.snapshot.policy_numbers.get(item.verdict.policy_number)
+    matched = held(matched, endpoint, path, routed=bool(route), named=named.name if named else "")
     delta = UsageDelta(
         endpoint=endpoint,
         identity=identity,
@@ -182,8 +185,10 @@ def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence
     # `*` and `http://...` are targets too, which no pattern takes apart.
     raw = path if path.startswith("/") else ""
     template = canonical_template(route) if route else UNMATCHED
-    parameters = parameters_of(template, raw) if template != UNMATCHED else {}
-    matched = snapshot.trie.lookup_request(method, template, parameters, raw)
+    matched = snapshot.policies_of_route(EndpointName(method, template))
+    if matched is None:
+        parameters = parameters_of(template, raw) if template != UNMATCHED else {}
+        matched = snapshot.trie.lookup_request(method, template, parameters, raw)
     return [policy for policy in matched if policy.enforced]
 
 
@@ -192,10 +197,19 @@ def _kept_identity(identity: str, matched: Sequence[CompiledPolicy], hash_key: b
 
     Customers and blocks are found by hash as well, so hashing a plain name there costs its display only.
     """
-    strategy = next((policy.strategy for policy in matched if policy.strategy is not None), None)
-    if strategy is None or not strategy.reads_secrets or not identity.startswith("v:"):
+    secret = any(policy.strategy.reads_secrets for policy in _may_have_resolved(matched) if policy.strategy)
+    if not secret or not identity.startswith("v:"):
         return identity
     return f"h:{keyed_hash(hash_key, identity.removeprefix('v:')).hex()}"
+
+
+def _may_have_resolved(matched: Sequence[CompiledPolicy]) -> Iterator[CompiledPolicy]:
+    """Yields the policies whose strategy may have found the identity: the first with one, and those with conditions before."""
+    for policy in matched:
+        if policy.strategy is not None:
+            yield policy
+            if policy.condition is None:
+                return
 
 
 def _policy_name(verdict: Verdict, matched: Sequence[CompiledPolicy], desk: Desk) -> str:

@@ -1,9 +1,10 @@
-"""The use-case behind RegisterEndpoints: store the routes of an application and number them."""
+"""The use-case behind RegisterEndpoints: store the routes of an application and number them, or tell known ones their number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from decision.plan import Plan, missing_parameters
 from decision.questions import endpoint_of
@@ -28,8 +29,31 @@ class Registered:
     fault: Fault | None = None
 
 
+class Registration(Protocol):
+    """Tells routes their numbers."""
+
+    async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
+        """Returns a result per (method, template), in order; idempotent. Raises InvalidArgument for too many."""
+
+
+class KnownRoutes:
+    """The Registration of an edge replica, which stores nothing: a route that its snapshot does not know has number 0, and
+    is checked by name.
+    """
+
+    async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
+        """See Registration."""
+        numbers = plan.snapshot.endpoint_numbers
+        return [
+            Registered(numbers.get(item, 0), item)
+            if isinstance(item, EndpointName)
+            else Registered(fault=item)
+            for item in _all_checked(routes)
+        ]
+
+
 class Registering:
-    """Registers routes."""
+    """The Registration of a service with a database: new routes are stored."""
 
     def __init__(self, control: ControlStore, snapshots: SnapshotRegistry, clock: Clock) -> None:
         self._control = control
@@ -37,12 +61,8 @@ class Registering:
         self._clock = clock
 
     async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
-        """Returns a result per (method, template), in order; idempotent. Raises InvalidArgument for too many."""
-        if len(routes) > MAX_ENDPOINTS:
-            raise InvalidArgument.of(
-                "endpoints", f"has {len(routes)} items", f"send at most {MAX_ENDPOINTS} in one call"
-            )
-        checked = [_checked(method, template) for method, template in routes]
+        """See Registration."""
+        checked = _all_checked(routes)
         names = list(dict.fromkeys(item for item in checked if isinstance(item, EndpointName)))
         application_id = plan.snapshot.application_id
         numbers = await self._control.register_endpoints(application_id, names, now_us=self._clock.now_us())
@@ -71,6 +91,14 @@ class Registering:
             except FailedPrecondition:
                 continue  # somebody else changed the application meanwhile: look again
             return
+
+
+def _all_checked(routes: Sequence[tuple[str, str]]) -> list[EndpointName | Fault]:
+    if len(routes) > MAX_ENDPOINTS:
+        raise InvalidArgument.of(
+            "endpoints", f"has {len(routes)} items", f"send at most {MAX_ENDPOINTS} in one call"
+        )
+    return [_checked(method, template) for method, template in routes]
 
 
 def _checked(method: str, template: str) -> EndpointName | Fault:

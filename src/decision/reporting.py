@@ -15,7 +15,7 @@ from decision.records import Desk, clock_offset, record_of_batch, record_of_even
 from decision.reported import Report
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.clock import Clock
-from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
 from usageflow.domain.usage import Outcome, UsageRecord
 
 _SLICE = 8
@@ -44,30 +44,38 @@ class Reporting:
         self,
         snapshots: SnapshotRegistry,
         engine: Engine,
-        ingest: Ingest,
+        ingest: Ingest | None,
         clock: Clock,
         boundaries: Sequence[int],
     ) -> None:
+        """``ingest`` None: there is no usage store here, and reports with usage are refused."""
         self._snapshots = snapshots
         self._engine = engine
         self._ingest = ingest
         self._clock = clock
         self._boundaries = boundaries
+        # One report is read at a time: of many at once each turn of the event loop would take a slice of every one.
+        self._reading = asyncio.Lock()
 
     async def report(self, plan: Plan, report: Report) -> ReportResult:
         """Returns once everything new is durable. Raises InvalidArgument for lists that are too long, Overloaded and
-        Unavailable where nothing was stored; settlements are carried out even then.
+        Unavailable where nothing was stored, FailedPrecondition (NO_USAGE_STORE) where nothing ever is; settlements are
+        carried out even then.
         """
         _check_sizes(report)
         result = ReportResult()
         result.faults += await amend(self._engine, plan.snapshot.application_id, report.amendments)
+        if self._ingest is None:
+            _ensure_no_usage(report)
+            return result
         desk = await self._desk(plan, report)
-        events = await _records(
-            ItemKind.EVENT, report.events, _event_id, lambda item: record_of_event(item, desk), result
-        )
-        batches = await _records(
-            ItemKind.BATCH, report.batches, _batch_id, lambda item: record_of_batch(item, desk), result
-        )
+        async with self._reading:
+            events = await _records(
+                ItemKind.EVENT, report.events, _event_id, lambda item: record_of_event(item, desk), result
+            )
+            batches = await _records(
+                ItemKind.BATCH, report.batches, _batch_id, lambda item: record_of_batch(item, desk), result
+            )
         good = [*events, *batches]
         outcomes = await self._ingest.submit(plan.snapshot.application_id, [record for _, _, record in good])
         for (kind, index, record), outcome in zip(good, outcomes, strict=True):
@@ -95,6 +103,14 @@ def _check_sizes(report: Report) -> None:
     ):
         if size > most:
             raise InvalidArgument.of(name, f"has {size} items", f"send at most {most} in one call")
+
+
+def _ensure_no_usage(report: Report) -> None:
+    if report.events or report.batches:
+        message = (
+            "this edge replica has no database to keep usage in: send reports to a service with a database"
+        )
+        raise FailedPrecondition(message, reason="NO_USAGE_STORE")
 
 
 def _event_id(item: object) -> str:

@@ -9,12 +9,18 @@ from collections.abc import Callable
 
 import structlog
 
+from decision.collecting import building
 from decision.plan import Plan, build_plan
+from usageflow.domain.compiling import compile_snapshot
+from usageflow.domain.directory import Directory
 from usageflow.domain.errors import UsageFlowError
-from usageflow.domain.hashing import derive_key
-from usageflow.domain.snapshot import Snapshot, compile_snapshot
+from usageflow.domain.expressions import CompileTerm, compile_nothing
+from usageflow.domain.hashing import KeyOf
+from usageflow.domain.policies import PolicySet
+from usageflow.domain.snapshot import Snapshot
+from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import ChangeNotices
-from usageflow.storage.ports import ApplicationState, ControlStore
+from usageflow.storage.ports import ApplicationState, SnapshotSource
 
 POLL_S = 0.25
 _OLD_REVISIONS = 16
@@ -29,16 +35,19 @@ class SnapshotRegistry:
 
     def __init__(
         self,
-        control: ControlStore,
+        control: SnapshotSource,
         notices: ChangeNotices,
-        hash_key: bytes,
+        key_of: KeyOf,
         on_load: Callable[[Snapshot], None] | None = None,
+        compile_term: CompileTerm = compile_nothing,
     ) -> None:
+        self._compile_term = compile_term
         self._on_load = on_load
         self._control = control
         self._notices = notices
-        self._hash_key = hash_key
+        self._key_of = key_of
         self._plans: dict[str, Plan] = {}
+        self._directories: dict[str, Directory] = {}
         self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._refused: dict[str, int] = {}
         self._changed = asyncio.Condition()
@@ -49,13 +58,33 @@ class SnapshotRegistry:
         return self._plans.get(application_id)
 
     async def refresh(self) -> None:
-        """Loads what changed and swaps it in; a state that does not compile never replaces a good one."""
+        """Loads what changed and swaps it in; a state that does not compile never replaces a good one. Customers are
+        swapped in beside the policies: nothing is compiled for them.
+        """
         async with self._refreshing:
+            changed = await self._load_directories()
             for application_id, version in (await self._control.plan_versions()).items():
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
                 if version not in (known, self._refused.get(application_id)):
-                    await self._load(application_id)
+                    with building():
+                        await self._load(application_id)
+            for application_id in changed:
+                self._swap_directory(application_id)
+
+    async def _load_directories(self) -> list[str]:
+        """Brings every directory up to date, and returns whose changed."""
+        known = {application_id: directory.version for application_id, directory in self._directories.items()}
+        changes = await self._control.directory_changes(known)
+        for application_id, change in changes.items():
+            before = self._directories.get(application_id, Directory())
+            self._directories[application_id] = await asyncio.to_thread(_moved, before, change)
+        return list(changes)
+
+    def _swap_directory(self, application_id: str) -> None:
+        plan, directory = self._plans.get(application_id), self._directories[application_id]
+        if plan is not None and plan.snapshot.directory.version != directory.version:
+            self._plans[application_id] = plan.with_directory(directory)
 
     async def _load(self, application_id: str) -> None:
         state = await self._control.load(application_id)
@@ -85,11 +114,13 @@ class SnapshotRegistry:
             application=application.name,
             revision=application.revision,
             plan_version=application.plan_version,
-            hash_key=derive_key(self._hash_key, application.name),
+            hash_key=self._key_of(application.name),
             policies=state.policies,
             blocks=state.blocks,
             numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},
             endpoints=state.endpoints,
+            directory=self._directories.get(application.application_id),
+            compile_term=self._compile_term,
         )
 
     async def at(self, current: Snapshot, revision: int) -> Snapshot:
@@ -101,20 +132,24 @@ class SnapshotRegistry:
             policies = await self._control.policies_at(current.application_id, revision)
             if policies is None:
                 return current
-            self._old[key] = compile_snapshot(
-                application_id=current.application_id,
-                application=current.application,
-                revision=revision,
-                plan_version=current.plan_version,
-                hash_key=current.hash_key,
-                policies=policies,
-                blocks=(),
-                numbers={},
-                endpoints=(),
-            )
+            self._old[key] = await asyncio.to_thread(self._compile_old, current, revision, policies)
             while len(self._old) > _OLD_REVISIONS:
                 self._old.popitem(last=False)
         return self._old[key]
+
+    def _compile_old(self, current: Snapshot, revision: int, policies: PolicySet) -> Snapshot:
+        return compile_snapshot(
+            application_id=current.application_id,
+            application=current.application,
+            revision=revision,
+            plan_version=current.plan_version,
+            hash_key=current.hash_key,
+            policies=policies,
+            blocks=(),
+            numbers={},
+            endpoints=(),
+            compile_term=self._compile_term,
+        )
 
     async def wait_for_other(self, application_id: str, plan_version: int) -> Plan:
         """Returns the plan of an application as soon as its version is not ``plan_version``."""
@@ -135,3 +170,8 @@ class SnapshotRegistry:
                 await self.refresh()
             except UsageFlowError as error:
                 log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+
+
+def _moved(directory: Directory, change: DirectoryChanges) -> Directory:
+    start = Directory() if change.whole else directory
+    return start.changed(change.version, change.entries, change.deleted)

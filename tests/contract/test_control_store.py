@@ -79,6 +79,15 @@ async def test_credentials_belong_to_the_application_and_admin_tokens_to_none(co
     assert await control.find_credential(bytes([3]) * 32) is None
 
 
+async def test_api_keys_are_listed_for_their_application_alone(control: ControlStore) -> None:
+    keys = [credential(number) for number in (3, 1)]
+    application = await control.create_application("demo", [*keys, credential(2, CredentialKind.ADMIN_TOKEN)])
+    await control.create_application("other", [credential(4)])
+    owned = [replace(item, application_id=application.application_id) for item in keys]
+    assert list(await control.api_keys(application.application_id)) == [owned[1], owned[0]]
+    assert list(await control.api_keys("nobody")) == []
+
+
 async def test_a_taken_name_is_refused_and_nothing_is_stored(control: ControlStore) -> None:
     application = await control.create_application("demo", [])
     with pytest.raises(FailedPrecondition) as raised:

@@ -57,6 +57,15 @@ async def test_settling_changes_a_window_too(store: CounterStore, clock: ManualC
     assert [window.used for window in await store.changed_windows()] == [1]
 
 
+async def test_what_counts_requests_is_neither_held_nor_settled(store: CounterStore) -> None:
+    requests = [
+        item(name, algorithm=kind)._replace(once=True) for name, kind in (("f", FIXED), ("t", TOKENS))
+    ]
+    await take(store, item(cost=5), *requests, reserve=hold())
+    await settle(store, "r1", 9)
+    assert [await remaining(store, each) for each in (item(), *requests)] == [1, 9, 9]
+
+
 async def test_a_restored_window_goes_on_where_it_was(make: Maker) -> None:
     clock = ManualClock()
     before, after = await make(clock), await make(clock)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tools.processes import COMMAND, ROOT, Process, Service, clean_environment, free_port
 from usageflow.runtime.embedded import DATABASE_NAME
 from usageflow.storage.sql.alembic_runner import downgrade
@@ -89,10 +90,12 @@ def test_http_tells_health_readiness_and_metrics(data: Path) -> None:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
                 assert response.status == 200
         service.command("check", "--method", "GET", "--path", "/x")
+        service.command("check", "--method", "POST", "--path", "/api/transactions")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
             text = response.read().decode()
         assert re.search(r'usageflow_decision_decisions_total{allowed="true",.*reason="NO_POLICY"} 1', text)
         assert "rpc_server_call_duration_seconds_bucket" in text
+        assert re.search(r'usageflow_store_operations_total{.*outcome="ok"} [1-9]', text)
         service.stop()
 
 
@@ -110,6 +113,53 @@ def test_a_taken_port_is_one_sentence(data: Path) -> None:
 
 def test_an_unwritable_folder_is_one_sentence(data: Path) -> None:
     assert "USAGEFLOW_DATA" in failing(Path("/dev/null/x"))
+
+
+def test_tls_on_this_machine_and_the_command(data: Path, tmp_path: Path) -> None:
+    authority = Authority()
+    cert, key = authority.issue().write(tmp_path)
+    own = authority.issue().write(tmp_path, "client")
+    trust = {
+        "USAGEFLOW_CA_FILE": authority.write(tmp_path),
+        "USAGEFLOW_CLIENT_CERT": own[0],
+        "USAGEFLOW_CLIENT_KEY": own[1],
+    }
+    service = Service(data)
+    service.environment |= {
+        "USAGEFLOW_TLS_CERT": cert,
+        "USAGEFLOW_TLS_KEY": key,
+        "USAGEFLOW_TLS_CLIENT_CA": trust["USAGEFLOW_CA_FILE"],
+    }
+    with service:
+        address = service.wait_ready()
+        assert service.credentials["address"] == address
+        assert "It speaks TLS: set USAGEFLOW_CA_FILE" in service.output
+        assert service.command("check", "--method", "GET", "--path", "/x", **trust).returncode == 0
+        stranger = {**trust, "USAGEFLOW_CA_FILE": Authority("stranger").write(tmp_path, "stranger")}
+        for environment, sentence in (
+            (
+                stranger,
+                f"{address} shows a certificate that nobody trusted here has signed: set USAGEFLOW_CA_FILE",
+            ),
+            ({}, f"{address} ends the connection at once: where it serves TLS, set USAGEFLOW_CA_FILE"),
+            (
+                {"USAGEFLOW_CA_FILE": trust["USAGEFLOW_CA_FILE"]},
+                f"{address} ends the connection at once: where it asks for certificates of clients, set",
+            ),
+        ):
+            refused = service.command("check", "--method", "GET", "--path", "/x", **environment)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert refused.stderr.startswith(sentence), refused.stderr
+            assert len(refused.stderr.splitlines()) == 1
+        service.stop()
+
+
+def test_a_key_of_another_certificate_is_one_sentence(data: Path, tmp_path: Path) -> None:
+    cert, _ = Authority().issue().write(tmp_path)
+    _, key = Authority().issue().write(tmp_path, "other")
+    sentence = failing(data, USAGEFLOW_TLS_CERT=cert, USAGEFLOW_TLS_KEY=key)
+    assert "USAGEFLOW_TLS_KEY" in sentence
+    assert "not the key of the certificate" in sentence
 
 
 def test_a_unix_socket_is_served_and_one_in_no_folder_refused(data: Path, tmp_path: Path) -> None:
@@ -170,7 +220,7 @@ def test_lost_credentials_are_one_sentence(data: Path) -> None:
         ("USAGEFLOW_LISTEN", "0.0.0.0:0"),
         ("USAGEFLOW_LISTEN", "nonsense"),
         ("USAGEFLOW_LISTEN", "unix:"),
-        ("USAGEFLOW_REDIS_URL", "redis://127.0.0.1"),
+        ("USAGEFLOW_REDIS_URL", "http://127.0.0.1"),
         ("USAGEFLOW_DATABASE_URL", "postgresql://127.0.0.1/x"),
         ("USAGEFLOW_HASH_KEY", "short"),
         ("USAGEFLOW_LOG_LEVEL", "LOUD"),
@@ -187,6 +237,7 @@ def test_single_services_need_a_shared_database(data: Path) -> None:
             code, _ = process.stop(0)
         assert code == 1
         assert "usageflow serve" in process.output
+        assert ("--snapshot FILE" in process.output) == (role == "decision")
 
 
 def test_an_older_folder_migrates_after_a_backup_copy(data: Path) -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import grpc
 import grpc.aio
 import pytest
 
+from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.bootstrap import ensure_application, ensure_policies
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.credentials import Credentials, new_credentials
 from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
+from usageflow.runtime.running import listen
+from usageflow.runtime.settings import Settings
 from usageflow.runtime.telemetry import set_up_metrics
 from usageflow.storage.sql import prepare
 from usageflow.v1 import admin_pb2_grpc, decision_pb2_grpc, meter_pb2_grpc
@@ -40,23 +45,41 @@ class Running:
         self.as_admin = (("authorization", f"Bearer {self.credentials.admin_token}"),)
 
 
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
+    trust: grpc.ChannelCredentials | None = None,
+    redis_url: str = "",
+    **settings: str,
+) -> AsyncIterator[Running]:
+    """The embedded form over a data folder; with ``trust`` the stubs speak TLS."""
     metrics = set_up_metrics()
-    prepare(tmp_path / DATABASE_NAME, SystemClock())
+    prepare(folder / DATABASE_NAME, SystemClock())
     credentials = new_credentials("")
-    embedded = compose(tmp_path, bytes.fromhex(credentials.hash_key), metrics)
+    embedded = compose(
+        folder, bytes.fromhex(credentials.hash_key), metrics, redis_url=redis_url, options=options
+    )
     await ensure_application(embedded.control, credentials)
     await ensure_policies(embedded.control, embedded.applying)
     await embedded.load()
-    port = embedded.rpc.server.add_insecure_port("127.0.0.1:0")
+    address = str(listen(embedded.rpc, Settings(**{"listen": "127.0.0.1:0", **settings})))  # type: ignore[arg-type]
     tasks = embedded.background()
     await embedded.rpc.server.start()
     await embedded.rpc.serving(healthy=True)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Running(embedded, credentials, f"127.0.0.1:{port}", channel)
+    async with (
+        grpc.aio.secure_channel(address, trust) if trust else grpc.aio.insecure_channel(address) as channel
+    ):
+        yield Running(embedded, credentials, address, channel)
     await embedded.drain(0.5)
     for task in tasks:
         task.cancel()
+    await embedded.decision.close()
     await embedded.database.close()
     metrics.provider.shutdown()
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    async with serving(tmp_path) as running:
+        yield running

@@ -244,7 +244,7 @@ async def test_a_block_beats_everything(service: Running) -> None:
     source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User-Id")
     request.strategies.add(name="by-user", sources=[source])
     await service.admin.Apply(request, metadata=service.as_admin)
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
     denied = await service.decision.Check(check("mallory"), metadata=service.as_app)
     assert (denied.decision, denied.reason) == (common_pb2.DECISION_DENY, common_pb2.REASON_BLOCKED)
     allowed = await service.decision.Check(check("alice"), metadata=service.as_app)

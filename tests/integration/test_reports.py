@@ -151,7 +151,7 @@ async def test_a_raw_credential_in_a_report_is_stored_as_a_hash(service: Running
     request.strategies.add(name="by-key", sources=[source])
     request.policies.add(name="keyed", match=admin_pb2.Match(path="/api/transactions"), strategy="by-key")
     await service.admin.Apply(request, metadata=service.as_admin)
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
     raw = common_pb2.Identity(value="sk_planted_secret")
     await service.decision.Report(
         usage_pb2.ReportRequest(events=[event("a", identity=raw)]), metadata=service.as_app

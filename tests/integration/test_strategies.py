@@ -40,7 +40,7 @@ def declared(**fields: Any) -> admin_pb2.ApplyRequest:
 
 async def apply(service: Running, **fields: Any) -> admin_pb2.ApplyResponse:
     answer = await service.admin.Apply(declared(**fields), metadata=service.as_admin)
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
     return answer
 
 
@@ -88,7 +88,7 @@ async def test_a_plan_asks_for_the_token_and_a_batch_brings_it(service: Running)
         ),
         metadata=service.as_app,
     )
-    await service.embedded.snapshots.refresh()
+    await service.embedded.decision.snapshots.refresh()
     plans = service.decision.WatchPlan(plan_pb2.WatchPlanRequest(), metadata=service.as_app)
     plan = await plans.read()
     assert isinstance(plan, plan_pb2.WatchPlanResponse)
@@ -118,7 +118,7 @@ async def test_no_token_is_kept(service: Running, tmp_path: Path) -> None:
     await apply(service)
     secret = fresh()
     await who(service, TENANT, attribute("JWT_CLAIM", "bearer", secret))
-    await service.embedded.checkpointer.save()
+    await service.embedded.decision.checkpointer.save()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
     assert b"acme:alice" in stored
     assert secret.rsplit(".", 1)[1].encode() not in stored

@@ -9,15 +9,25 @@ from itertools import count
 
 from hypothesis import HealthCheck, settings
 
+from admin.customers import stored
+from decision.breaker import CircuitBreaker
 from decision.questions import HttpRequest
+from decision.resilience import ResilientStore
+from usageflow import expressions
+from usageflow.domain.clock import ManualClock
+from usageflow.domain.compiling import compile_snapshot
+from usageflow.domain.customers import Customer
+from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
-from usageflow.domain.hashing import derive_key, keyed_hash
+from usageflow.domain.hashing import derive_key, keyed_hash, keys_under
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
-from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Strategy
-from usageflow.domain.snapshot import Snapshot, attribute_name, compile_snapshot
+from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Metering, Policy, PolicySet, Strategy
+from usageflow.domain.policy_terms import term_attributes
+from usageflow.domain.snapshot import Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
-from usageflow.storage.counters import Take, Taken
+from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
+from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import (
     Application,
@@ -37,6 +47,7 @@ steady = settings(
 )
 
 HASH_KEY = bytes(range(32))
+KEY_OF = keys_under(HASH_KEY)
 APPLICATION = "demo"
 APPLICATION_KEY = derive_key(HASH_KEY, APPLICATION)
 
@@ -76,6 +87,16 @@ def hashed_block(
     return Block(methods=tuple(methods), path=path, identity=stored, reason=reason)
 
 
+def customer(name: str = "acme", *identities: str, **fields: object) -> Customer:
+    """A customer as it is declared; overrides may be mappings."""
+    return Customer.model_validate({"name": name, "identities": identities, **fields})
+
+
+def plan(name: str = "pro", **override: object) -> CustomerPlan:
+    """A plan with one override."""
+    return CustomerPlan.model_validate({"name": name, "overrides": [override]})
+
+
 def numbers_of(policies: PolicySet, endpoints: Iterable[EndpointName]) -> dict[tuple[NumberKind, str], int]:
     """A number for everything that plans name."""
     names = [(NumberKind.POLICY, item.name) for item in policies.policies]
@@ -89,6 +110,9 @@ def numbers_of(policies: PolicySet, endpoints: Iterable[EndpointName]) -> dict[t
     names += [
         (NumberKind.ATTRIBUTE, attribute_name(key)) for source in sources for key in source_keys(source)
     ]
+    names += [
+        (NumberKind.ATTRIBUTE, attribute_name(key)) for key in term_attributes(policies, expressions.check)
+    ]
     return {name: number for number, name in enumerate(sorted(dict.fromkeys(names)), start=1)}
 
 
@@ -99,9 +123,11 @@ def snapshot(
     endpoints: Sequence[tuple[str, str]] = (),
     revision: int = 7,
     plan_version: int = 11,
+    plans: Sequence[CustomerPlan] = (),
+    customers: Sequence[Customer] = (),
 ) -> Snapshot:
     """A compiled state of application ``app-1``; everything has a number."""
-    declared = PolicySet(strategies=tuple(strategies) or (strategy(),), policies=policies)
+    declared = PolicySet(strategies=tuple(strategies) or (strategy(),), policies=policies, plans=tuple(plans))
     names = [EndpointName(*endpoint) for endpoint in endpoints]
     return compile_snapshot(
         application_id="app-1",
@@ -113,6 +139,8 @@ def snapshot(
         blocks=blocks,
         numbers={(str(kind), name): number for (kind, name), number in numbers_of(declared, names).items()},
         endpoints=names,
+        directory=Directory().changed(1, [Entry.of(stored(item, APPLICATION_KEY)) for item in customers]),
+        compile_term=expressions.compile_term,
     )
 
 
@@ -130,12 +158,28 @@ class SilentStore(MemoryCounterStore):
     calls = 0
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().take(takes)
+
+    async def peek(self, takes: Sequence[Take]) -> Sequence[Taken]:
+        await self._up()
+        return await super().peek(takes)
+
+    async def amend(self, amendments: Sequence[Amendment]) -> Sequence[bool]:
+        await self._up()
+        return await super().amend(amendments)
+
+    async def _up(self) -> None:
         self.calls += 1
         if self.silent:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        return await super().take(takes)
+
+
+def resilient(store: CounterStore) -> ResilientStore:
+    """A store whose breaker stays closed, for tests of what stands above it."""
+    return ResilientStore(store, ManualClock(), {}, breaker=CircuitBreaker(threshold=1_000_000))
 
 
 class FakeControl:
@@ -149,6 +193,7 @@ class FakeControl:
         self.races = 0
         self.looked_up = 0
         self.saved: list[ChangeSet] = []
+        self.directories: dict[str, tuple[int, dict[str, Customer]]] = {}
         self._ids = count(1)
 
     def _up(self) -> None:
@@ -213,7 +258,11 @@ class FakeControl:
             )
             raise FailedPrecondition("changed meanwhile", reason="CHANGED_MEANWHILE")
         made = change.policies is not None
-        application = replace(now, plan_version=now.plan_version + 1, revision=now.revision + made)
+        application = replace(
+            now, plan_version=now.plan_version + change.moves_plan, revision=now.revision + made
+        )
+        if change.customers_upserted or change.customers_deleted:
+            self.enter(application_id, *change.customers_upserted, gone=change.customers_deleted)
         blocks = {block.key: block for block in state.blocks if block not in change.blocks_deleted}
         blocks |= {block.key: block for block in change.blocks_upserted}
         numbers = dict(state.numbers)
@@ -226,6 +275,37 @@ class FakeControl:
         self.revisions[application_id, application.revision] = policies
         self.saved.append(change)
         return application
+
+    def enter(self, application_id: str, *customers: Customer, gone: Sequence[str] = ()) -> None:
+        """Enters customers, as they are stored, and deletes others."""
+        version, present = self.directories.get(application_id, (0, {}))
+        kept = {name: customer for name, customer in present.items() if name not in gone}
+        kept |= {customer.name: customer for customer in customers}
+        self.directories[application_id] = (version + 1, kept)
+
+    async def directory_changes(self, known: Mapping[str, int]) -> Mapping[str, DirectoryChanges]:
+        self._up()
+        return {
+            key: DirectoryChanges(version, [Entry.of(item) for item in customers.values()], (), whole=True)
+            for key, (version, customers) in self.directories.items()
+            if version != known.get(key, 0)
+        }
+
+    async def customers(self, application_id: str, names: Sequence[str]) -> Sequence[Customer]:
+        _, present = self.directories.get(application_id, (0, {}))
+        return [present[name] for name in sorted(names) if name in present]
+
+    async def customer_plans(
+        self, application_id: str, plans: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
+        _, present = self.directories.get(application_id, (0, {}))
+        found = {name: customer.plan for name, customer in present.items()}
+        return {name: plan for name, plan in found.items() if plans is None or plan in plans}
+
+    async def identity_owners(self, application_id: str, identities: Sequence[str]) -> Mapping[str, str]:
+        _, present = self.directories.get(application_id, (0, {}))
+        owners = {each: name for name, customer in present.items() for each in customer.identities}
+        return {each: owners[each] for each in identities if each in owners}
 
     async def register_endpoints(
         self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
@@ -246,6 +326,10 @@ class FakeControl:
         self.looked_up += 1
         self._up()
         return self.credentials.get(secret_hash)
+
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        self._up()
+        return [item for item in self.credentials.values() if item.application_id == application_id]
 
     async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
         self._up()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
 
 from admin.applying import Applying
+from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.querying import Querying
 from usageflow.rpc.principal import current_principal
@@ -18,9 +20,10 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
     """AdminService over its use-cases."""
 
-    def __init__(self, applying: Applying, querying: Querying) -> None:
+    def __init__(self, applying: Applying, querying: Querying, exporting: Exporting) -> None:
         self._applying = applying
         self._querying = querying
+        self._exporting = exporting
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context
@@ -40,3 +43,11 @@ class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
             group=unpack.usage_group(request.group_by),
         )
         return pack.usage_response(rows)
+
+    async def ExportSnapshot(  # noqa: N802
+        self, request: admin_pb2.ExportSnapshotRequest, context: _Context
+    ) -> AsyncIterator[admin_pb2.ExportSnapshotResponse]:
+        """See the contract."""
+        snapshot = await self._exporting.export(request.application)
+        for piece in snapshot.pieces:
+            yield admin_pb2.ExportSnapshotResponse(data=piece, revision=snapshot.revision)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from pydantic import BaseModel, ValidationError
 
 from admin.applying import Wanted
+from usageflow.domain.customers import Customer
+from usageflow.domain.declared import faults_of
 from usageflow.domain.errors import Fault, InvalidArgument
-from usageflow.domain.policies import Block, Policy, PolicySet, Strategy
+from usageflow.domain.policies import Block, CustomerPlan, Policy, PolicySet, Strategy
 from usageflow.domain.usage import UsageGroup
 from usageflow.v1 import admin_pb2, common_pb2
 
@@ -31,12 +33,15 @@ def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
     strategies = _models(Strategy, "strategies", request.strategies, _strategy, faults)
     policies = _models(Policy, "policies", request.policies, _policy, faults)
     blocks = _models(Block, "blocks", request.blocks, _block, faults)
+    plans = _models(CustomerPlan, "plans", request.plans, _plan, faults)
+    customers = _models(Customer, "customers", request.customers, _customer, faults)
     if faults:
         raise InvalidArgument(faults)
     return Wanted(
         application=request.application,
-        policies=PolicySet(strategies=strategies, policies=policies),
+        policies=PolicySet(strategies=strategies, policies=policies, plans=plans),
         blocks=blocks,
+        customers=customers,
         prune=request.prune,
         validate_only=request.validate_only,
     )
@@ -61,30 +66,26 @@ def _models(
         try:
             made.append(model.model_validate(fields(message)))
         except ValidationError as error:
-            faults += [fault.under(f"{kind}[{index}]") for fault in _faults(error)]
+            faults += [
+                fault.under(f"{kind}[{index}]") for fault in faults_of(error, "correct it and apply again")
+            ]
     return tuple(made)
 
 
-def _faults(error: ValidationError) -> Iterable[Fault]:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    for problem in problems:
-        inside = [other for other in problems if other["loc"][:-1][: len(problem["loc"])] == problem["loc"]]
-        if problem["type"] == "too_short" and inside:
-            continue  # what is wrong with an item is told; that the list lacks it is no second fault
-        path = ""
-        for step in problem["loc"]:
-            path += f"[{step}]" if isinstance(step, int) else f".{step}"
-        message = problem["msg"].removeprefix("Value error, ")
-        yield Fault(path.removeprefix("."), message[:1].lower() + message[1:], "correct it and apply again")
-
-
 def _strategy(message: admin_pb2.Strategy) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "name": message.name,
         "sources": [_source(source) for source in message.sources],
         **_set("on_missing", _bare(admin_pb2.OnMissing.Name, message.on_missing, "ON_MISSING_")),
         "allow_unlimited": message.allow_unlimited,
     }
+    if message.HasField("guard"):
+        fields["guard"] = {
+            "limit": message.guard.limit,
+            "window": message.guard.window.seconds * 1_000_000 + message.guard.window.nanos // 1000,
+            "new_identities": message.guard.new_identities,
+        }
+    return fields
 
 
 _LOCATIONS = {"path_parameter": "path", "jwt_claim": "jwt", "app_context": "context"}
@@ -124,6 +125,8 @@ def _policy(message: admin_pb2.Policy) -> dict[str, Any]:
         **_set("fail_mode", _bare(common_pb2.FailMode.Name, message.fail_mode, "FAIL_MODE_")),
         "priority": message.priority,
         "cost": message.cost or 1,
+        "cost_expression": message.cost_expression,
+        "condition": message.condition,
         "stop": message.stop,
         "message": message.message,
     }
@@ -164,6 +167,35 @@ def _block(message: admin_pb2.Block) -> dict[str, Any]:
         "identity": message.identity,
         "reason": message.reason,
     }
+
+
+def _plan(message: admin_pb2.CustomerPlan) -> dict[str, Any]:
+    return {"name": message.name, "overrides": [_override(each) for each in message.overrides]}
+
+
+def _customer(message: admin_pb2.Customer) -> dict[str, Any]:
+    return {
+        "name": message.name,
+        "identities": list(message.identities),
+        "stripe_customer": message.stripe_customer,
+        "plan": message.plan,
+        "overrides": [_override(each) for each in message.overrides],
+    }
+
+
+def _override(message: admin_pb2.LimitOverride) -> dict[str, Any]:
+    """Returns the fields that are set: a plan's override knows neither identity nor end."""
+    fields: dict[str, Any] = {
+        "policy": message.policy,
+        **_set("limit_name", message.limit_name),
+        "limit": message.limit,
+        **_set("identity", message.identity),
+    }
+    if message.HasField("burst"):
+        fields["burst"] = message.burst
+    if message.HasField("expire_time"):
+        fields["expires"] = message.expire_time.seconds * 1_000_000 + message.expire_time.nanos // 1000
+    return fields
 
 
 def _set(name: str, value: str) -> dict[str, str]:

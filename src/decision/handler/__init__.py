@@ -16,7 +16,7 @@ from decision.explaining import Explaining
 from decision.handler import pack, unpack
 from decision.handler.frames import BatchCheckFrames, BatchResultFrames
 from decision.handler.slim import response_frame, result_frame
-from decision.registering import Registering
+from decision.registering import Registration
 from decision.reporting import Reporting
 from decision.watching import Watching
 from usageflow.rpc.principal import current_principal
@@ -32,7 +32,7 @@ class DecisionUseCases:
     checking: Checking
     batching: Batching
     reporting: Reporting
-    registering: Registering
+    registering: Registration
     watching: Watching
     explaining: Explaining
 
@@ -98,6 +98,8 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         """See the contract."""
         plan = self._use.checking.plan_of(current_principal(), request.application)
         plans = self._use.watching.watch(plan.snapshot.application_id, request.plan_version)
+        # A watcher that holds the plan hears at once that it is connected.
+        await context.send_initial_metadata((("usageflow-plan-version", str(plan.snapshot.plan_version)),))
         async with aclosing(plans):
             async for sent in plans:
                 yield pack.plan_response(sent) if sent else plan_pb2.WatchPlanResponse(draining=True)
@@ -112,7 +114,7 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         return pack.explain_response(explanation)
 
 
-def add_to_server(handler: DecisionHandler, server: grpc.aio.Server) -> None:
+def add_to_server(handler: DecisionHandler, server: Any) -> None:
     """Serves DecisionService: BatchCheck by frames and Check as bytes, everything else by the messages of the contract."""
     framed = {
         "Check": grpc.unary_unary_rpc_method_handler(handler.Check, bytes, bytes),

@@ -17,7 +17,7 @@ from usageflow.domain.decisions import Answer, Degraded, LimitOutcome, Reservati
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.identity import Identity
 from usageflow.domain.policies import Mode
-from usageflow.domain.snapshot import CompiledLimit, CompiledPolicy
+from usageflow.domain.snapshot import OWN, CompiledLimit, CompiledPolicy
 from usageflow.v1 import common_pb2, decision_pb2, plan_pb2, usage_pb2
 
 _WIRE_NAMES = {"jwt": "JWT_CLAIM", "context": "APP_CONTEXT"}
@@ -27,6 +27,7 @@ _ITEM_CODES = {
     "ID_OUT_OF_RANGE": common_pb2.ITEM_CODE_OUT_OF_RANGE,
     "ID_REUSED": common_pb2.ITEM_CODE_ALREADY_EXISTS,
     "NOT_FOUND": common_pb2.ITEM_CODE_NOT_FOUND,
+    "UNAVAILABLE": common_pb2.ITEM_CODE_UNAVAILABLE,
     "DEADLINE_EXCEEDED": common_pb2.ITEM_CODE_DEADLINE_EXCEEDED,
 }
 
@@ -62,7 +63,7 @@ def check_result(answer: Answer, *, by_name: bool) -> decision_pb2.CheckResult:
         limits=[_limit_state(outcome, answer.policies) for outcome in answer.limits],
         retry_after_us=answer.retry_after_us or 0,
         shadow_denials=[item.policy.number for item in answer.shadow if item.would_deny],
-        message=answer.message if by_name or not answer.policies else "",
+        message=answer.message if by_name or _own_words(answer) else "",
         cacheable=answer.repeatable,
     )
     if answer.identity is not None:
@@ -159,6 +160,8 @@ def _endpoint_plan(item: EndpointInstruction, share_ppm: int) -> plan_pb2.Endpoi
         fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{item.fail_mode}"),
         # Every request is an event until clients count in batches.
         event_required=True,
+        lease_life_ms=item.lease_life_us // 1_000,
+        lease_epoch=item.lease_epoch,
     )
     if item.local is not None:
         message.local.CopyFrom(
@@ -222,7 +225,9 @@ def explain_response(explanation: Explanation) -> decision_pb2.ExplainResponse:
         ],
         identity_source=explanation.identity_source,
         limits=[
-            decision_pb2.LimitExplanation(after=limit_status(outcome), remaining_before=before)
+            decision_pb2.LimitExplanation(
+                after=limit_status(outcome), remaining_before=before, source=outcome.limit.source
+            )
             for outcome, before in zip(explained.answer.limits, explained.before, strict=True)
         ],
         matched_path=explanation.matched_path,
@@ -241,10 +246,16 @@ def _reason(answer: Answer) -> common_pb2.Reason.ValueType:
     return common_pb2.Reason.Value(f"REASON_{answer.reason}")
 
 
+def _own_words(answer: Answer) -> bool:
+    """Tells whether the message is not the one that a plan names for the deciding policy."""
+    return answer.decided_by is None or answer.message != answer.decided_by.policy.message
+
+
 def limit_head(limit: CompiledLimit, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:
-    """Returns which limit a state is about, and nothing of the state."""
+    """Returns which limit a state is about, and how high it is where that is not the plan's; nothing of the state."""
     number = next((policy.number for policy in policies if policy.name == limit.policy), 0)
-    return decision_pb2.LimitState(policy_number=number, limit_index=limit.index)
+    shown = limit.rule.capacity if limit.source != OWN else 0
+    return decision_pb2.LimitState(policy_number=number, limit_index=limit.index, limit=shown)
 
 
 def _limit_state(outcome: LimitOutcome, policies: Iterable[CompiledPolicy]) -> decision_pb2.LimitState:

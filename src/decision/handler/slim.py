@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -37,8 +38,12 @@ _NANOS = _tag(Duration, "nanos", _VARINT)
 
 def _state(standing: Standing) -> bytes:
     """Returns what changes of a LimitState that admitted."""
-    remaining = _STATE_REMAINING + varint(standing.remaining) if standing.remaining else b""
-    return remaining + (_STATE_RESET + varint(standing.reset_us) if standing.reset_us else b"")
+    left, reset_us, _, _ = standing
+    if left and reset_us:
+        return _STATE_REMAINING + varint(left) + _STATE_RESET + varint(reset_us)
+    return (_STATE_REMAINING + varint(left) if left else b"") + (
+        _STATE_RESET + varint(reset_us) if reset_us else b""
+    )
 
 
 def _status(standing: Standing) -> bytes:
@@ -51,27 +56,33 @@ def _status(standing: Standing) -> bytes:
     return remaining + _STATUS_RESET + varint(len(span)) + span
 
 
+@cache
+def _openings(tag: bytes) -> tuple[bytes, ...]:
+    """Returns what stands before a message of a field, by the message's size."""
+    return tuple(tag + varint(size) for size in range(1024))
+
+
 class Face:
     """How admissions of one question are written: what never changes, encoded, a head per limit, and how its standing is
     spelled behind it.
     """
 
-    __slots__ = ("_base", "_heads", "_spell", "_tag")
+    __slots__ = ("_base", "_heads", "_openings", "_spell")
 
     def __init__(
         self, base: Message, tag: bytes, heads: list[Message], spell: Callable[[Standing], bytes]
     ) -> None:
         self._base = base.SerializeToString()
-        self._tag = tag
+        self._openings = _openings(tag)
         self._heads = [head.SerializeToString() for head in heads]
         self._spell = spell
 
     def admitted(self, taken: Taken) -> bytes:
         """Returns the encoded answer to a request that was admitted."""
-        parts, spell, tag = [self._base], self._spell, self._tag
-        for head, standing in zip(self._heads, taken.standings, strict=True):
+        parts, spell, openings = [self._base], self._spell, self._openings
+        for head, standing in zip(self._heads, taken[1], strict=True):
             limit = head + spell(standing)
-            parts.append(tag + varint(len(limit)) + limit)
+            parts += openings[len(limit)], limit
         return b"".join(parts)
 
 

@@ -35,6 +35,7 @@ _LOCATIONS = {
     common_pb2.ATTRIBUTE_LOCATION_JWT_CLAIM: "jwt",
     common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP: "client_ip",
     common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT: "context",
+    common_pb2.ATTRIBUTE_LOCATION_BODY_JSON: "body_json",
 }
 _DENIED = {
     common_pb2.DECISION_UNSPECIFIED: None,

@@ -34,11 +34,15 @@ def answer_json(answer: CheckResponse) -> dict[str, Any]:
         "revision": answer.revision,
         "shadow": [_shadow_json(each) for each in answer.shadow],
         "message": answer.message,
+        "slot_id": answer.slot_id.hex(),
     }
 
 
 def limit_json(limit: common.LimitStatus) -> dict[str, Any]:
-    """Returns the state of a limit: units, and seconds where the key ends in ``_s``."""
+    """Returns the state of a limit: units, and seconds where the key ends in ``_s``. Nobody knows when a request ends, so
+    CONCURRENCY has no reset; its window is a slot's life.
+    """
+    at_once = limit.algorithm == common.ALGORITHM_CONCURRENCY
     return {
         "policy": limit.policy,
         "name": limit.limit_name,
@@ -46,7 +50,7 @@ def limit_json(limit: common.LimitStatus) -> dict[str, Any]:
         "limit": limit.limit,
         "window_s": seconds_of(limit.window),
         "remaining": limit.remaining,
-        "reset_s": seconds_of(limit.reset),
+        "reset_s": None if at_once else seconds_of(limit.reset),
         "exceeded": limit.exceeded,
         "cost": limit.cost,
     }
@@ -79,6 +83,7 @@ def print_answer(answer: dict[str, Any]) -> None:
         "degraded": _degraded_words(answer["degraded"]),
         "shadow": ", ".join(_shadow_words(each) for each in answer["shadow"]),
         "message": answer["message"],
+        "slot": answer["slot_id"] and f"{answer['slot_id']}, held until its life ends",
         "revision": str(answer["revision"]),
     }
     for title, text in facts.items():
@@ -98,9 +103,14 @@ def limit_cells(limit: dict[str, Any]) -> list[object]:
         limit["limit"],
         f"{limit['window_s']} s",
         limit["remaining"],
-        f"{limit['reset_s']} s",
+        reset_words(limit),
         limit["exceeded"],
     ]
+
+
+def reset_words(limit: dict[str, Any]) -> str:
+    """Returns when a limit resets, as people read it."""
+    return "" if limit["reset_s"] is None else f"{limit['reset_s']} s"
 
 
 def _degraded_words(degraded: dict[str, str] | None) -> str:

@@ -23,7 +23,9 @@ EXAMPLES = (
 _MOST_SHOWN = 200
 
 FileOption = Annotated[str, typer.Option("--file", "-f", help="YAML file of policies; - for stdin.")]
-Prune = Annotated[bool, typer.Option("--prune", help="Delete blocks that the file does not hold.")]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Delete blocks and customers that the file does not hold.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and list the changes; save nothing.")]
 
 
@@ -34,7 +36,7 @@ def apply(
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
 ) -> None:
-    """Make strategies and policies equal to a file; what is absent from it is deleted."""
+    """Make strategies, policies and plans equal to a file; what is absent from it is deleted."""
     from usageflow.cli.convert import apply_request
 
     loaded = _load(file)
@@ -45,10 +47,11 @@ def apply(
 
 def _load(file: str) -> LoadedFile:
     from usageflow.cli.files import read_text, title_of
+    from usageflow.expressions import check
     from usageflow.policyfile import MAX_BYTES, PolicyFileError, load
 
     try:
-        return load(read_text(file, most=MAX_BYTES), filename=title_of(file))
+        return load(read_text(file, most=MAX_BYTES), filename=title_of(file), check=check)
     except PolicyFileError as error:
         raise _refused(error.problems) from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -56,6 +58,15 @@ class Connection:
         """Calls with the admin token. Raises Failure, and RpcFailure where the service said no."""
         return self._call(method, request, self._settings.admin_token, "USAGEFLOW_ADMIN_TOKEN")
 
+    def stream_as_admin(
+        self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> Iterator[Response]:
+        """Calls with the admin token and yields the answers. Raises as ``as_admin`` does, at any of them."""
+        variable = "USAGEFLOW_ADMIN_TOKEN"
+        metadata = self._metadata(self._settings.admin_token, variable)
+        with self._told(variable):
+            yield from method(request, timeout=self._timeout_s, metadata=metadata)
+
     def _call(
         self,
         method: grpc.UnaryUnaryMultiCallable[Request, Response],
@@ -63,12 +74,21 @@ class Connection:
         secret: str,
         variable: str,
     ) -> Response:
+        metadata = self._metadata(secret, variable)
+        with self._told(variable):
+            return method(request, timeout=self._timeout_s, metadata=metadata)
+
+    def _metadata(self, secret: str, variable: str) -> tuple[tuple[str, str], ...]:
         if not secret:
             file = self._settings.credentials_file
             raise Failure(f"no credential: set {variable}, or start `make run` here, which writes {file}")
-        metadata = (("authorization", f"Bearer {secret}"),)
+        return (("authorization", f"Bearer {secret}"),)
+
+    @contextmanager
+    def _told(self, variable: str) -> Iterator[None]:
+        """Turns what gRPC raises into a failure."""
         try:
-            return method(request, timeout=self._timeout_s, metadata=metadata)
+            yield
         except grpc.RpcError as error:
             raise failure_of(error, self._settings, credential=variable, timeout_s=self._timeout_s) from error
 
@@ -79,21 +99,27 @@ def connect(timeout_s: float) -> Connection:
 
 
 def _channel_of(settings: Settings) -> grpc.Channel:
-    if settings.is_local:
-        # A proxy of the environment cannot know this machine's own addresses.
-        return grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0), *_RECONNECT])
-    if settings.insecure:
+    # A proxy of the environment cannot know this machine's own addresses.
+    options = [("grpc.enable_http_proxy", 0), *_RECONNECT] if settings.is_local else []
+    if settings.uses_tls:
+        return grpc.secure_channel(settings.address, _credentials_of(settings), options=options)
+    if not settings.is_local:
         say(f"warning: USAGEFLOW_INSECURE=1 sends the key to {settings.address} in plain text")
-        return grpc.insecure_channel(settings.address)
-    return grpc.secure_channel(settings.address, grpc.ssl_channel_credentials(_root_of(settings.ca_file)))
+    return grpc.insecure_channel(settings.address, options=options)
 
 
-def _root_of(ca_file: str) -> bytes | None:
-    if not ca_file:
+def _credentials_of(settings: Settings) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        _pem_of(settings.ca_file, "USAGEFLOW_CA_FILE"),
+        _pem_of(settings.client_key, "USAGEFLOW_CLIENT_KEY"),
+        _pem_of(settings.client_cert, "USAGEFLOW_CLIENT_CERT"),
+    )
+
+
+def _pem_of(file: str, variable: str) -> bytes | None:
+    if not file:
         return None
     try:
-        return Path(ca_file).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
-        raise Failure(
-            f"cannot read {ca_file}: {error.strerror}; set USAGEFLOW_CA_FILE to a PEM file"
-        ) from error
+        raise Failure(f"cannot read {file}: {error.strerror}; set {variable} to a PEM file") from error

@@ -7,7 +7,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from usageflow.domain.calendars import Alignment
-from usageflow.domain.policies import Block, Limit, Metering, Policy, Strategy
+from usageflow.domain.customers import Customer, CustomerOverride
+from usageflow.domain.guards import Guard
+from usageflow.domain.policies import Block, CustomerPlan, Limit, Metering, Override, Policy, Strategy
 from usageflow.domain.sources import Location, Source
 from usageflow.policyfile import LoadedFile
 from usageflow.v1 import admin_pb2, common_pb2
@@ -21,7 +23,9 @@ def apply_request(loaded: LoadedFile, *, prune: bool, dry_run: bool) -> admin_pb
         application=loaded.application,
         strategies=[_strategy(each) for each in loaded.policy_set.strategies],
         policies=[_policy(each) for each in loaded.policy_set.policies],
+        plans=[_plan(each) for each in loaded.policy_set.plans],
         blocks=[_block(each) for each in loaded.blocks],
+        customers=[_customer(each) for each in loaded.customers],
         prune=prune,
         validate_only=dry_run,
     )
@@ -33,6 +37,13 @@ def _strategy(strategy: Strategy) -> admin_pb2.Strategy:
         sources=[_source(each) for each in strategy.sources],
         on_missing=admin_pb2.OnMissing.Value(f"ON_MISSING_{strategy.on_missing}"),
         allow_unlimited=strategy.allow_unlimited,
+        guard=_guard(strategy.guard) if strategy.guard else None,
+    )
+
+
+def _guard(guard: Guard) -> admin_pb2.Guard:
+    return admin_pb2.Guard(
+        limit=guard.limit, window=duration_of(guard.window_us), new_identities=guard.new_identities
     )
 
 
@@ -84,6 +95,8 @@ def _policy(policy: Policy) -> admin_pb2.Policy:
         fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{policy.fail_mode}"),
         priority=policy.priority,
         cost=policy.cost,
+        cost_expression=policy.cost_expression,
+        condition=policy.condition,
         stop=policy.stop,
         message=policy.message,
         enforce_percent=policy.enforce_percent,
@@ -123,6 +136,31 @@ def _block(block: Block) -> admin_pb2.Block:
     return admin_pb2.Block(
         methods=block.methods, path=block.path, identity=block.identity, reason=block.reason
     )
+
+
+def _plan(plan: CustomerPlan) -> admin_pb2.CustomerPlan:
+    return admin_pb2.CustomerPlan(name=plan.name, overrides=[_override(each) for each in plan.overrides])
+
+
+def _customer(customer: Customer) -> admin_pb2.Customer:
+    return admin_pb2.Customer(
+        name=customer.name,
+        identities=customer.identities,
+        stripe_customer=customer.stripe_customer,
+        plan=customer.plan,
+        overrides=[_override(each) for each in customer.overrides],
+    )
+
+
+def _override(override: Override) -> admin_pb2.LimitOverride:
+    message = admin_pb2.LimitOverride(
+        policy=override.policy, limit_name=override.limit_name, limit=override.limit, burst=override.burst
+    )
+    if isinstance(override, CustomerOverride):
+        message.identity = override.identity
+        if override.expires_us is not None:
+            message.expire_time.CopyFrom(timestamp_of(override.expires_us))
+    return message
 
 
 def duration_of(microseconds: int) -> Duration:

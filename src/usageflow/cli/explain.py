@@ -68,7 +68,8 @@ def _explanation(response: ExplainResponse) -> dict[str, Any]:
             for each in response.policies
         ],
         "limits": [
-            {**limit_json(each.after), "remaining_before": each.remaining_before} for each in response.limits
+            {**limit_json(each.after), "remaining_before": each.remaining_before, "source": each.source}
+            for each in response.limits
         ],
     }
 
@@ -90,8 +91,11 @@ def _print(shown: dict[str, Any]) -> None:
 
 
 def _print_limits(limits: list[dict[str, Any]]) -> None:
+    from usageflow.cli.answers import reset_words
+
     columns = [Column("policy"), Column("limit"), Column("algorithm")]
     columns += [Column(title, right=True) for title in ("units", "window", "before", "after", "reset")]
+    columns.append(Column("from"))
     rows = [
         [
             each["policy"],
@@ -101,7 +105,8 @@ def _print_limits(limits: list[dict[str, Any]]) -> None:
             f"{each['window_s']} s",
             each["remaining_before"],
             each["remaining"],
-            f"{each['reset_s']} s",
+            reset_words(each),
+            each["source"],
         ]
         for each in limits
     ]

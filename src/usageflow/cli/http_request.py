@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -16,6 +17,7 @@ _HEADER = AttributeLocation.Value("ATTRIBUTE_LOCATION_HEADER")
 _QUERY = AttributeLocation.Value("ATTRIBUTE_LOCATION_QUERY")
 _COOKIE = AttributeLocation.Value("ATTRIBUTE_LOCATION_COOKIE")
 _BODY = AttributeLocation.Value("ATTRIBUTE_LOCATION_BODY")
+_BODY_JSON = AttributeLocation.Value("ATTRIBUTE_LOCATION_BODY_JSON")
 _CONTEXT = AttributeLocation.Value("ATTRIBUTE_LOCATION_APP_CONTEXT")
 _TOKEN = AttributeLocation.Value("ATTRIBUTE_LOCATION_JWT_CLAIM")
 _MOST_PARAMETERS = 256
@@ -46,6 +48,7 @@ def http_request(
     attributes += _attributes(_QUERY, named.query, "--query")
     attributes += _attributes(_COOKIE, named.cookies, "--cookie")
     attributes += _attributes(_BODY, named.body, "--body")
+    attributes += _fields(named.body)
     attributes += _attributes(_CONTEXT, named.context, "--context")
     if bearer:
         attributes.append(Attribute(location=_TOKEN, name="bearer", value=bearer))
@@ -71,6 +74,20 @@ def _attributes(
 ) -> list[Attribute]:
     pairs = (_pair(text, option) for text in texts or ())
     return [Attribute(location=location, name=name, value=value) for name, value in pairs]
+
+
+def _fields(texts: Sequence[str] | None) -> Iterator[Attribute]:
+    """Yields the body's fields as expressions read them: ``n=5`` is a number, ``n='"5"'`` and ``model=gpt`` are texts."""
+    for name, value in (_pair(text, "--body") for text in texts or ()):
+        yield Attribute(location=_BODY_JSON, name=name, value=_json_text(value))
+
+
+def _json_text(value: str) -> str:
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return json.dumps(value)
+    return value
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

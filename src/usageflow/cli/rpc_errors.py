@@ -73,7 +73,7 @@ def failure_of(error: Any, settings: Settings, *, credential: str, timeout_s: fl
 
 
 def _unavailable(story: _Story) -> str:
-    return _busy(story) if story.trailer.from_service else _unreachable(story.settings)
+    return _busy(story) if story.trailer.from_service else _unreachable(story.settings, story.said)
 
 
 def _busy(story: _Story) -> str:
@@ -121,9 +121,29 @@ _SENTENCES: dict[grpc.StatusCode, Callable[[_Story], str]] = {
 }
 
 
-def _unreachable(settings: Settings) -> str:
+_HANDSHAKES = {
+    "certificate has expired": "the certificate of {address} has expired: renew it, or check this machine's clock",
+    "CERTIFICATE_VERIFY_FAILED": "{address} shows a certificate that nobody trusted here has signed: "
+    "set USAGEFLOW_CA_FILE to the PEM file of the authority that signed it",
+    "Hostname Verification": "the certificate of {address} is for another name: set USAGEFLOW_ADDR to a name that it holds",
+    "WRONG_VERSION_NUMBER": "{address} does not speak TLS: unset USAGEFLOW_CA_FILE and USAGEFLOW_CLIENT_CERT, "
+    "or set USAGEFLOW_TLS_CERT for the service",
+}
+"""By what the transport says of a handshake that failed."""
+
+_CUT_OFF = ("Socket closed", "Connection reset")
+_HUNG_UP = "{address} ends the connection at once: where it asks for certificates of clients, set USAGEFLOW_CLIENT_CERT and USAGEFLOW_CLIENT_KEY to yours"
+_HUNG_UP_IN_PLAINTEXT = "{address} ends the connection at once: where it serves TLS, set USAGEFLOW_CA_FILE to the PEM file of the authority that signed its certificate"
+
+
+def _unreachable(settings: Settings, said: str) -> str:
     text = f"cannot reach {settings.address}: start it with `make run`"
-    if settings.is_local or settings.insecure:
+    told = next((sentence for mark, sentence in _HANDSHAKES.items() if mark in said), "")
+    if not told and "failed to connect" in said and any(mark in said for mark in _CUT_OFF):
+        told = _HUNG_UP if settings.uses_tls else _HUNG_UP_IN_PLAINTEXT
+    if told:
+        return told.format(address=settings.address)
+    if not settings.uses_tls:
         return text
     return f"{text}, or check USAGEFLOW_ADDR and, for its TLS certificate, USAGEFLOW_CA_FILE"
 

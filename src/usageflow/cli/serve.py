@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ import typer
 EXAMPLES = (
     "usageflow serve",
     "USAGEFLOW_LISTEN=127.0.0.1:6000 usageflow serve all",
+    "usageflow serve decision --snapshot demo.snapshot.json",
 )
 
 
@@ -24,13 +26,26 @@ class Role(StrEnum):
 
 
 RoleArgument = Annotated[Role, typer.Argument(help="What to serve.")]
+Snapshot = Annotated[
+    Path | None,
+    typer.Option(
+        "--snapshot",
+        metavar="FILE",
+        help="Decide from a file of `usageflow snapshot`, without a database; it is followed when it is replaced.",
+    ),
+]
 
 
-def serve(role: RoleArgument = Role.ALL) -> None:
+def serve(role: RoleArgument = Role.ALL, snapshot: Snapshot = None) -> None:
     """Serve decisions, administration and metering until SIGTERM or Ctrl-C."""
+    if snapshot is not None and role is not Role.DECISION:
+        raise typer.BadParameter(
+            "only decisions can be made from a file: write `usageflow serve decision --snapshot FILE`",
+            param_hint="--snapshot",
+        )
     # The transport would tell of a refused address in lines of its own, beside our one sentence; set it to see them.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # The runtime pulls in servers and databases, which no other verb needs.
     from usageflow.runtime.serve import run
 
-    raise typer.Exit(run(role.value))
+    raise typer.Exit(run(role.value, snapshot))

@@ -24,6 +24,8 @@ class Settings:
     api_key: str
     admin_token: str
     ca_file: str
+    client_cert: str
+    client_key: str
     insecure: bool
     credentials_file: Path
 
@@ -39,17 +41,30 @@ class Settings:
         except ValueError:
             return False
 
+    @property
+    def uses_tls(self) -> bool:
+        """Tells whether to speak TLS: to other machines unless USAGEFLOW_INSECURE=1, and wherever a PEM file is named."""
+        return bool(self.ca_file or self.client_cert) or not (self.is_local or self.insecure)
+
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Returns the settings of this call. Raises Failure for a value or a file that cannot be used."""
     path = Path(environ.get("USAGEFLOW_DATA") or ".usageflow") / "credentials.toml"
     stored = _read_credentials(path)
+    client_cert, client_key = (
+        environ.get("USAGEFLOW_CLIENT_CERT", ""),
+        environ.get("USAGEFLOW_CLIENT_KEY", ""),
+    )
+    if bool(client_cert) != bool(client_key):
+        raise Failure("USAGEFLOW_CLIENT_CERT and USAGEFLOW_CLIENT_KEY go together: set both, or neither")
     address = environ.get("USAGEFLOW_ADDR") or stored.get("address") or DEFAULT_ADDRESS
     return Settings(
         address=_checked_address(address),
         api_key=_credential(environ, "USAGEFLOW_API_KEY", stored, "api_key"),
         admin_token=_credential(environ, "USAGEFLOW_ADMIN_TOKEN", stored, "admin_token"),
         ca_file=environ.get("USAGEFLOW_CA_FILE", ""),
+        client_cert=client_cert,
+        client_key=client_key,
         insecure=environ.get("USAGEFLOW_INSECURE", "") == "1",
         credentials_file=path,
     )

@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of wall-clock time."""
+    """A source of time: the wall clock's, unless its user asks for a monotonic one."""
 
     def now_us(self) -> int:
-        """Returns Unix time in microseconds."""
+        """Returns Unix time in microseconds; of a monotonic clock, microseconds since some instant."""
 
 
 class ManualClock:

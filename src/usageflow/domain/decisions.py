@@ -31,6 +31,7 @@ class DegradedReason(StrEnum):
 
     STORE_TIMEOUT = "STORE_TIMEOUT"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    OVERLOADED = "OVERLOADED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,15 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class TermFailure:
+    """A policy's expression (``condition`` or ``cost``) that could not be evaluated, and why."""
+
+    policy: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReservationGrant:
     """Units held until ``expires_us``, Unix time."""
 
@@ -132,15 +142,19 @@ class Answer:
     reservation: ReservationGrant | None = None
     slot_id: str = ""
     lease: LeaseGrant | None = None
+    failures: tuple[TermFailure, ...] = ()
+    timed: bool = False
+    """True where an expression read the time, so that the same question may end otherwise later."""
 
     @property
     def repeatable(self) -> bool:
         """Tells whether clients may repeat a denial for a while: not where each denied request has to be charged, nor where a
-        slot may become free at any moment.
+        slot may become free at any moment, nor where a guard denied, since the next one may come from elsewhere.
         """
         fickle = any(
             outcome.limit.rule.charge_denied
             or (outcome.exceeded and outcome.limit.rule.algorithm is Algorithm.CONCURRENCY)
+            or (outcome.exceeded and outcome.limit.guard)
             for outcome in self.limits
         )
         return bool(self.retry_after_us) and self.degraded is None and not fickle

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
+from functools import partial
 
 _PURPOSE = "usageflow/identity/v1/"
 _DISPLAY_DIGITS = 12
+
+KeyOf = Callable[[str], bytes]
+"""Returns an application's key, 32 bytes, by its name."""
 
 
 def derive_key(hash_key: bytes, application: str) -> bytes:
     """Returns the application's key, 32 bytes: what WatchPlan hands out."""
     return keyed_hash(hash_key, _PURPOSE + application)
+
+
+def keys_under(hash_key: bytes) -> KeyOf:
+    """Returns what derives applications' keys from the installation's hash key."""
+    return partial(derive_key, hash_key)
 
 
 def keyed_hash(key: bytes, value: str) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from usageflow.domain.extraction import joined, text_of
+from usageflow.domain.guards import Guard
 from usageflow.domain.hashing import display, keyed_hash
 from usageflow.domain.policies import OnMissing, Strategy
 from usageflow.domain.sources import VERIFIED, Location, Source
@@ -34,6 +35,9 @@ whole tokens, named for where they were: ``bearer`` or ``cookie:NAME``.
 
 PATH_PARAMETER = "path_parameter"
 """Location of a route's parameter among attributes."""
+
+BODY_JSON = "body_json"
+"""Location of what expressions read of a body: a dot path as in ``body``, the value as JSON text, so that its type is known."""
 
 _RAW = frozenset({PATH_PARAMETER, str(Location.JWT), str(Location.CLIENT_IP)})
 """Never hashed by clients: routes are matched by their values, tokens are verified, addresses are cut to networks."""
@@ -196,12 +200,14 @@ class CompiledStrategy:
     name: str
     sources: tuple[CompiledSource, ...]
     on_missing: OnMissing
+    guard: Guard | None
+    declared: Strategy = field(repr=False)
 
     @classmethod
     def of(cls, strategy: Strategy) -> CompiledStrategy:
         """Compiles a strategy."""
         sources = tuple(CompiledSource.of(source) for source in strategy.sources)
-        return cls(strategy.name, sources, strategy.on_missing)
+        return cls(strategy.name, sources, strategy.on_missing, strategy.guard, strategy)
 
     @property
     def parts(self) -> tuple[CompiledPart, ...]:
@@ -264,5 +270,10 @@ def network_of(address: str) -> str:
 
 def block_key(key: str, hash_key: bytes) -> str:
     """Returns under which hash a block of this identity is kept: raw values of blocks are never stored."""
+    return identity_hash(key, hash_key).hex()
+
+
+def identity_hash(key: str, hash_key: bytes) -> bytes:
+    """Returns under which hash, 32 bytes, an identity is entered: that of its raw value, which is never stored."""
     kind, _, rest = key.partition(":")
-    return rest if kind == "h" else keyed_hash(hash_key, rest).hex()
+    return bytes.fromhex(rest) if kind == "h" else keyed_hash(hash_key, rest)

@@ -30,6 +30,9 @@ MAX_SPAN_US = 2**53 - 1
 """The longest time that a standing tells, 285 years."""
 
 
+_FIXED, _TOKENS = Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a limit promises: ``limit`` units per ``window_us``; ``burst`` is the bucket's size (0: ``limit``).
@@ -192,6 +195,34 @@ def debit(state: State, rule: Rule, cost: int) -> State:
         return Sliding(state.start_us, state.window_us, state.previous, present)
     debt = min(MAX_COUNT * rule.window_us, max(0, state.debt + cost * rule.window_us))
     return Bucket(debt, state.at_us, state.rate, state.held)
+
+
+def taken_from(
+    state: State | None, rule: Rule, now_us: int, cost: int
+) -> tuple[Window | Bucket, Standing] | None:
+    """Returns state and standing after a take from a window that is open or a bucket that is known, where the cost fits; else
+    None. It says what current, debit and standing say, in one step.
+    """
+    if type(state) is Window and rule.algorithm is _FIXED:
+        start_us, end_us, used = state
+        remaining = rule.limit - used - cost
+        if remaining < 0 or now_us >= end_us:
+            return None
+        length_us = end_us - start_us if rule.calendar else 0
+        return Window(start_us, end_us, used + cost), Standing(remaining, end_us - now_us, 0, length_us)
+    if type(state) is Bucket and rule.algorithm is _TOKENS:
+        debt, at_us, rate, held = state
+        window_us = rule.window_us
+        if now_us > at_us:
+            debt = max(held * window_us, debt - (now_us - at_us) * rate)
+            at_us = now_us
+        debt += cost * window_us
+        room = rule.capacity * window_us - debt
+        if room < 0:
+            return None
+        reset_us = min(MAX_SPAN_US, -(-debt // rule.limit))
+        return Bucket(debt, at_us, rule.limit, held), Standing(room // window_us, reset_us, 0, 0)
+    return None
 
 
 def charge(state: State, rule: Rule, now_us: int, cost: int) -> State:

@@ -78,6 +78,7 @@ class PatternTrie(Generic[T]):
             added.setdefault(self._bucket(entry.pattern), []).append((entry.methods, (rank, entry.value)))
         for bucket, ranked in added.items():
             bucket.fill(ranked)
+        self.is_empty = not added
 
     def lookup(self, method: str, target: MatchTarget) -> tuple[T, ...]:
         """Returns the values of all entries that match, most specific first."""

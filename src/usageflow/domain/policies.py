@@ -23,6 +23,7 @@ from usageflow.domain.calendars import (
 )
 from usageflow.domain.declared import Declared
 from usageflow.domain.durations import format_window, parse_window
+from usageflow.domain.guards import Guard
 from usageflow.domain.sources import Source
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -97,6 +98,7 @@ class Strategy(Declared):
     sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=10)]
     on_missing: OnMissing = OnMissing.ANONYMOUS_PER_IP
     allow_unlimited: bool = False
+    guard: Guard | None = None
 
 
 class Match(Declared):
@@ -140,10 +142,12 @@ class Limit(Declared):
     @model_validator(mode="before")
     @classmethod
     def _window_or_align(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("align") and data.get("window", data.get("window_us")) is None:
+        if not isinstance(data, dict) or data.get("window", data.get("window_us")) is not None:
+            return data
+        if data.get("align"):
             return {**data, "window": _NO_WINDOW}
-        if isinstance(data, dict) and data.get("algorithm") == Algorithm.CONCURRENCY:
-            return {"window": SLOT_LIFE, **data}
+        if data.get("algorithm") == Algorithm.CONCURRENCY:
+            return {**data, "window": SLOT_LIFE}
         return data
 
     @field_validator("window_us", mode="before")
@@ -194,7 +198,9 @@ class Metering(Declared):
 
 
 class Policy(Declared):
-    """Limits and metering for the requests that match."""
+    """Limits and metering for the requests that match. ``condition`` and ``cost_expression`` (in files a ``cost`` that is
+    text) are CEL; "" for none.
+    """
 
     name: Name
     match: Match
@@ -206,8 +212,23 @@ class Policy(Declared):
     fail_mode: FailMode = FailMode.OPEN
     priority: Annotated[int, Field(ge=-1000, le=1000, strict=True)] = 0
     cost: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)] = 1
+    cost_expression: str = ""
+    condition: str = ""
     stop: bool = False
     message: Annotated[str, Field(max_length=500)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cost_or_expression(cls, data: object) -> object:
+        return _with_cost_expression(data) if isinstance(data, dict) else data
+
+
+def _with_cost_expression(data: dict[str, object]) -> dict[str, object]:
+    """Returns a policy's fields with a ``cost`` that is text, an expression, where the model keeps it."""
+    cost = data.get("cost")
+    if not isinstance(cost, str) or not cost.strip() or "cost_expression" in data:
+        return data
+    return {key: value for key, value in data.items() if key != "cost"} | {"cost_expression": cost}
 
 
 BlockKey = tuple[tuple[str, ...], str, str]
@@ -235,8 +256,25 @@ class Block(Declared):
         return f"{','.join(self.methods)} {self.path}" + (f" for {self.identity}" if self.identity else "")
 
 
+class Override(Declared):
+    """Other numbers for a limit that some policy has. ``burst`` None leaves the limit's own, 0 means ``limit``."""
+
+    policy: Name
+    limit_name: Name = "default"
+    limit: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)]
+    burst: Annotated[int | None, Field(ge=0, le=MAX_UNITS, strict=True)] = None
+
+
+class CustomerPlan(Declared):
+    """What customers of a plan get instead of the policies' own numbers."""
+
+    name: Name
+    overrides: Annotated[tuple[Override, ...], Field(max_length=1000)] = ()
+
+
 class PolicySet(Declared):
-    """All strategies and policies of an application: what one revision holds."""
+    """All strategies, policies and plans of an application: what one revision holds."""
 
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()

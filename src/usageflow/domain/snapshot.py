@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from hashlib import blake2b
 from urllib.parse import quote, unquote
 
-from usageflow.domain.calendars import LONGEST_US
+from usageflow.domain.declared import Declared
+from usageflow.domain.directory import Directory
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.expressions import Term
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
-from usageflow.domain.matching import Entry, PatternTrie
-from usageflow.domain.patterns import Kind, Methods, Pattern
-from usageflow.domain.policies import Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.matching import PatternTrie, target_of_route
+from usageflow.domain.patterns import Kind, Pattern
+from usageflow.domain.policies import Block, FailMode, Metering, Mode, Policy, Scope
 from usageflow.domain.rollout import picked
-from usageflow.domain.templates import UNMATCHED, TemplateSegment, canonical_template, segments_of
+from usageflow.domain.templates import UNMATCHED, canonical_template
 from usageflow.domain.tokens import TokenRules
 from usageflow.domain.usage import EndpointName
 
@@ -28,9 +32,21 @@ def attribute_name(key: AttributeKey) -> str:
     return f"{key[0]} {key[1]}"
 
 
+GUARD_INDEX = 2**31 - 1
+"""The index of a guard's limits: no policy has as many, so clients that look it up in a plan find nothing to show."""
+
+TOO_MANY = "too many requests from this address"
+TOO_NEW = "too many new callers from this address"
+
+OWN = "policy"
+"""The source of a limit's numbers where nothing overrides them."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledLimit:
-    """A limit, ready to be taken from. ``index`` is its place in the policy."""
+    """A limit, ready to be taken from. ``index`` is its place in the policy; ``source`` tells people where the numbers of
+    its rule came from. ``guard`` is what a guard says where it denies, "" for a policy's own limits.
+    """
 
     policy: str
     name: str
@@ -38,6 +54,8 @@ class CompiledLimit:
     rule: Rule
     scope: Scope
     prefix: str
+    source: str = OWN
+    guard: str = ""
 
     def key(self, identity: str, endpoint: EndpointName) -> str:
         """Returns the counter's key: policy, limit, rule and scope; another rule or scope starts a new counter."""
@@ -49,15 +67,56 @@ class CompiledLimit:
         return f"{self.prefix}|{endpoint.method} {endpoint.template}\x1f{identity}"
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """What decisions need of a declared policy: a tenth of what the declaration takes. ``digest`` names the definition."""
+
+    name: str
+    path: str
+    mode: Mode
+    stop: bool
+    cost: int
+    message: str
+    fail_mode: FailMode
+    enforce_percent: int
+    metering: Metering | None
+    digest: bytes
+
+    @classmethod
+    def of(cls, policy: Policy) -> PolicyFacts:
+        """Returns the facts of a declared policy."""
+        return cls(
+            name=policy.name,
+            path=policy.match.path,
+            mode=policy.mode,
+            stop=policy.stop,
+            cost=policy.cost,
+            message=policy.message,
+            fail_mode=policy.fail_mode,
+            enforce_percent=policy.enforce_percent,
+            metering=policy.metering,
+            digest=digest_of("policy", policy),
+        )
+
+
+def digest_of(kind: str, declared: Declared) -> bytes:
+    """Returns 16 bytes that name a definition, on every replica alike; fields that say their defaults are left out."""
+    text = f"{kind}\n{declared.model_dump_json(by_alias=True, exclude_defaults=True)}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 @dataclass(frozen=True)
 class CompiledPolicy:
     """A policy, ready to be applied. ``shadow`` is the same policy for the identities that ``enforce_percent`` leaves out."""
 
     number: int
-    policy: Policy
+    policy: PolicyFacts
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
     shadow: CompiledPolicy | None = None
+    guards: tuple[CompiledLimit, ...] = ()
+    condition: Term | None = None
+    cost: Term | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +131,26 @@ class CompiledPolicy:
     @cached_property
     def stops(self) -> bool:
         """Tells whether it leaves out less specific policies, whoever asks."""
-        return self.enforced and self.policy.stop and self.shadow is None
+        return self.enforced and self.policy.stop and self.shadow is None and self.condition is None
+
+    @cached_property
+    def not_stopping(self) -> CompiledPolicy:
+        """Returns the same policy without its ``stop``: how it applies where its condition cannot be evaluated."""
+        shadow = self.shadow.not_stopping if self.shadow is not None else None
+        return replace(self, policy=replace(self.policy, stop=False), shadow=shadow)
+
+    @cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """Returns its expressions."""
+        return tuple(term for term in (self.condition, self.cost) if term is not None)
+
+    @cached_property
+    def leasable_terms(self) -> bool:
+        """Tells whether its expressions leave room for leases: no cost to be worked out, and nothing that changes from
+        request to request in the condition.
+        """
+        reads = self.condition.reads if self.condition is not None else None
+        return self.cost is None and not (reads and (reads.time or reads.body))
 
     def side(self, identity_key: str) -> CompiledPolicy:
         """Returns the policy as it holds for an identity ("" for all callers as one): itself, or its shadow."""
@@ -83,9 +161,10 @@ class CompiledPolicy:
     @cached_property
     def asks(self) -> bool:
         """Tells whether a request that it matches must be checked before it runs: for its limits, or to learn who is
-        asking, which usage is accounted to.
+        asking, which usage is accounted to, or whether its condition holds, which reports cannot tell.
         """
-        return bool(self.limits) or self.strategy is not None
+        asked = self.condition is not None and not self.condition.reads.route_only
+        return bool(self.limits) or self.strategy is not None or asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +173,7 @@ class CompiledBlock:
 
     identity_hash: str
     reason: str
+    declared: Block
 
 
 @dataclass(frozen=True)
@@ -113,6 +193,18 @@ class Snapshot:
     templates: PatternTrie[EndpointName]
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
+    directory: Directory = field(default_factory=Directory)
+    _of_routes: dict[EndpointName, tuple[CompiledPolicy, ...] | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def with_directory(self, directory: Directory) -> Snapshot:
+        """Returns the same snapshot over another state of the directory: nothing is compiled, not even what was worked
+        out on demand.
+        """
+        made = copy(self)
+        object.__setattr__(made, "directory", directory.under(self.directory.plans))
+        return made
 
     @cached_property
     def endpoint_numbers(self) -> Mapping[EndpointName, int]:
@@ -130,6 +222,17 @@ class Snapshot:
         rules = (part.rules for strategy in self.strategies for part in strategy.parts)
         return tuple({item.rules_id: item for item in rules if item is not None}.values())
 
+    def policies_of_route(self, endpoint: EndpointName) -> tuple[CompiledPolicy, ...] | None:
+        """Returns what matches a registered route, None where values of its parameters tell policies apart, or for another."""
+        if endpoint not in self._of_routes:
+            if endpoint not in self.endpoint_numbers or endpoint.template == UNMATCHED:
+                return None
+            told_apart = self.trie.distinguishing_parameters(endpoint.method, endpoint.template)
+            target = target_of_route(endpoint.template, {})
+            found = None if told_apart else self.trie.lookup(endpoint.method, target)
+            self._of_routes[endpoint] = found
+        return self._of_routes[endpoint]
+
     def name_of_path(self, method: str, path: str) -> EndpointName:
         """Returns the endpoint that a raw path without a route is counted under: the most specific registered
         template, else the most specific policy's pattern, else ``{unmatched}``. A raw path never becomes a name.
@@ -137,10 +240,11 @@ class Snapshot:
         for template in self.templates.lookup_paths(method, path):
             return EndpointName(method, template.template)
         for found in self.trie.lookup_paths(method, path):
-            return EndpointName(method, template_of_pattern(found.policy.match.path))
+            return EndpointName(method, template_of_pattern(found.policy.path))
         return EndpointName(method, UNMATCHED)
 
 
+@lru_cache(maxsize=100_000)
 def template_of_pattern(path: str) -> str:
     """Returns the template that a policy's pattern stands for; ``*`` alone is ``{unmatched}``, and so is what no
     template can say (longer than one may be).
@@ -175,110 +279,6 @@ def _canonical(template: str) -> str:
         return canonical_template(template)
     except InvalidArgument:
         return ""
-
-
-def compile_snapshot(
-    *,
-    application_id: str,
-    application: str,
-    revision: int,
-    plan_version: int,
-    hash_key: bytes,
-    policies: PolicySet,
-    blocks: Sequence[Block],
-    numbers: Numbers,
-    endpoints: Iterable[EndpointName],
-) -> Snapshot:
-    """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
-
-    Raises InvalidArgument where a pattern does not parse: such a set is refused when it is saved.
-    """
-    strategies = {strategy.name: CompiledStrategy.of(strategy) for strategy in policies.strategies}
-    compiled = tuple(
-        _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers)
-        for policy in policies.policies
-        if policy.mode is not Mode.DISABLED
-    )
-    known = {
-        numbers[("ENDPOINT", f"{name.method} {name.template}")]: name
-        for name in endpoints
-        if ("ENDPOINT", f"{name.method} {name.template}") in numbers
-    }
-    return Snapshot(
-        application_id=application_id,
-        application=application,
-        revision=revision,
-        plan_version=plan_version,
-        hash_key=hash_key,
-        policies=compiled,
-        trie=PatternTrie(_entry(item.policy, item) for item in compiled),
-        blocks=PatternTrie(_block_entry(block) for block in blocks),
-        strategies=tuple(strategies.values()),
-        endpoints=known,
-        templates=PatternTrie(_template_entries(known.values())),
-        attributes=_attributes(numbers),
-        policy_numbers={item.number: item for item in compiled if item.number},
-    )
-
-
-def _entry(policy: Policy, item: CompiledPolicy) -> Entry[CompiledPolicy]:
-    methods, pattern = Methods.parse(policy.match.methods), Pattern.parse(policy.match.path)
-    return Entry(methods, pattern, policy.priority, policy.name, item)
-
-
-def _block_entry(block: Block) -> Entry[CompiledBlock]:
-    value = CompiledBlock(block.identity, block.reason)
-    return Entry(Methods.parse(block.methods), Pattern.parse(block.path), 0, block.identity, value)
-
-
-def _template_entries(names: Iterable[EndpointName]) -> Iterator[Entry[EndpointName]]:
-    """Yields the routes that a raw path may be counted under; one that no path can have (``/a/../b``) is left out."""
-    for name in names:
-        if name.template == UNMATCHED:
-            continue
-        text = "/" + "/".join(_pattern_segment(segment) for segment in segments_of(name.template))
-        try:
-            methods, pattern = Methods.parse((name.method,)), Pattern.parse(text)
-        except InvalidArgument:
-            continue
-        yield Entry(methods, pattern, 0, name.template, name)
-
-
-def _pattern_segment(segment: TemplateSegment) -> str:
-    """Returns the pattern of a template's segment; one that mixes text and parameters takes any single segment."""
-    if not segment.parameters:
-        return str(segment.parts[0])
-    return "*" if segment.parameters[-1].rest else "{any}"
-
-
-def _compile_policy(
-    application_id: str, policy: Policy, strategy: CompiledStrategy | None, numbers: Numbers
-) -> CompiledPolicy:
-    limits = tuple(
-        _compile_limit(application_id, policy, limit, index) for index, limit in enumerate(policy.limits)
-    )
-    shadow = None
-    if policy.mode is Mode.ENFORCE and policy.enforce_percent < 100:
-        left_out = policy.model_copy(update={"mode": Mode.SHADOW})
-        shadow = _compile_policy(application_id, left_out, strategy, numbers)
-    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow)
-
-
-def _compile_limit(application_id: str, policy: Policy, limit: Limit, index: int) -> CompiledLimit:
-    shadow = "shadow|" if policy.mode is Mode.SHADOW else ""
-    # A limit of a policy without a strategy counts all callers as one.
-    scope = limit.scope if policy.strategy else Scope.SHARED
-    calendar = limit.calendar
-    window = calendar or limit.window_us
-    prefix = f"{application_id}|{shadow}{policy.name}|{limit.name}|{limit.algorithm}|{window}|{scope}"
-    window_us = LONGEST_US[calendar.alignment] if calendar else limit.window_us
-    rule = Rule(limit.algorithm, limit.limit, window_us, limit.burst, calendar, limit.charge_denied)
-    return CompiledLimit(policy.name, limit.name, index, rule, scope, prefix)
-
-
-def _attributes(numbers: Numbers) -> dict[int, AttributeKey]:
-    keys = {number: name.partition(" ") for (kind, name), number in numbers.items() if kind == "ATTRIBUTE"}
-    return {number: (location, name) for number, (location, _, name) in keys.items()}
 
 
 def blocking(blocks: Sequence[CompiledBlock], hashes: frozenset[str]) -> CompiledBlock | None:

@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from usageflow.domain.calendars import Alignment
+from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
+from usageflow.domain.guards import guard_faults
+from usageflow.domain.override_rules import directory_faults
 from usageflow.domain.patterns import Methods, Pattern
 from usageflow.domain.policies import Algorithm, Block, Limit, OnMissing, Policy, PolicySet, Scope, Strategy
+from usageflow.domain.policy_terms import hashed_attributes, term_faults
 
 T = TypeVar("T")
 
@@ -18,22 +23,39 @@ MAX_SLOT_LIFE_US = 86_400_000_000
 DEFAULT_EXPRESSION = "usage_record.quantity"
 
 
-def validate(policies: PolicySet, blocks: Sequence[Block] = ()) -> list[Fault]:
-    """Returns every fault of a set; its fields are paths such as ``policies[3].limits[0].window``."""
+def validate(
+    policies: PolicySet,
+    blocks: Sequence[Block] = (),
+    customers: Sequence[Customer] = (),
+    check: ExpressionCheck = refuse_expressions,
+) -> list[Fault]:
+    """Returns every fault of a set; its fields are paths such as ``policies[3].limits[0].window``. ``check`` knows the
+    language of expressions.
+    """
     names = [strategy.name for strategy in policies.strategies]
+    hashed = hashed_attributes(policies.strategies)
     return [
         *_duplicates("strategies", names),
         *_duplicates("policies", [policy.name for policy in policies.policies]),
         *_each("strategies", policies.strategies, _strategy),
         *_each("policies", policies.policies, lambda policy: _policy(policy, frozenset(names))),
+        *_each("policies", policies.policies, lambda policy: term_faults(policy, check, hashed)),
         *_each("blocks", blocks, lambda block: _match(block.methods, block.path)),
         *_duplicates("blocks", [_block_name(block) for block in blocks], field=""),
+        *_duplicates("plans", [plan.name for plan in policies.plans]),
+        *_duplicates("customers", [customer.name for customer in customers]),
+        *directory_faults(policies, customers),
     ]
 
 
-def ensure_valid(policies: PolicySet, blocks: Sequence[Block] = ()) -> None:
+def ensure_valid(
+    policies: PolicySet,
+    blocks: Sequence[Block] = (),
+    customers: Sequence[Customer] = (),
+    check: ExpressionCheck = refuse_expressions,
+) -> None:
     """Raises InvalidArgument with every fault of a set."""
-    faults = validate(policies, blocks)
+    faults = validate(policies, blocks, customers, check)
     if faults:
         raise InvalidArgument(faults)
 
@@ -62,6 +84,7 @@ def _strategy(strategy: Strategy) -> Iterator[Fault]:
     from usageflow.domain.source_rules import source_faults
 
     yield from _each("sources", strategy.sources, source_faults)
+    yield from guard_faults(strategy.guard, strategy.sources)
     if strategy.on_missing is OnMissing.SKIP and not strategy.allow_unlimited:
         message = "SKIP lets callers without an identity pass without any limit"
         yield Fault(

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault
+from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.validation import validate
 from usageflow.policyfile.composer import Composer
@@ -19,7 +21,7 @@ from usageflow.policyfile.wording import problems_of
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file, in bytes of UTF-8."""
 
-_SPELLED = {"location": "in", "window_us": "window", "anchor_us": "anchor"}
+_SPELLED = {"location": "in", "window_us": "window", "anchor_us": "anchor", "expires_us": "expires"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class LoadedFile:
     application: str
     policy_set: PolicySet
     blocks: tuple[Block, ...]
+    customers: tuple[Customer, ...]
     root: Node
 
     def locate(self, path: str) -> tuple[int, int]:
@@ -49,10 +52,10 @@ class LoadedFile:
         )
 
 
-def load(text: str, *, filename: str) -> LoadedFile:
+def load(text: str, *, filename: str, check: ExpressionCheck = refuse_expressions) -> LoadedFile:
     """Returns what the file declares. Raises PolicyFileError with every problem that was found, by line.
 
-    ``filename`` only names the file in messages.
+    ``filename`` only names the file in messages; ``check`` knows the language of expressions.
     """
     if len(text) > MAX_BYTES or len(text.encode(errors="replace")) > MAX_BYTES:
         raise _whole_file(filename, "the file is larger than 16 MiB", "split it by application")
@@ -66,9 +69,9 @@ def load(text: str, *, filename: str) -> LoadedFile:
     problems.extend(composer.problems)
     if document is None or problems:
         raise PolicyFileError(problems)
-    policy_set = PolicySet(strategies=document.strategies, policies=document.policies)
-    loaded = LoadedFile(filename, document.application, policy_set, document.blocks, root)
-    faults = validate(policy_set, document.blocks)
+    policy_set = PolicySet(strategies=document.strategies, policies=document.policies, plans=document.plans)
+    loaded = LoadedFile(filename, document.application, policy_set, document.blocks, document.customers, root)
+    faults = validate(policy_set, document.blocks, document.customers, check)
     if faults:
         raise PolicyFileError(loaded.problems_of(faults))
     return loaded

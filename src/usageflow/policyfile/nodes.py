@@ -12,7 +12,7 @@ _DECIMAL_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _MOST_DIGITS = 30
 _TRUE = frozenset({"yes", "true", "on"})
 
-RAW_KEYS = frozenset({"window", "anchor"})
+RAW_KEYS = frozenset({"window", "anchor", "expires"})
 """Keys whose value is text even where YAML reads a number (``90``), base 60 (``1:30``) or a date."""
 
 

@@ -6,20 +6,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from usageflow.domain.customers import Customer, CustomerOverride
+from usageflow.domain.guards import Guard
 from usageflow.domain.policies import (
     Block,
+    CustomerPlan,
     Limit,
     Match,
     Metering,
     Name,
+    Override,
     Policy,
     Strategy,
 )
 from usageflow.domain.sources import Jwk, Source
 from usageflow.policyfile.nodes import Step
-
-LATER_KEYS = ("customers", "plans")
-"""Top-level keys of later versions."""
 
 
 class Document(BaseModel):
@@ -31,12 +32,15 @@ class Document(BaseModel):
     application: Name
     strategies: tuple[Strategy, ...] = ()
     policies: tuple[Policy, ...] = ()
+    plans: tuple[CustomerPlan, ...] = ()
+    customers: tuple[Customer, ...] = ()
     blocks: tuple[Block, ...] = ()
 
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Document,
     ("strategies",): Strategy,
+    ("strategies", "guard"): Guard,
     ("strategies", "sources"): Source,
     ("strategies", "sources", "keys"): Jwk,
     ("strategies", "sources", "join"): Source,
@@ -45,8 +49,15 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("policies", "match"): Match,
     ("policies", "limits"): Limit,
     ("policies", "metering"): Metering,
+    ("plans",): CustomerPlan,
+    ("plans", "overrides"): Override,
+    ("customers",): Customer,
+    ("customers", "overrides"): CustomerOverride,
     ("blocks",): Block,
 }
+
+_NOT_IN_FILES = frozenset({"cost_expression"})
+"""A file's `cost` is a number or an expression."""
 
 
 def known_keys(steps: tuple[Step, ...]) -> tuple[str, ...]:
@@ -54,7 +65,8 @@ def known_keys(steps: tuple[Step, ...]) -> tuple[str, ...]:
     model = _MODELS.get(_names(steps))
     if model is None:
         return ()
-    return tuple(info.alias or name for name, info in model.model_fields.items())
+    names = (info.alias or name for name, info in model.model_fields.items())
+    return tuple(name for name in names if name not in _NOT_IN_FILES)
 
 
 def bounds(steps: tuple[Step, ...]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from usageflow.policyfile.nodes import Mapping, Node, Scalar, Step, is_whole_number, nearest, path_of
 from usageflow.policyfile.problems import Problem, cut
-from usageflow.policyfile.schema import LATER_KEYS, bounds, known_keys
+from usageflow.policyfile.schema import bounds, known_keys
 
 Words = tuple[str, str]
 
@@ -27,6 +27,7 @@ _EXAMPLES = {
     "limit": "limit: 100",
     "window": "window: 1h` or `align: day",
     "price": "price: price_123",
+    "policy": "policy: transactions",
 }
 _READ_AS = {
     "bool": "true or false",
@@ -68,8 +69,6 @@ def _key_at(root: Node, steps: tuple[Step, ...]) -> Scalar | None:
 
 def _unknown_key(steps: tuple[Step, ...]) -> Words:
     key = str(steps[-1])
-    if len(steps) == 1 and key in LATER_KEYS:
-        return f"{key} come with a later version", f"remove the key '{key}'"
     known = known_keys(steps[:-1])
     near = difflib.get_close_matches(cut(key), known, n=1)
     fix = f"did you mean '{near[0]}'?" if near else f"known keys are {', '.join(known)}"
@@ -126,7 +125,7 @@ def _text(wrong: _Wrong) -> Words:
 def _whole_number(wrong: _Wrong) -> Words:
     if wrong.steps[-1] == "window":
         return f"{wrong.label} must be a window, not {wrong.shown}", "write one such as 30s, 1h or 7d"
-    if wrong.steps[-1] == "anchor":
+    if wrong.steps[-1] in {"anchor", "expires"}:
         return (
             f"{wrong.label} must be an instant, not {wrong.shown}",
             "write one such as 2026-01-31T00:00:00Z",
@@ -164,6 +163,8 @@ def _pattern(wrong: _Wrong) -> Words:
     fix = "write lower-case letters, digits and hyphens, at most 63, without a hyphen at either end"
     if wrong.steps[-1] == "price":
         fix = "write the id of a Stripe Price, such as price_123"
+    elif wrong.steps[-1] == "stripe_customer":
+        fix = "write the id of a Stripe customer, such as cus_123"
     return f"{wrong.label} cannot be {wrong.shown}", fix
 
 

@@ -11,13 +11,10 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import PermissionDenied, Unauthenticated, Unavailable, UsageFlowError
 from usageflow.domain.keys import hash_of, is_well_formed
 from usageflow.rpc.principal import Principal
-from usageflow.storage.ports import ControlStore, Credential, CredentialKind
+from usageflow.storage.ports import Credential, CredentialKind, CredentialSource
 
-_FRESH_US = 500_000
-"""Younger look-ups are used as they are; older ones are renewed behind the call."""
-
-_VALID_US = 1_000_000
-"""Older look-ups are renewed before the call: a revoked key is dead after this."""
+REMEMBER_US = 1_000_000
+"""Older look-ups are renewed before the call, those older than half of it behind the call."""
 
 _CACHED = 10_000
 
@@ -54,11 +51,15 @@ def _secret_hash(authorization: str, kind: CredentialKind) -> bytes:
 
 
 class Authenticator:
-    """Looks credentials up and remembers them for a second."""
+    """Looks credentials up and remembers them for a while."""
 
-    def __init__(self, control: ControlStore, clock: Clock) -> None:
-        self._control = control
+    def __init__(
+        self, credentials: CredentialSource, clock: Clock, *, remember_us: int = REMEMBER_US
+    ) -> None:
+        """``remember_us``: for how long a look-up counts; a revoked key is dead after this."""
+        self._credentials = credentials
         self._clock = clock
+        self._remember_us = remember_us
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._renewals: set[asyncio.Task[None]] = set()
 
@@ -79,12 +80,12 @@ class Authenticator:
 
     async def _find(self, secret_hash: bytes) -> Credential | None:
         known = self._known.get(secret_hash)
-        age_us = self._clock.now_us() - known.at_us if known is not None else _VALID_US
+        age_us = self._clock.now_us() - known.at_us if known is not None else 0
         if known is None:
             return await self._look_up(secret_hash)
-        if not 0 <= age_us < _VALID_US:
+        if not 0 <= age_us < self._remember_us:
             return await self._look_up_again(secret_hash, known)
-        if age_us >= _FRESH_US and not known.renewing:
+        if age_us >= self._remember_us // 2 and not known.renewing:
             known.renewing = True
             task = asyncio.create_task(self._renew(secret_hash))
             self._renewals.add(task)
@@ -92,7 +93,7 @@ class Authenticator:
         return known.credential
 
     async def _look_up(self, secret_hash: bytes) -> Credential | None:
-        credential = await self._control.find_credential(secret_hash)
+        credential = await self._credentials.find_credential(secret_hash)
         self._known[secret_hash] = _Known(credential, self._clock.now_us())
         self._known.move_to_end(secret_hash)
         while len(self._known) > _CACHED:

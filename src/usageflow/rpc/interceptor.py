@@ -1,58 +1,73 @@
-"""What every call passes through: authentication, the error table, measurements. Composed here and nowhere else."""
+"""What every call passes through: a cap, authentication, the error table, measurements. Composed here and nowhere else."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Self
 
 import grpc
 import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError
-from opentelemetry.metrics import Histogram
 
-from usageflow.domain.errors import InvalidArgument, UsageFlowError
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.errors import grpc_status_of, internal_status
+from usageflow.rpc.load import MAX_CALLS, CallCap
+from usageflow.rpc.measuring import CallTimes
 from usageflow.rpc.principal import set_principal
 from usageflow.storage.ports import CredentialKind
 
 log = structlog.get_logger()
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
-    """Which credential each full method name needs; a method that is not named needs none (health, reflection)."""
+    """Which credential each full method name needs; a method that is not named needs none (health, reflection).
+
+    ``refused`` names methods that this process does not offer, and says what to do instead, whoever calls.
+    """
 
     credentials: Mapping[str, CredentialKind]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
-class ServiceInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each handler: authenticate, call, map errors, measure."""
+class ServiceInterceptor:
+    """Wraps each handler: shed load, authenticate, call, map errors, measure. Streams are not capped: they wait, mostly.
 
-    def __init__(self, authenticator: Authenticator, policy: CallPolicy, duration: Histogram) -> None:
+    Handlers are wrapped as they are added. grpc.aio's own interceptors are awaited anew for every call, which costs a tenth of a
+    whole check.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        policy: CallPolicy,
+        times: CallTimes,
+        *,
+        max_calls: int = MAX_CALLS,
+    ) -> None:
+        self._server: Any = None
+        self._max_calls = max_calls
         self._authenticator = authenticator
         self._policy = policy
-        self._duration = duration
-        self._wrapped: dict[str, Any] = {}
+        self._times = times
 
-    async def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """Returns the method's handler, wrapped once and remembered."""
-        method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler = await continuation(handler_call_details)
-            if handler is None or method not in self._policy.credentials:
-                return handler
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Adds services as grpc.aio.Server does, each method wrapped: what generated code calls."""
+        self._server.add_generic_rpc_handlers(tuple(_Wrapped(each, self._wrapped) for each in handlers))
+
+    def on(self, server: grpc.aio.Server) -> Self:
+        """Says which server is served."""
+        self._server = server
+        return self
+
+    def _wrapped(self, method: str, handler: Any) -> Any:
+        return self._wrap(method, handler) if method in self._policy.credentials else handler
 
     def _wrap(self, method: str, handler: Any) -> Any:
         kind = self._policy.credentials[method]
@@ -69,12 +84,15 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
         )
 
     def _unary(self, method: str, kind: CredentialKind, call: Any) -> Any:
+        cap = CallCap(self._max_calls)
+
         async def handle(request: Any, context: _Context) -> Any:
             started = time.perf_counter()
             code = "OK"
             try:
-                await self._enter(kind, context)
-                return await call(_readable(request), context)
+                with cap:
+                    await self._enter(method, kind, context)
+                    return await call(_readable(request), context)
             except UsageFlowError as error:
                 code = type(error).__name__
                 await _abort(context, grpc_status_of(error))
@@ -85,16 +103,14 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
                 log.exception("call failed", method=method)
                 await _abort(context, internal_status())
             finally:
-                self._duration.record(
-                    time.perf_counter() - started, {"rpc.method": method, "rpc.status": code}
-                )
+                self._times.record(method, code, time.perf_counter() - started)
 
         return handle
 
     def _streaming(self, method: str, kind: CredentialKind, call: Any) -> Any:
         async def handle(request: Any, context: _Context) -> AsyncIterator[Any]:
             try:
-                await self._enter(kind, context)
+                await self._enter(method, kind, context)
                 async for response in call(_readable(request), context):
                     yield response
             except UsageFlowError as error:
@@ -107,11 +123,33 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
 
         return handle
 
-    async def _enter(self, kind: CredentialKind, context: _Context) -> None:
+    async def _enter(self, method: str, kind: CredentialKind, context: _Context) -> None:
+        if method in self._policy.refused:
+            raise FailedPrecondition(self._policy.refused[method], reason="NOT_OFFERED")
         metadata = dict(context.invocation_metadata() or ())
         authorization = metadata.get("authorization")
         text = authorization.decode("latin-1") if isinstance(authorization, bytes) else authorization
         set_principal(await self._authenticator.authenticate(text, kind))
+
+
+class _Wrapped(grpc.GenericRpcHandler):
+    """A service whose methods are wrapped at their first call and remembered."""
+
+    def __init__(self, inner: grpc.GenericRpcHandler, wrap: Callable[[str, Any], Any]) -> None:
+        self._inner = inner
+        self._wrap = wrap
+        self._methods: dict[str, Any] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Returns the handler of a method, None for one that this service does not have."""
+        method = handler_call_details.method
+        found = self._methods.get(method)
+        if found is None:
+            handler = self._inner.service(handler_call_details)
+            if handler is None:
+                return None
+            found = self._methods[method] = self._wrap(method, handler)
+        return found
 
 
 async def _abort(context: _Context, status: grpc.Status) -> NoReturn:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from usageflow.rpc.interceptor import ServiceInterceptor
 from usageflow.storage.ports import CredentialKind
 from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2
 
@@ -43,6 +45,8 @@ class RpcServer:
     """A gRPC server and its health."""
 
     server: grpc.aio.Server
+    handlers: Any
+    """Where services are added: the interceptor where there is one, else the server."""
     health: health.aio.HealthServicer
     services: tuple[str, ...]
 
@@ -55,10 +59,35 @@ class RpcServer:
             await self.health.set(service, status)
 
 
-def build_server(interceptors: Sequence[grpc.aio.ServerInterceptor], services: Sequence[str]) -> RpcServer:
-    """Returns a server with health and reflection; the caller adds its handlers."""
-    server = grpc.aio.server(interceptors=tuple(interceptors), options=_OPTIONS)
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """``reflection`` tells anybody who connects what the contract is; ``max_connection_age_s`` 0 means for ever. Calls of an
+    aged connection have ``age_grace_s`` left to end, as long as clients wait for a report; streams are cut then.
+    """
+
+    reflection: bool = True
+    max_connection_age_s: int = 0
+    age_grace_s: float = 10.0
+
+    def channel_options(self) -> tuple[tuple[str, int], ...]:
+        """Returns gRPC's options. It adds 10 % of jitter to the age by itself, so that clients do not return all at once."""
+        if not self.max_connection_age_s:
+            return _OPTIONS
+        age = ("grpc.max_connection_age_ms", self.max_connection_age_s * 1000)
+        return (*_OPTIONS, age, ("grpc.max_connection_age_grace_ms", round(self.age_grace_s * 1000)))
+
+
+def build_server(
+    interceptor: ServiceInterceptor | None,
+    services: Sequence[str],
+    options: ServerOptions = ServerOptions(),
+) -> RpcServer:
+    """Returns a server with health and, where asked for, reflection; the caller adds its handlers."""
+    server = grpc.aio.server(options=options.channel_options())
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return RpcServer(server, checks, tuple(services))
+    if options.reflection:
+        names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    handlers = server if interceptor is None else interceptor.on(server)
+    return RpcServer(server, handlers, checks, tuple(services))

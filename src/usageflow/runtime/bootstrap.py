@@ -8,6 +8,7 @@ from admin.applying import Applying, Wanted
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.ids import uuid7
 from usageflow.domain.keys import display_prefix, hash_of
+from usageflow.expressions import check
 from usageflow.policyfile import load
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.credentials import Credentials
@@ -51,7 +52,7 @@ async def ensure_policies(control: ControlStore, applying: Applying) -> bool:
     application = await control.find_application(APPLICATION)
     if application is None or application.revision > 0:
         return False
-    loaded = load(read_resource(EXAMPLE), filename=EXAMPLE)
-    wanted = Wanted(APPLICATION, loaded.policy_set, loaded.blocks)
+    loaded = load(read_resource(EXAMPLE), filename=EXAMPLE, check=check)
+    wanted = Wanted(APPLICATION, loaded.policy_set, loaded.blocks, loaded.customers)
     await applying.apply(wanted, author="first start")
     return True

@@ -1,4 +1,4 @@
-"""The real clock."""
+"""The real clocks."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ class SystemClock:
     def now_us(self) -> int:
         """Returns Unix time in microseconds."""
         return time.time_ns() // 1000
+
+
+class MonotonicClock:
+    """Time that never goes back, for pauses: nobody can set it."""
+
+    def now_us(self) -> int:
+        """Returns microseconds since an instant that is this machine's own."""
+        return time.monotonic_ns() // 1000

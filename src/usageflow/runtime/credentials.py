@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import tomllib
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.keys import make_key
+from usageflow.storage.file import replace_file
 
 FILE_NAME = "credentials.toml"
 
@@ -59,13 +59,7 @@ def write_credentials(folder: Path, credentials: Credentials) -> None:
     text = (
         "# The keys of this UsageFlow. Keep them secret: whoever has them can decide and change policies.\n"
     )
-    temporary = folder / f".{FILE_NAME}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text + "".join(lines))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / FILE_NAME)
+    replace_file(folder / FILE_NAME, [(text + "".join(lines)).encode()])
 
 
 def _quoted(text: str) -> str:

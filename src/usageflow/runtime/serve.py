@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -22,13 +20,12 @@ from usageflow.runtime.credentials import (
     read_credentials,
     write_credentials,
 )
+from usageflow.runtime.edge import compose_edge
 from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
-from usageflow.runtime.http import HttpListener, bind, build_app, ensure_free
+from usageflow.runtime.running import ensure_addresses_free, serve_until, stop_on_signals
 from usageflow.runtime.settings import Address, Settings, load_settings
 from usageflow.runtime.telemetry import set_up_logs, set_up_metrics
 from usageflow.storage.sql import MigrationKind, lock_folder, prepare
-
-DRAIN_S = 1.0
 
 log = structlog.get_logger()
 
@@ -46,12 +43,24 @@ and an application that asks this service:
 """
 
 
-def run(role: str) -> int:
-    """Serves until a signal; returns the exit code. Every foreseeable failure is a sentence on stderr and exit 1."""
+_NEXT_TLS = """
+It speaks TLS: set USAGEFLOW_CA_FILE to the PEM file of the authority that signed its certificate, in the terminals below too.
+"""
+
+
+def run(role: str, snapshot: Path | None = None) -> int:
+    """Serves until a signal; returns the exit code. Every foreseeable failure is a sentence on stderr and exit 1.
+
+    ``snapshot`` makes the role ``decision`` an edge replica, which decides from that file.
+    """
     try:
         settings = load_settings()
         os.umask(0o077)  # databases, their backups and sockets are the owner's alone
         set_up_logs(settings.log_level)
+        # A thread that stores reports or reads snapshots hands over within half a millisecond: checks do not wait for it.
+        sys.setswitchinterval(0.0005)
+        if snapshot is not None:
+            return asyncio.run(_serve_edge(settings, snapshot))
         _check_role(role)
         return asyncio.run(_serve(settings))
     except InvalidArgument as error:
@@ -69,21 +78,24 @@ def _complain(sentence: str) -> None:
 
 
 def _check_role(role: str) -> None:
-    if role != "all":
-        message = (
-            f"`serve {role}` needs a database that several processes share, and this version keeps data in SQLite: "
-            "run `usageflow serve`, which serves all three services in one process"
+    if role == "all":
+        return
+    message = (
+        f"`serve {role}` needs a database that several processes share, and this version keeps data in SQLite: "
+        "run `usageflow serve`, which serves all three services in one process"
+    )
+    if role == "decision":
+        message += (
+            ", or `usageflow serve decision --snapshot FILE` with a file of `usageflow snapshot -o FILE`"
         )
-        raise FailedPrecondition(message, reason="NEEDS_SHARED_DATABASE")
+    raise FailedPrecondition(message, reason="NEEDS_SHARED_DATABASE")
 
 
 async def _serve(settings: Settings) -> int:
-    # A thread that stores reports hands over within half a millisecond, so that checks do not wait for it.
-    sys.setswitchinterval(0.0005)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     folder = _open_folder(settings.data)
     with lock_folder(folder):
-        _ensure_free(settings.grpc_address)
+        ensure_addresses_free(settings)
         outcome = prepare(folder / DATABASE_NAME, SystemClock())
         if outcome.kind is MigrationKind.UPGRADED:
             log.info(str(outcome))
@@ -95,7 +107,14 @@ async def _serve(settings: Settings) -> int:
             write_credentials(folder, credentials)
         hash_key = bytes.fromhex(settings.hash_key.get_secret_value() or credentials.hash_key)
         metrics = set_up_metrics()
-        embedded = compose(folder, hash_key, metrics, jwks_allow_private=settings.jwks_allow_private)
+        embedded = compose(
+            folder,
+            hash_key,
+            metrics,
+            redis_url=settings.redis_url.get_secret_value(),
+            jwks_allow_private=settings.jwks_allow_private,
+            options=settings.server_options,
+        )
         try:
             return await _run(settings, folder, embedded, credentials, stop)
         finally:
@@ -106,53 +125,34 @@ async def _serve(settings: Settings) -> int:
 async def _run(
     settings: Settings, folder: Path, embedded: Embedded, credentials: Credentials, stop: asyncio.Event
 ) -> int:
-    ready = False
-    http = _http(settings.http_address, lambda: ready)
     first = await ensure_application(embedded.control, credentials)
     await ensure_policies(embedded.control, embedded.applying)
-    await embedded.load()
-    address = _listen(embedded, settings.grpc_address)
-    tasks = embedded.background()
-    try:
-        await embedded.rpc.server.start()
-        await embedded.rpc.serving(healthy=True)
+
+    def on_ready(address: Address) -> None:
         if credentials.address != address.from_here:
             write_credentials(folder, at_address(credentials, address.from_here))
-        if http is not None:
-            http.start()
-        ready = True
-        _announce(address, folder, first=first)
-        code = await _until_stopped(stop, tasks)
-        ready = False
-        await embedded.drain(DRAIN_S)
-        return code
+        _announce(address)
+        if first:
+            _show_next_steps(address, folder, tls=settings.tls is not None)
+
+    return await serve_until(stop, embedded, settings, on_ready)
+
+
+async def _serve_edge(settings: Settings, snapshot: Path) -> int:
+    stop = stop_on_signals()
+    ensure_addresses_free(settings)
+    metrics = set_up_metrics()
+    try:
+        edge = compose_edge(
+            snapshot,
+            metrics,
+            redis_url=settings.redis_url.get_secret_value(),
+            jwks_allow_private=settings.jwks_allow_private,
+            options=settings.server_options,
+        )
+        return await serve_until(stop, edge, settings, _announce)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await embedded.checkpointer.save()
-        if http is not None:
-            await http.stop()
-
-
-async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> int:
-    """Returns 0 on a signal, 1 where a background task ended, which none of them should."""
-    stopped = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    if stopped in done:
-        return 0
-    stopped.cancel()
-    for task in done:
-        log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
-    return 1
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    return stop
+        metrics.provider.shutdown()
 
 
 def _open_folder(folder: Path) -> Path:
@@ -177,53 +177,25 @@ def _without_credentials(folder: Path) -> str:
     )
 
 
-def _ensure_free(address: Address) -> None:
-    """Finds a taken address before anything is loaded, and before gRPC logs about it in its own words."""
-    try:
-        ensure_free(address)
-    except OSError as error:
-        raise _taken("USAGEFLOW_LISTEN", address, error.strerror) from None
-
-
-def _taken(setting: str, address: Address, why: str | None) -> FailedPrecondition:
-    message = f"cannot listen on {address} ({why}): stop what uses it, or set {setting} to a free address"
-    return FailedPrecondition(message, reason="ADDRESS_TAKEN")
-
-
-def _listen(embedded: Embedded, address: Address) -> Address:
-    try:
-        port = embedded.rpc.server.add_insecure_port(str(address))
-    except RuntimeError:
-        raise _taken("USAGEFLOW_LISTEN", address, "gRPC was refused") from None
-    return address if address.unix else Address(address.host, port)
-
-
-def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | None:
-    if address is None:
-        return None
-    try:
-        listener = bind(address)
-    except OSError as error:
-        raise _taken("USAGEFLOW_HTTP_LISTEN", address, error.strerror) from None
-    return HttpListener(build_app(ready), listener)
-
-
-def _announce(address: Address, folder: Path, *, first: bool) -> None:
+def _announce(address: Address) -> None:
     sys.stdout.write(f"usageflow ready on {address}\n")
-    if first:
-        command = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == "usageflow" else Path(".venv/bin")
-        sys.stdout.write(
-            _NEXT.format(
-                address=address.from_here,
-                # The command finds its keys in the data folder: where that is not the usual one it must be told.
-                command=(
-                    f"USAGEFLOW_DATA={_short(folder)} " if folder != Path(".usageflow").absolute() else ""
-                )
-                + _short(command / "usageflow"),
-                python=_short(command / "python"),
-                credentials=_short(folder / "credentials.toml"),
-            )
+    sys.stdout.flush()
+
+
+def _show_next_steps(address: Address, folder: Path, *, tls: bool) -> None:
+    if tls:
+        sys.stdout.write(_NEXT_TLS)
+    command = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == "usageflow" else Path(".venv/bin")
+    sys.stdout.write(
+        _NEXT.format(
+            address=address.from_here,
+            # The command finds its keys in the data folder: where that is not the usual one it must be told.
+            command=(f"USAGEFLOW_DATA={_short(folder)} " if folder != Path(".usageflow").absolute() else "")
+            + _short(command / "usageflow"),
+            python=_short(command / "python"),
+            credentials=_short(folder / "credentials.toml"),
         )
+    )
     sys.stdout.flush()
 
 

@@ -11,9 +11,13 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.rpc.server import ServerOptions
+from usageflow.runtime.counter_stores import checked_redis_url
+from usageflow.runtime.tls import TlsFiles, check_key, read_certificate
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_HTTP_LISTEN = "127.0.0.1:50052"
+CONNECTION_AGE_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,13 @@ class Settings(BaseSettings):
         env_prefix="USAGEFLOW_", env_ignore_empty=False, extra="ignore", frozen=True
     )
 
-    # Declared first: the addresses are judged by it.
+    # Declared first: the addresses are judged by these.
     insecure: bool = Field(False, description="Allows plaintext beyond this machine.")
+    tls_cert: str = Field("", description="PEM file of the certificate, its chain after it; unset: no TLS.")
+    tls_key: str = Field("", description="PEM file of the certificate's private key.", validate_default=True)
+    tls_client_ca: str = Field(
+        "", description="PEM file of the authorities of clients, which then must show a certificate."
+    )
     listen: str = Field(DEFAULT_LISTEN, description="Where gRPC is served: HOST:PORT or unix:PATH.")
     http_listen: str | None = Field(
         None,
@@ -78,15 +87,62 @@ class Settings(BaseSettings):
     )
     data: Path = Field(Path(".usageflow"), description="The folder of the database and credentials.toml.")
     database_url: str = Field("", description="PostgreSQL; unset means SQLite in the data folder.")
-    redis_url: str = Field("", description="Redis for counters; unset means memory.")
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis for counters, redis://, rediss:// or redis+cluster://; unset means memory.",
+    )
     hash_key: SecretStr = Field(
         SecretStr(""),
         description="32 bytes in hex for keyed hashes; unset means the one in credentials.toml.",
+    )
+    reflection: bool | None = Field(
+        None, description="Serves gRPC reflection. Unset: only where USAGEFLOW_LISTEN is this machine's own."
+    )
+    max_connection_age_s: int | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="Seconds until a connection is asked to reconnect; 0 for never. Unset: 600, and never where "
+        "USAGEFLOW_LISTEN is this machine's own.",
     )
     jwks_allow_private: bool = Field(
         False, description="Allows keys of tokens to be fetched over http and from private addresses."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; logs go to stderr.")
+
+    @field_validator("tls_cert")
+    @classmethod
+    def _is_certificate(cls, value: str) -> str:
+        if value:
+            read_certificate(Path(value))
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _is_its_key(cls, value: str, info: ValidationInfo) -> str:
+        cert = info.data.get("tls_cert")
+        if cert is None:
+            return value  # the certificate has a fault of its own, which is told
+        if cert and not value:
+            raise ValueError("is not set, but USAGEFLOW_TLS_CERT is: name the PEM file of its private key")
+        if value and not cert:
+            raise ValueError(
+                "has no certificate: set USAGEFLOW_TLS_CERT to the PEM file of the one it belongs to"
+            )
+        if value:
+            check_key(Path(value), read_certificate(Path(cert)))
+        return value
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _is_authority(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("tls_cert") == "":
+            raise ValueError(
+                "asks for certificates of clients, but there is no TLS: set USAGEFLOW_TLS_CERT too"
+            )
+        if value:
+            read_certificate(Path(value))
+        return value
 
     @field_validator("listen", "http_listen")
     @classmethod
@@ -94,9 +150,11 @@ class Settings(BaseSettings):
         if value is None or (not value and info.field_name == "http_listen"):
             return value
         address = Address.parse(value)
-        if not address.is_local and not info.data.get("insecure", True):
+        plaintext = info.field_name == "http_listen" or info.data.get("tls_cert") == ""
+        if plaintext and not address.is_local and not info.data.get("insecure", True):
+            tls = "set USAGEFLOW_TLS_CERT, " if info.field_name == "listen" else ""
             raise ValueError(
-                f"{address} would be reached in plaintext from other machines: listen on 127.0.0.1, "
+                f"{address} would be reached in plaintext from other machines: {tls}listen on 127.0.0.1, "
                 "or set USAGEFLOW_INSECURE=1 where the network is yours"
             )
         return value
@@ -108,13 +166,18 @@ class Settings(BaseSettings):
             value or ".usageflow"
         )  # an empty variable is an unset one: secrets never land in the working folder
 
-    @field_validator("database_url", "redis_url")
+    @field_validator("database_url")
     @classmethod
     def _is_unset(cls, value: str) -> str:
         if value:
-            raise ValueError(
-                "is not served by this version: unset it; data are kept in SQLite, counters in memory"
-            )
+            raise ValueError("is not served by this version: unset it; data are kept in SQLite")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            checked_redis_url(value.get_secret_value())
         return value
 
     @field_validator("hash_key")
@@ -140,6 +203,27 @@ class Settings(BaseSettings):
     def grpc_address(self) -> Address:
         """Returns where gRPC is served."""
         return Address.parse(self.listen)
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """Returns the files of TLS, None for plaintext."""
+        if not self.tls_cert:
+            return None
+        client_ca = Path(self.tls_client_ca) if self.tls_client_ca else None
+        return TlsFiles(Path(self.tls_cert), Path(self.tls_key), client_ca)
+
+    @property
+    def server_options(self) -> ServerOptions:
+        """Returns how gRPC is served. What is for other machines is off on this machine's own addresses: behind no balancer
+        a connection that ends is only a cold one, and developers want reflection.
+        """
+        local = self.grpc_address.is_local
+        age_s = (
+            (0 if local else CONNECTION_AGE_S)
+            if self.max_connection_age_s is None
+            else self.max_connection_age_s
+        )
+        return ServerOptions(local if self.reflection is None else self.reflection, age_s)
 
     @property
     def http_address(self) -> Address | None:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar
 
 import structlog
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import REGISTRY
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
+
+from usageflow.rpc.measuring import BUCKETS_S, CallTimes
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The instruments of a server process."""
+    """The instruments of a server process: plain numbers to add to, read when somebody looks, because an instrument's own cost
+    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field.
+    """
 
     provider: MeterProvider
-    call_duration: Histogram
-    decisions: Counter
+    call_times: CallTimes
+    decisions: dict[tuple[bool, str], int]
+    store_operations: dict[str, int]
+    term_failures: dict[str, int]
 
 
 def set_up_logs(level: str) -> None:
@@ -41,8 +55,69 @@ def set_up_metrics() -> Metrics:
     """Returns the instruments; prometheus_client's registry shows them."""
     provider = MeterProvider(metric_readers=[PrometheusMetricReader()])
     meter = provider.get_meter("usageflow")
-    return Metrics(
-        provider,
-        meter.create_histogram("rpc.server.call.duration", unit="s", description="Duration of calls."),
-        meter.create_counter("usageflow.decision.decisions", description="Decisions by outcome and reason."),
+    times = CallTimes()
+    if _shown:
+        REGISTRY.unregister(_shown.pop())
+    _shown.append(_ShownTimes(times))
+    REGISTRY.register(_shown[0])
+    decisions: dict[tuple[bool, str], int] = {}
+    operations: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.decisions",
+        "Decisions by outcome and reason.",
+        decisions,
+        lambda kind: {"allowed": kind[0], "reason": str(kind[1])},
     )
+    _observe(
+        meter,
+        "usageflow.store.operations",
+        "Operations of the counter store by outcome.",
+        operations,
+        lambda outcome: {"outcome": outcome},
+    )
+    failures: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.expression_failures",
+        "Conditions and costs of policies that could not be evaluated.",
+        failures,
+        lambda field: {"field": field},
+    )
+    return Metrics(provider, times, decisions, operations, failures)
+
+
+def _observe(
+    meter: Meter,
+    name: str,
+    description: str,
+    tally: dict[Kind, int],
+    attributes: Callable[[Kind], Mapping[str, str | bool]],
+) -> None:
+    """Lets the meter show a tally as a counter."""
+
+    def read(_: CallbackOptions) -> Iterable[Observation]:
+        # Copied first: the event loop may add a kind while the thread of /metrics reads.
+        return [Observation(number, attributes(kind)) for kind, number in tally.copy().items()]
+
+    meter.create_observable_counter(name, [read], description=description)
+
+
+class _ShownTimes:
+    """Shows the times of calls under the name and labels of OpenTelemetry's conventions for RPC."""
+
+    def __init__(self, times: CallTimes) -> None:
+        self._times = times
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(
+            "rpc_server_call_duration_seconds", "Duration of calls.", labels=["rpc_method", "rpc_status"]
+        )
+        bounds = [*map(floatToGoString, BUCKETS_S), "+Inf"]
+        for method, code, buckets, sum_s in self._times.read():
+            family.add_metric([method, code], list(zip(bounds, accumulate(buckets), strict=True)), sum_s)
+        yield family
+
+
+_shown: list[_ShownTimes] = []
+"""What prometheus_client's one registry shows: the times of the process that was set up last."""

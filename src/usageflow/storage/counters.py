@@ -24,7 +24,8 @@ class LimitTake(NamedTuple):
     """One limit that a request takes ``cost`` units from. The key names policy, limit, rule and scope.
 
     A rule with a calendar comes with its ``bounds`` around the caller's time; the store picks by its own. CONCURRENCY takes
-    one slot whatever the cost, for ``member`` or, where that is empty, for the take's ``slot_id``.
+    one slot whatever the cost, for ``member`` or, where that is empty, for the take's ``slot_id``. ``once``: it counts requests,
+    so no reservation holds it and no settlement corrects it.
     """
 
     key: str
@@ -32,6 +33,7 @@ class LimitTake(NamedTuple):
     cost: int
     bounds: Bounds | None = None
     member: str = ""
+    once: bool = False
 
 
 class Reserve(NamedTuple):

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+from usageflow.storage.directories import Directories, DirectorySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +69,25 @@ class ApplicationState:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What a change makes of an application. ``policies`` None leaves the revision as it is; ``names`` get numbers."""
+    """What a change makes of an application. ``policies`` None leaves the revision as it is; ``names`` get numbers;
+    customers come by hash and go by name.
+    """
 
     policies: PolicySet | None
     blocks_upserted: tuple[Block, ...]
     blocks_deleted: tuple[Block, ...]
     names: tuple[tuple[NumberKind, str], ...]
+    customers_upserted: tuple[Customer, ...] = ()
+    customers_deleted: tuple[str, ...] = ()
+
+    @property
+    def moves_plan(self) -> bool:
+        """Tells whether plans and decisions have to be made anew: customers alone only move the directory."""
+        return self.policies is not None or bool(self.blocks_upserted or self.blocks_deleted or self.names)
 
 
-class ControlStore(Protocol):
-    """Applications, credentials, revisions, blocks and numbers."""
-
-    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
-        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
-        is filled in for API keys), in one transaction.
-
-        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
-        """
+class SnapshotSource(DirectorySource, Protocol):
+    """What decisions are made from, to read. It is a part of ControlStore, and all that an edge replica has."""
 
     async def find_application(self, name: str) -> Application | None:
         """Returns the application of that name."""
@@ -94,14 +98,38 @@ class ControlStore(Protocol):
     async def load(self, application_id: str) -> ApplicationState:
         """Returns the state at one instant. Raises NotFound."""
 
+    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
+        """Returns the policy set of a revision, None where there is no such revision (any more)."""
+
+
+class CredentialSource(Protocol):
+    """Who may call: the part of ControlStore that authentication reads."""
+
+    async def find_credential(self, secret_hash: bytes) -> Credential | None:
+        """Returns the credential whose secret has this SHA-256."""
+
+
+class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
+    """Applications, credentials, revisions, blocks, numbers and the directory of customers."""
+
+    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+        """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
+        is filled in for API keys), in one transaction.
+
+        Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
+        """
+
     async def change(
         self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
     ) -> Application:
-        """Carries out a change in one transaction and raises plan_version; ``policies`` set makes the next revision.
+        """Carries out a change in one transaction; ``policies`` set makes the next revision. What moves the plan raises
+        plan_version; a change of customers raises the version of the directory.
 
         A block's key is (methods, path, identity). Names that have a number keep it; numbers rise from 1 per
         application and kind and are never reused. Raises FailedPrecondition (reason CHANGED_MEANWHILE) where the plan version
-        is another, NotFound for an unknown application.
+        is another, where an identity would belong to a second customer and where a customer would be left on a plan that the
+        next revision does not have; NotFound for an unknown application. A customer who is deleted or changed gives up
+        identities before any other customer gets them.
         """
 
     async def register_endpoints(
@@ -111,11 +139,8 @@ class ControlStore(Protocol):
         known ones only get a new last-seen time. Idempotent.
         """
 
-    async def find_credential(self, secret_hash: bytes) -> Credential | None:
-        """Returns the credential whose secret has this SHA-256."""
-
-    async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
-        """Returns the policy set of a revision, None where there is no such revision."""
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        """Returns the API keys of an application, in order of their ids; none for an unknown one."""
 
 
 class UsageStore(Protocol):

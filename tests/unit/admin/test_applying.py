@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ class Desk:
         self.notices = Notices()
         self.applying = Applying(control, self.notices, HASH_KEY)
 
-    async def apply(self, policies: PolicySet, *blocks: Block, **fields: bool) -> Applied:
+    async def apply(self, policies: PolicySet, *blocks: Block, **fields: Any) -> Applied:
         return await self.applying.apply(Wanted("demo", policies, blocks, **fields), author="ann")
 
     async def state(self) -> ApplicationState:

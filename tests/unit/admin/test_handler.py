@@ -35,6 +35,13 @@ def fields_of(request: admin_pb2.ApplyRequest) -> list[str]:
     return [fault.field for fault in error.value.faults]
 
 
+@pytest.mark.parametrize(("window", "life_us"), [(None, 60_000_000), (Duration(seconds=5), 5_000_000)])
+def test_a_limit_at_once_needs_no_window(window: Duration | None, life_us: int) -> None:
+    at_once = limit(algorithm=common_pb2.ALGORITHM_CONCURRENCY, window=window)
+    (policy,) = unpack.wanted(message(limits=[at_once])).policies.policies
+    assert (policy.limits[0].algorithm, policy.limits[0].window_us) == (Algorithm.CONCURRENCY, life_us)
+
+
 def test_what_is_not_set_gets_its_default() -> None:
     request = message(limits=[limit()], metering=admin_pb2.Metering(price="price_1"))
     source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User")

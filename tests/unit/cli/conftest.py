@@ -20,13 +20,19 @@ from typer.testing import CliRunner, Result
 from usageflow.cli.main import app
 from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2, usage_pb2
 
+STREAMING = {"ExportSnapshot"}
+
 METHODS: dict[str, dict[str, Any]] = {
     "DecisionService": {
         "Check": decision_pb2.CheckRequest,
         "Explain": decision_pb2.ExplainRequest,
         "Report": usage_pb2.ReportRequest,
     },
-    "AdminService": {"Apply": admin_pb2.ApplyRequest, "QueryUsage": admin_pb2.QueryUsageRequest},
+    "AdminService": {
+        "Apply": admin_pb2.ApplyRequest,
+        "QueryUsage": admin_pb2.QueryUsageRequest,
+        "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
+    },
     "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
 }
 
@@ -62,8 +68,14 @@ class Service:
         return answer(request) if callable(answer) else answer
 
 
-def _handlers(service: Service) -> list[grpc.GenericRpcHandler]:
+def handlers(service: Service) -> list[grpc.GenericRpcHandler]:
     def handler(method: str, request: Any) -> Any:
+        if method in STREAMING:
+            return grpc.unary_stream_rpc_method_handler(
+                lambda message, context: iter(service.answer(method, message, context)),
+                request_deserializer=request.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
         return grpc.unary_unary_rpc_method_handler(
             lambda message, context: service.answer(method, message, context),
             request_deserializer=request.FromString,
@@ -83,7 +95,7 @@ def service() -> Iterator[Service]:
     script = Service()
     with ThreadPoolExecutor(max_workers=2) as pool:
         server = grpc.server(pool)
-        server.add_generic_rpc_handlers(_handlers(script))
+        server.add_generic_rpc_handlers(handlers(script))
         script.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         yield script
@@ -99,7 +111,16 @@ class Run(Protocol):
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command without any settings."""
-    for name in ("ADDR", "API_KEY", "ADMIN_TOKEN", "CA_FILE", "INSECURE", "DATA"):
+    for name in (
+        "ADDR",
+        "API_KEY",
+        "ADMIN_TOKEN",
+        "CA_FILE",
+        "CLIENT_CERT",
+        "CLIENT_KEY",
+        "INSECURE",
+        "DATA",
+    ):
         monkeypatch.delenv(f"USAGEFLOW_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()

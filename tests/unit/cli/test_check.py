@@ -74,6 +74,7 @@ def test_a_denial_is_exit_code_3_and_says_everything(run: Any, service: Any) -> 
         "revision": 2**60,
         "shadow": [{"policy": "trial", "would_deny": True, "limits": ["daily"]}],
         "message": "slow down",
+        "slot_id": "",
     }
     assert result.stderr == ""
 
@@ -94,6 +95,27 @@ def test_the_table_shows_decision_and_limits(run: Any, service: Any) -> None:
     assert "degraded: STORE_TIMEOUT, fail mode LOCAL" in lines
     assert "shadow: trial would deny (daily)" in lines
     assert " ".join(lines[-1].split()) == "transactions hourly FIXED_WINDOW 100 3600 s 0 1799.5 s yes"
+
+
+def test_a_slot_is_shown_and_its_limit_has_no_reset(run: Any, service: Any) -> None:
+    at_once = common.LimitStatus(
+        policy="jobs",
+        limit_name="at-once",
+        algorithm=common.ALGORITHM_CONCURRENCY,
+        limit=2,
+        window=Duration(seconds=60),
+        remaining=1,
+        reset=Duration(seconds=1),
+        cost=1,
+    )
+    answer = CheckResponse(decision=common.DECISION_ALLOW, limits=[at_once], slot_id=b"\x01\xff")
+    service.will("Check", answer)
+    lines = run(*CHECK).stdout.splitlines()
+    assert "slot: 01ff, held until its life ends" in lines
+    assert " ".join(lines[-1].split()) == "jobs at-once CONCURRENCY 2 60 s 1 no"
+    service.will("Check", answer)
+    shown = json.loads(run(*CHECK, "--output", "json").stdout)
+    assert (shown["slot_id"], shown["limits"][0]["reset_s"]) == ("01ff", None)
 
 
 def test_values_cannot_steer_the_terminal(run: Any, service: Any) -> None:
@@ -280,6 +302,7 @@ def test_everything_that_strategies_read_can_be_named(run: Any, service: Any) ->
     assert [(each.location, each.name, each.value) for each in request.attributes] == [
         (common.ATTRIBUTE_LOCATION_COOKIE, "sid", "a=b"),
         (common.ATTRIBUTE_LOCATION_BODY, "user.id", "7"),
+        (common.ATTRIBUTE_LOCATION_BODY_JSON, "user.id", "7"),
         (common.ATTRIBUTE_LOCATION_APP_CONTEXT, "org", "acme"),
         (common.ATTRIBUTE_LOCATION_JWT_CLAIM, "bearer", "a.b.c"),
     ]

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import types
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from usageflow.cli.output import to_json
 
-VERBS = ["serve", "apply", "check", "explain", "report", "usage", "meter"]
+VERBS = ["serve", "apply", "check", "explain", "report", "usage", "snapshot", "meter"]
 
 
 def test_start_up_imports_nothing_heavy() -> None:
@@ -53,21 +54,29 @@ def test_wrong_usage_is_exit_code_2(bare: Any, args: list[str]) -> None:
     assert "Usage: usageflow" in result.stderr
 
 
-@pytest.mark.parametrize(("args", "role"), [([], "all"), (["decision"], "decision"), (["meter"], "meter")])
+@pytest.mark.parametrize(
+    ("args", "asked"),
+    [
+        ([], ("all", None)),
+        (["meter"], ("meter", None)),
+        (["decision"], ("decision", None)),
+        (["decision", "--snapshot", "file"], ("decision", Path("file"))),
+    ],
+)
 def test_serve_runs_the_runtime(
-    bare: Any, monkeypatch: pytest.MonkeyPatch, args: list[str], role: str
+    bare: Any, monkeypatch: pytest.MonkeyPatch, args: list[str], asked: tuple[str, Path | None]
 ) -> None:
-    roles = []
+    runs = []
 
-    def serve(asked: str) -> int:
-        roles.append(asked)
+    def serve(role: str, snapshot: Path | None) -> int:
+        runs.append((role, snapshot))
         return 7
 
     runtime = types.ModuleType("usageflow.runtime.serve")
     runtime.__dict__["run"] = serve
     monkeypatch.setitem(sys.modules, "usageflow.runtime.serve", runtime)
     assert bare("serve", *args).exit_code == 7
-    assert roles == [role]
+    assert runs == [asked]
 
 
 def test_json_is_exact_and_ascii() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from decision.engine import Engine
 from decision.questions import HttpRequest, Terms, question_by_name
-from tests.unit.fakes import SilentStore
+from tests.unit.fakes import SilentStore, resilient
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.decisions import Answer
 from usageflow.domain.policies import Mode
@@ -27,7 +27,7 @@ class Bench:
         self.store = SilentStore(self.clock)
         self.local = MemoryCounterStore(self.clock)
         ids = count(1)
-        self.engine = Engine(self.store, self.local, self.clock, lambda: f"r{next(ids)}")
+        self.engine = Engine(resilient(self.store), self.local, self.clock, lambda: f"r{next(ids)}")
 
     async def ask(self, state: Snapshot, *requests: HttpRequest, terms: Terms = Terms()) -> list[Answer]:  # noqa: B008
         return await self.engine.decide(state, [question_by_name(state, item, terms) for item in requests])

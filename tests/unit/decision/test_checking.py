@@ -4,19 +4,19 @@ import asyncio
 from itertools import count
 
 import pytest
-from opentelemetry.metrics import NoOpMeter
 
 from decision.checking import Checking, CheckItem
 from decision.engine import Engine
 from decision.plan import Plan
 from decision.questions import Terms
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, SilentStore, limit, policy, request, strategy
+from tests.unit.fakes import KEY_OF, FakeControl, SilentStore, limit, policy, request, resilient, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
+from usageflow.expressions import compile_term
 from usageflow.rpc.principal import Principal
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
@@ -42,12 +42,13 @@ class Desk:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.control = FakeControl()
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
         self.store = SlowStore(self.clock)
         ids = count(1)
-        engine = Engine(self.store, MemoryCounterStore(self.clock), self.clock, lambda: f"r{next(ids)}")
-        counter = NoOpMeter("tests").create_counter("decisions")
-        self.checking = Checking(self.snapshots, engine, self.clock, counter)
+        engine = Engine(
+            resilient(self.store), MemoryCounterStore(self.clock), self.clock, lambda: f"r{next(ids)}"
+        )
+        self.checking = Checking(self.snapshots, engine, self.clock, {})
 
     @property
     def plan(self) -> Plan:
@@ -213,3 +214,16 @@ async def test_values_in_the_order_of_an_older_plan_are_not_guessed(desk: Desk) 
     with pytest.raises(FailedPrecondition) as error:
         await desk.checking.plan_for(PRINCIPAL, "", version - 1, positional=True)
     assert error.value.reason == "PLAN_UNKNOWN"
+
+
+async def test_expressions_that_fail_are_counted() -> None:
+    desk = Desk()
+    counted: dict[str, int] = {}
+    snapshots = SnapshotRegistry(desk.control, LocalNotices(), KEY_OF, None, compile_term)
+    broken = policy(condition="1 / 0 == 1", cost="1 / 0", limits=[limit(10)])
+    desk.control.add(PolicySet(policies=(broken,)))
+    await snapshots.refresh()
+    engine = Engine(resilient(desk.store), MemoryCounterStore(desk.clock), desk.clock, lambda: "r")
+    desk.checking = Checking(snapshots, engine, desk.clock, {}, counted)
+    await desk.many(item("u"), item("v"))
+    assert counted == {"condition": 2, "cost": 2}

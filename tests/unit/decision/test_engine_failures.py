@@ -7,15 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decision.engine import Engine
+from decision.handler.pack import check_response
 from decision.questions import Terms, question_by_name
+from decision.resilience import ResilientStore
 from tests.unit.decision.benches import SHADOW, USER, Bench, left
-from tests.unit.fakes import SilentStore, hashed_block, limit, policy, request, snapshot, steady, strategy
+from tests.unit.fakes import (
+    SilentStore,
+    hashed_block,
+    limit,
+    policy,
+    request,
+    resilient,
+    snapshot,
+    steady,
+    strategy,
+)
 from tests.unit.tokens import jwt_source
-from usageflow.domain.decisions import DegradedReason, Reason
+from usageflow.domain.decisions import Degraded, DegradedReason, Reason
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import FailMode, Limit, Mode, OnMissing, Policy, Scope
 from usageflow.domain.snapshot import Snapshot
 from usageflow.storage.counters import Take, Taken
+from usageflow.v1 import common_pb2
 
 # failing counters
 
@@ -56,6 +69,17 @@ async def test_the_strictest_fail_mode_decides_and_the_answer_says_so(
         assert (answer.degraded.reason, answer.degraded.fail_mode) == (reason, shown)
         if shown is not LOCAL:
             assert answer.reason is Reason.FAIL_MODE
+
+
+@pytest.mark.parametrize(("mode", "allowed"), [(OPEN, True), (CLOSED, False)])
+async def test_too_much_in_flight_is_said_and_the_fail_mode_decides(
+    bench: Bench, mode: FailMode, allowed: bool
+) -> None:
+    full = ResilientStore(bench.store, bench.clock, {}, max_in_flight=0)
+    bench.engine = Engine(full, bench.local, bench.clock, lambda: "r")
+    answer = await bench.one(mixed(mode), request(user="u"))
+    assert (answer.allowed, answer.degraded) == (allowed, Degraded(DegradedReason.OVERLOADED, mode))
+    assert check_response(answer).degraded.reason == common_pb2.DEGRADED_REASON_OVERLOADED
 
 
 async def test_local_buckets_refill_at_the_policys_rate(bench: Bench) -> None:
@@ -100,7 +124,7 @@ async def test_a_shadow_that_fails_leaves_the_decision_alone(bench: Bench) -> No
             return await super().take(takes)
 
     bench.store = ShadowFails(bench.clock)
-    bench.engine = Engine(bench.store, bench.local, bench.clock, lambda: "r")
+    bench.engine = Engine(resilient(bench.store), bench.local, bench.clock, lambda: "r")
     state = snapshot(policy("real", limits=[limit(2)]), policy("trial", limits=[limit(2)], mode=SHADOW))
     answer = await bench.one(state, request())
     assert (answer.allowed, answer.reason, answer.degraded) == (True, Reason.WITHIN_LIMITS, None)

@@ -6,10 +6,11 @@ from decision.engine import Engine
 from decision.explaining import Explaining, Explanation
 from decision.questions import HttpRequest
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, request, strategy
+from tests.unit.fakes import KEY_OF, FakeControl, SilentStore, limit, policy, request, resilient, strategy
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.errors import InvalidArgument, NotFound
+from usageflow.domain.errors import InvalidArgument, NotFound, Unavailable
 from usageflow.domain.policies import Mode, PolicySet
+from usageflow.expressions import compile_term
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
 
@@ -26,13 +27,22 @@ POLICIES = PolicySet(
 )
 
 
-async def explain(policies: PolicySet, item: HttpRequest, application: str = "demo") -> Explanation:
+async def explain(
+    policies: PolicySet, item: HttpRequest, application: str = "demo", error: Exception | None = None
+) -> Explanation:
     control, clock = FakeControl(), ManualClock()
     control.add(policies)
-    snapshots = SnapshotRegistry(control, LocalNotices(), HASH_KEY)
+    snapshots = SnapshotRegistry(control, LocalNotices(), KEY_OF, None, compile_term)
     await snapshots.refresh()
-    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r")
+    store = SilentStore(clock)
+    store.error = error
+    engine = Engine(resilient(store), MemoryCounterStore(clock), clock, lambda: "r")
     return await Explaining(control, snapshots, engine).explain(application, item, 0)
+
+
+async def test_counters_that_do_not_answer_are_unavailable_not_an_answer() -> None:
+    with pytest.raises(Unavailable, match="STORE_UNAVAILABLE"):
+        await explain(POLICIES, request("/a", "u"), error=Unavailable("gone"))
 
 
 async def test_every_policy_is_explained_those_that_apply_first() -> None:
@@ -78,3 +88,26 @@ async def test_a_caller_that_is_not_enforced_is_told_so() -> None:
     (row,) = (await explain(policies, request())).policies
     assert (row.applies, row.mode) == (True, Mode.SHADOW)
     assert row.because == "method and path match; the caller is not among the 0 % that it is enforced for"
+
+
+async def test_conditions_are_explained() -> None:
+    conditions = {
+        "held": "request.method == 'GET'",
+        "false": "request.method == 'POST'",
+        "broken": "1 / 0 == 1",
+    }
+    declared = [policy(name, "/a", condition=text, stop=True) for name, text in conditions.items()]
+    costly = policy("costly", "/a", cost="request.body.n", limits=[limit(5)], priority=1)
+    explanation = await explain(PolicySet(policies=(*declared, costly)), request("/a"))
+    assert {item.name: (item.applies, item.because) for item in explanation.policies} == {
+        "costly": (
+            True,
+            'method and path match; its cost failed: Key not found in map : "n"; it costs 1',
+        ),
+        "broken": (
+            True,
+            "method and path match; its condition failed: divide by zero; it applies all the same, without stop",
+        ),
+        "held": (True, "method and path match"),
+        "false": (False, "its condition is false"),
+    }

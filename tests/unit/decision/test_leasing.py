@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import pytest
 
 from decision.engine import Engine
 from decision.questions import Terms
 from tests.unit.decision.benches import USER, Bench, left
-from tests.unit.fakes import limit, policy, request, snapshot
+from tests.unit.fakes import limit, policy, request, resilient, snapshot
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import Algorithm, FailMode, Limit, Mode
 from usageflow.storage.counters import LeaseReturn
@@ -19,7 +20,7 @@ WISH = Terms(lease_tokens=10, lease_life_us=60 * S)
 @pytest.fixture
 def bench() -> Bench:
     made, ids = Bench(), count(1)
-    made.engine = Engine(made.store, made.local, made.clock, lambda: f"{next(ids):032x}")
+    made.engine = Engine(resilient(made.store), made.local, made.clock, lambda: f"{next(ids):032x}")
     return made
 
 
@@ -62,6 +63,25 @@ async def test_a_lease_is_paid_for_and_what_is_not_used_comes_back(bench: Bench)
 async def test_what_shadows_must_see_is_not_leased(bench: Bench, extra: object) -> None:
     state = snapshot(policy(limits=[limit(100)], **USER), extra)  # type: ignore[arg-type]
     assert (await bench.one(state, request(user="u"), WISH)).lease is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "leased"),
+    [
+        ({"condition": "request.headers['x-user'] == 'u'"}, True),
+        ({"condition": "request.headers['x-user'] == 'v'"}, True),
+        ({"condition": "request.time.getFullYear() > 1970"}, False),
+        ({"condition": "request.time.getFullYear() < 1970"}, False),
+        ({"condition": "has(request.body.n)"}, False),
+        ({"cost": "size(request.path)"}, False),
+        ({"cost": "size(request.path)", "condition": "false"}, False),
+    ],
+)
+async def test_expressions_that_must_see_each_request_lease_nothing(
+    bench: Bench, fields: dict[str, Any], leased: bool
+) -> None:
+    state = snapshot(policy(limits=[limit(100)], **USER), policy("more", "/*", limits=[limit(100)], **fields))
+    assert ((await bench.one(state, request(user="u"), WISH)).lease is not None) is leased
 
 
 async def test_denials_and_fail_modes_lease_nothing(bench: Bench) -> None:

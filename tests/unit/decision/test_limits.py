@@ -42,7 +42,7 @@ async def test_a_plan_carries_the_usual_length_and_leases_nothing() -> None:
     daily, slid = message.policies[0].limits
     assert daily.window.seconds == 86_400
     assert (slid.algorithm, slid.window.seconds) == (common_pb2.ALGORITHM_SLIDING_WINDOW, 3600)
-    assert not any(endpoint.leasable for endpoint in message.endpoints)
+    assert not any(endpoint.lease_life_ms for endpoint in message.endpoints)
 
 
 async def test_another_calendar_starts_another_counter_and_another_number_does_not() -> None:

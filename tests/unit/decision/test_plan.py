@@ -10,7 +10,7 @@ from decision.keyring import KeyRing
 from decision.plan import Plan, build_plan, missing_parameters
 from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
 from decision.tokens import TokenReader
-from tests.unit.fakes import hashed_block, limit, policy, request, snapshot, steady, strategy
+from tests.unit.fakes import hashed_block, limit, policy, request, resilient, snapshot, steady, strategy
 from tests.unit.tokens import jwt_source, token
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument
@@ -101,7 +101,9 @@ def test_where_the_plan_says_report_nothing_has_to_be_asked(
 async def _decide(state: Snapshot, question: object) -> object:
     clock = ManualClock()
     tokens = TokenReader(KeyRing(HttpKeyFetcher(allow_private=False), clock), clock)
-    engine = Engine(MemoryCounterStore(clock), MemoryCounterStore(clock), clock, lambda: "r", tokens)
+    engine = Engine(
+        resilient(MemoryCounterStore(clock)), MemoryCounterStore(clock), clock, lambda: "r", tokens
+    )
     return await engine.decide(state, [question, question, question])  # type: ignore[list-item]
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from decision.registering import Registered, Registering
+from decision.registering import KnownRoutes, Registered, Registering
 from decision.snapshots import SnapshotRegistry
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy
+from tests.unit.fakes import KEY_OF, FakeControl, limit, policy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.policies import PolicySet
@@ -19,7 +19,7 @@ class Desk:
     def __init__(self) -> None:
         self.control = FakeControl()
         self.control.add(POLICIES)
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
         self.registering = Registering(self.control, self.snapshots, ManualClock())
 
     async def register(self, *routes: tuple[str, str]) -> list[Registered]:
@@ -106,3 +106,16 @@ async def test_a_registration_that_a_poll_sees_half_done_stops_nothing(desk: Des
     plan = desk.snapshots.plan("app-1")
     assert plan is not None
     assert plan.snapshot.plan_version == desk.control.states["app-1"].application.plan_version
+
+
+async def test_without_a_database_known_routes_keep_their_number_and_others_have_none(desk: Desk) -> None:
+    (known,) = await desk.register(("GET", "/users/{id}"))
+    plan = desk.snapshots.plan("app-1")
+    assert plan is not None
+    version = desk.control.states["app-1"].application.plan_version
+    made = await KnownRoutes().register(plan, [("GET", "/new"), ("get", "/users/:id"), ("GET", "no-slash")])
+    assert made[:2] == [Registered(0, EndpointName("GET", "/new")), known]
+    assert made[2].fault is not None
+    assert desk.control.states["app-1"].application.plan_version == version
+    with pytest.raises(InvalidArgument):
+        await KnownRoutes().register(plan, [("GET", "/")] * 10_001)

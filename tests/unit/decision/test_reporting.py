@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from decision.amending import ItemKind
 from decision.engine import Engine
+from decision.handler.pack import item_status
 from decision.ingest import MAX_WAITING, Ingest
 from decision.plan import Plan
 from decision.questions import Terms, question_by_name
@@ -15,14 +17,25 @@ from decision.reported import Report, ReportedBatch, ReportedEvent, Verdict
 from decision.reporting import Reporting, ReportResult
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.reported_items import BOUNDARIES, COUNT, EVENT, NOW
-from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, limit, metering, policy, request
+from tests.unit.fakes import (
+    KEY_OF,
+    FakeControl,
+    FakeUsage,
+    SilentStore,
+    limit,
+    metering,
+    policy,
+    request,
+    resilient,
+)
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.errors import InvalidArgument, Overloaded, Unavailable
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, UsageRecord
 from usageflow.storage.counters import Settlement
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
+from usageflow.v1 import common_pb2
 
 POLICIES = PolicySet(policies=(policy(limits=[limit(10)], metering=metering("price_1")),))
 
@@ -32,9 +45,10 @@ class Desk:
         self.clock = ManualClock(NOW)
         self.control, self.usage = FakeControl(), FakeUsage()
         self.control.add(POLICIES)
-        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), HASH_KEY)
+        self.snapshots = SnapshotRegistry(self.control, LocalNotices(), KEY_OF)
+        self.store = SilentStore(self.clock)
         self.engine = Engine(
-            MemoryCounterStore(self.clock), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
+            resilient(self.store), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
         )
         self.ingest = Ingest(self.usage)
         self.reporting = Reporting(self.snapshots, self.engine, self.ingest, self.clock, BOUNDARIES)
@@ -138,6 +152,20 @@ async def test_a_settlement_of_duplicates_runs_too(desk: Desk) -> None:
     result = await desk.report(event("e"), amendments=[Settlement("hold-1", 0)])
     assert result.duplicates == 1
     assert await desk.remaining() == 10
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_settlement_that_the_store_does_not_answer_may_be_sent_again(
+    desk: Desk, silent: bool
+) -> None:
+    await desk.hold(6)
+    desk.store.silent, desk.store.error = silent, Unavailable("gone")
+    result = await desk.report(event("e"), amendments=[Settlement("hold-1", 1)])
+    assert (result.accepted, [item.fault.reason for item in result.faults]) == (1, ["UNAVAILABLE"])
+    assert item_status(result.faults[0].fault).code == common_pb2.ITEM_CODE_UNAVAILABLE
+    desk.store.silent, desk.store.error = False, None
+    assert (await desk.report(amendments=[Settlement("hold-1", 1)])).faults == []
+    assert await desk.remaining() == 9
 
 
 async def test_a_negative_settlement_is_refused(desk: Desk) -> None:
@@ -283,3 +311,18 @@ async def test_a_caller_that_went_away_stops_nobody(desk: Desk) -> None:
     desk.usage.gate.set()
     await turns()
     assert await desk.ingest.submit("app-1", [record("y")]) == [Outcome.ACCEPTED]
+
+
+@pytest.mark.parametrize("fields", [{"events": [event("e")]}, {"batches": [batch("b")]}])
+async def test_without_a_usage_store_usage_is_refused_and_settlements_are_carried_out(
+    desk: Desk, fields: dict[str, Any]
+) -> None:
+    edge = Reporting(desk.snapshots, desk.engine, None, desk.clock, BOUNDARIES)
+    await desk.hold(6)
+    before = await desk.remaining()
+    with pytest.raises(FailedPrecondition, match="a service with a database") as error:
+        await edge.report(desk.plan, Report(amendments=[Settlement("hold-1", 1)], **fields))
+    assert error.value.reason == "NO_USAGE_STORE"
+    assert await desk.remaining() == before + 5
+    result = await edge.report(desk.plan, Report(amendments=[Settlement("none", 1)]))
+    assert [item.fault.reason for item in result.faults] == ["NOT_FOUND"]

@@ -18,7 +18,17 @@ from decision.memo import Memo, Ready
 from decision.plan import Plan, build_plan
 from decision.snapshots import SnapshotRegistry
 from tests.unit.decision.benches import USER, Bench
-from tests.unit.fakes import HASH_KEY, FakeControl, limit, policy, snapshot, steady
+from tests.unit.fakes import (
+    KEY_OF,
+    FakeControl,
+    customer,
+    limit,
+    policy,
+    resilient,
+    snapshot,
+    steady,
+    strategy,
+)
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import InvalidArgument, PermissionDenied
 from usageflow.domain.policies import Algorithm, Mode
@@ -52,7 +62,7 @@ CALLER = Principal(CredentialKind.API_KEY, "app-1", "uf_test_abcd")
 
 
 def batching(bench: Bench, asked: Plan | None = None) -> Batching:
-    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), HASH_KEY)
+    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), KEY_OF)
     if asked is not None:
         snapshots._plans["app-1"] = asked
     metrics = set_up_metrics()
@@ -102,6 +112,21 @@ async def test_another_application_is_refused_however_often_it_is_named(bench: B
         await using.decide_one(CALLER, b"\xff", unpack.check_request_frame, None)
 
 
+async def test_failed_expressions_are_counted_each_time(bench: Bench) -> None:
+    counted: dict[str, int] = {}
+    asked = build_plan(snapshot(policy(condition="1 / 0 == 1", limits=[limit(10)])))
+    snapshots = SnapshotRegistry(FakeControl(), LocalNotices(), KEY_OF)
+    snapshots._plans["app-1"] = asked
+    checking = Checking(snapshots, bench.engine, bench.clock, {}, counted)
+    using, item = Batching(checking, bench.engine), named("/a/1")
+    for _ in range(2):
+        await using.decide(asked, [item], unpack.check_frame, None)
+        whole = decision_pb2.CheckRequest(request=decision_pb2.CheckItem.FromString(item).request)
+        await using.decide_one(CALLER, whole.SerializeToString(), unpack.check_request_frame, None)
+    assert counted == {"condition": 4}
+    assert asked.memo.find(item) is None
+
+
 async def test_what_is_remembered_is_asked_of_the_counters_each_time(bench: Bench) -> None:
     asked = plan()
     results = [(await frames(bench, asked, named("/a/1")))[0] for _ in range(5)]
@@ -110,9 +135,27 @@ async def test_what_is_remembered_is_asked_of_the_counters_each_time(bench: Benc
     assert results[3].retry_after_us > 0
 
 
+async def test_overrides_and_guards_are_written_as_protobuf_says(bench: Bench) -> None:
+    ends = bench.clock.now_us() + 10_000_000
+    overrides = [{"policy": "p", "limit": 5}, {"policy": "p", "limit": 9, "identity": "v", "expires": ends}]
+    policies = [policy("p", "/a", limits=[limit(1)], **USER), policy("g", "/g", strategy="guarded")]
+    guarded = strategy("guarded", guard={"limit": 1, "window": "1m"})
+    customers = [customer("acme", "u", "v", overrides=overrides)]
+    asked = build_plan(snapshot(*policies, strategies=[strategy(), guarded], customers=customers))
+    users = [named("/a", user) for user in "uuvvx"]
+    states = [result.limits[0] for result in await frames(bench, asked, *users)]
+    assert [(state.limit, state.remaining) for state in states] == [(5, 4), (5, 3), (9, 8), (9, 7), (0, 0)]
+    bench.clock.advance(seconds=10)
+    (ended,) = await frames(bench, asked, named("/a", "v"))
+    assert (ended.limits[0].limit, ended.limits[0].remaining) == (5, 2)
+    results = await frames(bench, asked, named("/g"), named("/g"))
+    assert [len(result.limits) for result in results] == [0, 1]
+    assert results[1].message == "too many requests from this address"
+
+
 async def test_slots_are_new_each_time(bench: Bench) -> None:
     ids = count(1)
-    bench.engine = Engine(bench.store, bench.local, bench.clock, lambda: f"{next(ids):032x}")
+    bench.engine = Engine(resilient(bench.store), bench.local, bench.clock, lambda: f"{next(ids):032x}")
     first, second = await frames(bench, plan(), named("/c", "u"), named("/c", "v"))
     assert [first.slot_id.hex(), second.slot_id.hex()] == [f"{number:032x}" for number in (1, 2)]
     denied = (await frames(bench, plan(), named("/c", "u")))[0]

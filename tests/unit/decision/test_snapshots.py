@@ -7,7 +7,7 @@ import pytest
 
 from decision.snapshots import SnapshotRegistry
 from decision.watching import Sent, Watching
-from tests.unit.fakes import APPLICATION_KEY, HASH_KEY, FakeControl, limit, policy
+from tests.unit.fakes import APPLICATION_KEY, KEY_OF, FakeControl, limit, policy
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import FailMode, PolicySet
 from usageflow.domain.usage import EndpointName
@@ -32,7 +32,7 @@ def notices() -> LocalNotices:
 
 @pytest.fixture
 def registry(control: FakeControl, notices: LocalNotices) -> SnapshotRegistry:
-    return SnapshotRegistry(control, notices, HASH_KEY)
+    return SnapshotRegistry(control, notices, KEY_OF)
 
 
 def names(registry: SnapshotRegistry, application_id: str = "app-1") -> list[str]:

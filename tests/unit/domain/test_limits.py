@@ -19,6 +19,7 @@ from usageflow.domain.limits import (
     hold,
     instance_of,
     standing,
+    taken_from,
 )
 from usageflow.domain.policies import Algorithm
 
@@ -291,3 +292,20 @@ def test_a_charge_takes_the_cost_and_never_more_than_is_left(rule: Rule, spent: 
     state = debit(current(None, rule, NOW), rule, spent)
     left = standing(state, rule, NOW, 1).remaining
     assert standing(charge(state, rule, NOW, cost), rule, NOW, 1).remaining == max(0, left - cost)
+
+
+@steady
+@given(rules, requests)
+def test_a_take_in_one_step_is_one_in_three(rule: Rule, steps: list[tuple[int, int]]) -> None:
+    now, state = NOW, None
+    for gap, cost in steps:
+        now += gap
+        quick = taken_from(state, rule, now, cost)
+        fits, after, _ = attempt(state, rule, now, cost)
+        if quick is not None:
+            seen = standing(after, rule, now, cost)
+            assert fits
+            assert quick == (after, seen._replace(wait_us=0))
+        elif state is not None and rule.algorithm is TOKENS:
+            assert not fits
+        state = after if fits else state

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.unit.fakes import hashed_block, limit, policy, snapshot, steady, strategy
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.patterns import Pattern
-from usageflow.domain.policies import Mode, Scope
+from usageflow.domain.policies import Block, Mode, Scope
 from usageflow.domain.snapshot import (
     CompiledBlock,
     CompiledLimit,
@@ -85,7 +85,10 @@ def test_a_pattern_that_does_not_parse_is_refused() -> None:
 
 
 def test_the_first_block_that_holds() -> None:
-    everybody, mallory = CompiledBlock("", "all"), CompiledBlock("aa", "one")
+    everybody, mallory = (
+        CompiledBlock(who, why, Block(path="*", identity=who, reason=why))
+        for who, why in [("", "all"), ("aa", "one")]
+    )
     assert blocking([mallory, everybody], frozenset({"bb"})) is everybody
     assert blocking([mallory, everybody], frozenset({"aa"})) is mallory
     assert blocking([mallory], frozenset()) is None

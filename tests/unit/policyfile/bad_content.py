@@ -26,7 +26,7 @@ CONTENT = {
         3,
         1,
         "unknown key 'zzz'",
-        "known keys are version, application, strategies, policies, blocks",
+        "known keys are version, application, strategies, policies, plans, customers, blocks",
     ),
     "python's name of a field": (
         HEAD + "strategies: [{name: s, sources: [{in: query, name: a, location: header}]}]\n",
@@ -37,13 +37,6 @@ CONTENT = {
             "known keys are in, name, sensitive, join, issuer, audience, jwks_url, keys, algorithms, from, "
             "allow_unverified"
         ),
-    ),
-    "customers": (
-        HEAD + "customers: []\n",
-        3,
-        1,
-        "customers come with a later version",
-        "remove the key 'customers'",
     ),
     "no version": ("application: demo\n", 1, 1, "'version' is missing", "add it, such as `version: 1`"),
     "no application": (
@@ -248,5 +241,75 @@ CONTENT = {
         51,
         "there is no strategy 'nobody'",
         "declare it under strategies",
+    ),
+    "condition names nothing": (
+        HEAD + "policies: [{name: p, match: {path: /a}, condition: request.metod == 'GET'}]\n",
+        3,
+        52,
+        "there is no 'request.metod' (line 1, column 1)",
+        (
+            "an expression reads request.method, path, route, client_ip, time, headers, query, path_parameters, "
+            "app_context and body, and identity.value, anonymous and verified"
+        ),
+    ),
+    "condition over lines": (
+        HEAD
+        + "policies:\n- name: p\n  match: {path: /a}\n  condition: |\n    true\n    && request.path == 1\n",
+        6,
+        14,
+        "'==' does not take (string, int) (line 2, column 17)",
+        "use values of one type: convert with string(), int() or double()",
+    ),
+    "condition as number": (
+        HEAD + "policies: [{name: p, match: {path: /a}, condition: 5}]\n",
+        3,
+        52,
+        "'condition' is 5, which YAML reads as a number, not as text",
+        'put it in quotes: "5"',
+    ),
+    "condition that yields text": (
+        HEAD + "policies: [{name: p, match: {path: /a}, condition: request.method}]\n",
+        3,
+        52,
+        "it yields string, not true or false (line 1, column 1)",
+        "compare it, such as request.method == 'POST'",
+    ),
+    "cost that yields text": (
+        HEAD + "policies: [{name: p, match: {path: /a}, cost: request.path}]\n",
+        3,
+        47,
+        "it yields string, not a number (line 1, column 1)",
+        "convert it with int() or double()",
+    ),
+    "cost of credentials": (
+        HEAD + "policies: [{name: p, match: {path: /a}, cost: int(request.headers.authorization)}]\n",
+        3,
+        47,
+        "request.headers 'authorization' is a credential, which arrives as a hash only (line 1, column 5)",
+        (
+            "recognise callers by a strategy and compare identity.value, or let the application set an "
+            "app_context"
+        ),
+    ),
+    "cost of 0": (
+        HEAD + "policies: [{name: p, match: {path: /a}, cost: 0}]\n",
+        3,
+        47,
+        "'cost' is out of bounds: 0",
+        f"write a whole number from 1 to {MOST}",
+    ),
+    "cost of nothing": (
+        HEAD + "policies: [{name: p, match: {path: /a}, cost: ''}]\n",
+        3,
+        47,
+        "'cost' must be a whole number, not \"\"",
+        f"write digits only, without quotes or leading zeros, from 1 to {MOST}",
+    ),
+    "condition too long": (
+        HEAD + f"policies: [{{name: p, match: {{path: /a}}, condition: {'x' * 2049}}}]\n",
+        3,
+        52,
+        "the expression has 2,049 characters",
+        "write at most 2,048 characters",
     ),
 }

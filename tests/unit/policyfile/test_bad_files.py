@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.policyfile.bad_content import CONTENT, HEAD, LIMIT
+from usageflow.expressions import check
 from usageflow.policyfile import PolicyFileError, load
 
 
 def problems(text: str) -> list[tuple[int, int, str, str]]:
     with pytest.raises(PolicyFileError) as caught:
-        load(text, filename="f.yaml")
+        load(text, filename="f.yaml", check=check)
     return [(each.line, each.column, each.message, each.fix) for each in caught.value.problems]
 
 
@@ -179,8 +180,11 @@ def test_the_error_reads_as_one_line_for_each_problem() -> None:
     with pytest.raises(PolicyFileError) as caught:
         load(HEAD + 'customers: 1\n"a\\nb": 1\n', filename="f.yaml")
     assert str(caught.value).split("\n") == [
-        "f.yaml:3:1: customers come with a later version; remove the key 'customers'",
-        "f.yaml:4:1: unknown key 'a\\nb'; known keys are version, application, strategies, policies, blocks",
+        "f.yaml:3:12: 'customers' must be a list, not 1; write [1]",
+        (
+            "f.yaml:4:1: unknown key 'a\\nb'; known keys are version, application, strategies, policies, plans, "
+            "customers, blocks"
+        ),
     ]
     assert caught.value.problems[0].path == "customers"
 

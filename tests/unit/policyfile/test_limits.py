@@ -36,6 +36,28 @@ def test_a_limit_is_read_and_stored_as_it_is_written(text: str, calendar: Calend
     assert PolicySet.model_validate_json(loaded.model_dump_json(by_alias=True)) == loaded
 
 
+@pytest.mark.parametrize(
+    ("text", "life_us"),
+    [
+        ("{limit: 2, algorithm: CONCURRENCY}", 60_000_000),
+        ("{limit: 2, algorithm: CONCURRENCY, window: }", 60_000_000),
+        ("{limit: 2, algorithm: CONCURRENCY, window: 5s, scope: IDENTITY_AND_ENDPOINT}", 5_000_000),
+        ("{limit: 2, algorithm: CONCURRENCY, window: 1d, scope: SHARED}", 86_400_000_000),
+    ],
+)
+def test_a_limit_at_once_needs_no_window(text: str, life_us: int) -> None:
+    loaded = load(LIMIT + text + STRATEGY, filename="f.yaml").policy_set
+    (limit,) = loaded.policies[0].limits
+    assert (limit.algorithm, limit.limit, limit.window_us) == (Algorithm.CONCURRENCY, 2, life_us)
+    assert PolicySet.model_validate_json(loaded.model_dump_json(by_alias=True)) == loaded
+    assert limit.model_validate(limit.model_dump()) == limit
+
+
+def test_a_limit_at_once_takes_one_slot_whatever_a_request_costs() -> None:
+    text = LIMIT + "{limit: 2, algorithm: CONCURRENCY}\n    cost: 500" + STRATEGY
+    assert load(text, filename="f.yaml").policy_set.policies[0].cost == 500
+
+
 def test_a_policy_is_enforced_for_everybody_unless_it_says_otherwise() -> None:
     text = (
         HEAD
@@ -118,6 +140,30 @@ BAD = {
         66,
         "only a TOKEN_BUCKET has a burst",
         "add `algorithm: TOKEN_BUCKET` or drop burst",
+    ),
+    "burst at once": (
+        "{limit: 5, algorithm: CONCURRENCY, burst: 7}",
+        51,
+        "only a TOKEN_BUCKET has a burst",
+        "add `algorithm: TOKEN_BUCKET` or drop burst",
+    ),
+    "alignment at once": (
+        "{limit: 5, algorithm: CONCURRENCY, align: day}",
+        51,
+        "a CONCURRENCY has no aligned windows",
+        "write a window, or leave out `algorithm`",
+    ),
+    "charge at once": (
+        "{limit: 5, algorithm: CONCURRENCY, charge_denied: true}",
+        59,
+        "a denied request is not in flight",
+        "remove it from this limit",
+    ),
+    "a life of days": (
+        "{limit: 5, algorithm: CONCURRENCY, window: 2d}",
+        52,
+        "a slot that is never released would stay taken for more than a day",
+        "write how long a request may take at most, such as 1m",
     ),
 }
 

@@ -45,6 +45,15 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_credential_that_is_not_remembered_is_looked_up_each_time(desk: Desk) -> None:
+    desk.authenticator = Authenticator(desk.control, desk.clock, remember_us=0)
+    await desk.enter()
+    desk.revoke()
+    with pytest.raises(Unauthenticated):
+        await desk.enter()
+    assert desk.control.looked_up == 2
+
+
 async def test_a_good_credential_opens_what_is_its_own(desk: Desk) -> None:
     assert await desk.enter() == Principal(API_KEY, "app-1", KEY[:9])
     assert await desk.enter(f"bearer  {TOKEN} ", ADMIN_TOKEN) == Principal(ADMIN_TOKEN, "", TOKEN[:9])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -7,14 +8,15 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry.metrics import NoOpMeter
 
 from tests.unit.fakes import FakeControl
+from usageflow.client._core.rpc_status import read_details
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import Fault, InvalidArgument, NotFound
 from usageflow.domain.keys import hash_of, make_key
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
+from usageflow.rpc.measuring import CallTimes
 from usageflow.rpc.principal import current_principal
 from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
 from usageflow.storage.ports import Credential, CredentialKind
@@ -22,6 +24,7 @@ from usageflow.v1 import admin_pb2, decision_pb2, decision_pb2_grpc, meter_pb2, 
 
 KEY = make_key("uf_live_", bytes(32))
 TOKEN = make_key("uf_admin_", bytes(32))
+MOST = 3
 GOOD = (("authorization", f"Bearer {KEY}"),)
 
 
@@ -74,10 +77,11 @@ async def bench() -> AsyncIterator[Bench]:
     interceptor = ServiceInterceptor(
         Authenticator(control, ManualClock()),
         CallPolicy(credentials_needed()),
-        NoOpMeter("tests").create_histogram("duration"),
+        CallTimes(),
+        max_calls=MOST,
     )
-    rpc = build_server([interceptor], (DECISION,))
-    decision_pb2_grpc.add_DecisionServiceServicer_to_server(service, rpc.server)
+    rpc = build_server(interceptor, (DECISION,))
+    decision_pb2_grpc.add_DecisionServiceServicer_to_server(service, rpc.handlers)
     port = rpc.server.add_insecure_port("127.0.0.1:0")
     await rpc.server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -122,6 +126,33 @@ async def test_a_call_without_or_with_the_wrong_credential_never_reaches_the_han
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await bench.stub.WatchPlan(plan_pb2.WatchPlanRequest()).read()
     assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_full_method_is_shed_and_the_others_go_on(bench: Bench) -> None:
+    release, running = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def hold() -> None:
+        running.release()
+        await release.wait()
+
+    bench.service.does = hold
+    held = [bench.stub.Check(decision_pb2.CheckRequest(), metadata=GOOD) for _ in range(MOST)]
+    for _ in held:
+        await running.acquire()
+    shed = await bench.fails(AssertionError("the handler ran"))
+    assert shed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    details = read_details(dict(shed.trailing_metadata())["grpc-status-details-bin"])
+    assert (details.reason, details.retry_s) == ("OVERLOADED", 0.25)
+    assert await bench.stub.Explain(
+        decision_pb2.ExplainRequest(), metadata=(("authorization", f"Bearer {TOKEN}"),)
+    )
+    watching = bench.stub.WatchPlan(plan_pb2.WatchPlanRequest(), metadata=GOOD)
+    assert (await watching.read()).revision == 1
+    watching.cancel()
+    release.set()
+    await asyncio.gather(*held)
+    bench.does(None)
+    assert await bench.stub.Check(decision_pb2.CheckRequest(), metadata=GOOD)
 
 
 async def test_what_nobody_foresaw_is_internal_and_leaks_nothing(bench: Bench) -> None:

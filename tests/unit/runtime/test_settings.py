@@ -58,7 +58,7 @@ def test_every_fault_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         HASH_KEY="abc",
         LOG_LEVEL="loud",
         DATABASE_URL="postgresql://u:secret@db/x",
-        REDIS_URL="redis://x",
+        REDIS_URL="redis://u:secret@x:port",
     )
     assert set(faults) == {
         "USAGEFLOW_LISTEN",
@@ -113,3 +113,9 @@ def test_a_key_of_32_bytes_is_taken_and_never_shown(monkeypatch: pytest.MonkeyPa
     assert settings.hash_key.get_secret_value() == "ab" * 32
     assert "abab" not in repr(settings)
     assert settings.log_level == "DEBUG"
+
+
+def test_an_address_of_redis_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, REDIS_URL="redis://u:secret@127.0.0.1:6379")
+    assert settings.redis_url.get_secret_value() == "redis://u:secret@127.0.0.1:6379"
+    assert "secret" not in repr(settings)

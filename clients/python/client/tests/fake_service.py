@@ -51,6 +51,7 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
             plan_version=1, revision=1, full=True
         )
         self.answer: Callable[[wire.CheckItem], wire.CheckResult] = lambda _: allow()
+        self.amend: Callable[[wire.BatchCheckRequest], list[usage_pb2.ItemError]] = lambda _: []
         self.on_check: Callable[[wire.BatchCheckRequest, Context], Awaitable[None]] | None = None
         self.on_report: Callable[[usage_pb2.ReportRequest, Context], Awaitable[None]] | None = None
         self.on_watch: Callable[[Context], Awaitable[None]] | None = None
@@ -65,9 +66,10 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
         self._changed = asyncio.Event()
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, address: str = "127.0.0.1:0") -> None:
-        """Listens; the real address is in `address` afterwards."""
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    async def start(self, address: str = "127.0.0.1:0", **options: int) -> None:
+        """Listens; the real address is in `address` afterwards. `options` are gRPC's, without `grpc.`."""
+        named = [(f"grpc.{name}", value) for name, value in options.items()]
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *named])
         decision_pb2_grpc.add_DecisionServiceServicer_to_server(self, self._server)
         port = self._server.add_insecure_port(address)
         self.address = f"127.0.0.1:{port}"
@@ -90,7 +92,17 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
         self.checks.append(request)
         if self.on_check is not None:
             await self.on_check(request, context)
-        return wire.BatchCheckResponse(results=[self.answer(item) for item in request.items], revision=7)
+        results = [self.answer(item) for item in request.items]
+        return wire.BatchCheckResponse(results=results, errors=self.amend(request), revision=7)
+
+    def released(self) -> list[bytes]:
+        """Returns the slots that batches and reports gave back, in the order of their lists."""
+        lists = [*(call.releases for call in self.checks), *(call.releases for call in self.reports)]
+        return [item.slot_id for releases in lists for item in releases]
+
+    def renewed(self) -> list[bytes]:
+        """Returns the slots that batches renewed."""
+        return [item.slot_id for call in self.checks for item in call.renewals]
 
     async def Report(self, request: usage_pb2.ReportRequest, context: Context) -> usage_pb2.ReportResponse:  # noqa: N802
         self._note_key(context)
@@ -117,6 +129,7 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
         self.watches.append(request)
         if self.on_watch is not None:
             await self.on_watch(context)
+        await context.send_initial_metadata((("usageflow-plan-version", "1"),))
         sent = request.plan_version
         while True:
             changed = self._changed
@@ -159,6 +172,16 @@ def endpoint_plan(
     """One endpoint's plan."""
     endpoint = common.Endpoint(method=method, template=template)
     return plan_pb2.EndpointPlan(number=number, endpoint=endpoint, action=action, **fields)
+
+
+def slot_plan(*endpoints: plan_pb2.EndpointPlan, life_ms: int = 60_000) -> plan_pb2.WatchPlanResponse:
+    """A whole plan with one policy, number 9, of two requests at once."""
+    limit = plan_pb2.PlanLimit(name="at-once", algorithm=common.ALGORITHM_CONCURRENCY, limit=2)
+    limit.window.FromMilliseconds(life_ms)
+    plan = full_plan(*endpoints)
+    del plan.policies[0].limits[:]
+    plan.policies[0].limits.append(limit)
+    return plan
 
 
 def full_plan(

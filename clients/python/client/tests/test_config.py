@@ -57,6 +57,19 @@ def test_the_ca_file_is_read_or_named(tmp_path: Path) -> None:
         ClientConfig.load("uf_1", address="h:1", environ={"USAGEFLOW_CA_FILE": str(tmp_path / "no")})
 
 
+def test_a_pem_file_asks_for_tls_on_this_machine_too(tmp_path: Path) -> None:
+    pem = tmp_path / "file.pem"
+    pem.write_bytes(b"PEM")
+    assert ClientConfig.load("uf_1", environ={}).plaintext
+    assert not ClientConfig.load("uf_1", environ={"USAGEFLOW_CA_FILE": str(pem)}).plaintext
+    own = {"USAGEFLOW_CLIENT_CERT": str(pem), "USAGEFLOW_CLIENT_KEY": str(pem)}
+    config = ClientConfig.load("uf_1", address="h:1", environ={**own, "USAGEFLOW_INSECURE": "1"})
+    assert (config.plaintext, config.client_certificate, config.client_key) == (False, b"PEM", b"PEM")
+    assert "PEM" not in repr(config).replace("client_certificate=b'PEM'", "")
+    with pytest.raises(ValueError, match="USAGEFLOW_CLIENT_KEY go together"):
+        ClientConfig.load("uf_1", environ={"USAGEFLOW_CLIENT_CERT": str(pem)})
+
+
 @pytest.mark.parametrize("bad", [{"fail_mode": "maybe"}, {"deadline_s": 0}, {"max_events": 0}])
 def test_senseless_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):

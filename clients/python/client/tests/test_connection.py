@@ -115,6 +115,40 @@ async def test_a_draining_replica_is_left_and_the_plan_held(service: FakeService
     assert client.status().plan_version == 2
 
 
+async def test_a_connection_that_ages_out_is_followed_by_another_and_nothing_is_said(
+    service: FakeService, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    await service.stop()
+    await service.start(service.address, max_connection_age_ms=300, max_connection_age_grace_ms=50)
+    service.push(full_plan(endpoint_plan(1, "GET", "/x", CHECK)))
+    client = make()
+    await ready(client)
+    while len(service.watches) < 4:
+        verdict = await run(client)
+        assert verdict.degraded is None
+        assert client.status().state == "ready"
+        await asyncio.sleep(0.02)
+    assert [watch.plan_version for watch in service.watches[:4]] == [0, 1, 1, 1]
+    service.push(full_plan(endpoint_plan(1, "GET", "/x", SKIP), version=2))
+    await until(lambda: client.status().plan_version == 2)
+    assert not caplog.records
+
+
+async def test_checks_spread_over_the_addresses_of_a_service(service: FakeService, make: Make) -> None:
+    plan = full_plan(endpoint_plan(1, "GET", "/x", CHECK))
+    other = FakeService()
+    await other.start()
+    service.push(plan)
+    other.push(plan)
+    client = make(address=f"ipv4:{service.address},{other.address}")
+    await ready(client)
+    async with asyncio.timeout(10):
+        while not (service.checks and other.checks):
+            await run(client)
+    await client.aclose()
+    await other.stop()
+
+
 async def test_a_plan_that_changes_is_followed(service: FakeService, make: Make) -> None:
     client = make()
     await ready(client)

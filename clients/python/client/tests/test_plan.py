@@ -38,6 +38,22 @@ def test_a_change_adds_replaces_and_removes_and_a_full_plan_replaces_everything(
     assert not replaced.policies, "deleting the last policy takes effect"
 
 
+def test_a_rule_says_how_long_tokens_may_live_and_under_which_epoch() -> None:
+    endpoints = [
+        endpoint_plan(1, "GET", "/a", CHECK, lease_life_ms=1_000, lease_epoch=2**63 - 1),
+        endpoint_plan(2, "GET", "/b", CHECK, lease_life_ms=4_000_000_000, lease_epoch=5),
+        endpoint_plan(3, "GET", "/c", CHECK),
+    ]
+    plan = apply(None, full_plan(*endpoints))
+    rules = [plan.rule(("GET", path)) for path in ("/a", "/b", "/c", "/new")]
+    assert [(rule.lease_life_us, rule.lease_epoch) for rule in rules] == [
+        (1_000_000, 2**63 - 1),
+        (10_000_000, 5),
+        (0, 0),
+        (0, 0),
+    ]
+
+
 def test_routes_are_found_in_the_frameworks_spelling() -> None:
     state = PlanState()
     assert state.rule("GET", "/a") is None, "no plan yet"

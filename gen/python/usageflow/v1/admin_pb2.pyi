@@ -265,6 +265,35 @@ class TokenRules(google.protobuf.message.Message):
 global___TokenRules = TokenRules
 
 @typing.final
+class Guard(google.protobuf.message.Message):
+    """Bounds of one client address; requests without one share one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
+    NEW_IDENTITIES_FIELD_NUMBER: builtins.int
+    limit: builtins.int
+    """Requests per window, 1 to 1e9."""
+    new_identities: builtins.int
+    """Distinct identities within a minute, at most 10,000; 0: any number."""
+    @property
+    def window(self) -> google.protobuf.duration_pb2.Duration:
+        """1 s to 1 day, whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        limit: builtins.int = ...,
+        window: google.protobuf.duration_pb2.Duration | None = ...,
+        new_identities: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "new_identities", b"new_identities", "window", b"window"]) -> None: ...
+
+global___Guard = Guard
+
+@typing.final
 class Strategy(google.protobuf.message.Message):
     """How callers are told apart."""
 
@@ -274,6 +303,7 @@ class Strategy(google.protobuf.message.Message):
     SOURCES_FIELD_NUMBER: builtins.int
     ON_MISSING_FIELD_NUMBER: builtins.int
     ALLOW_UNLIMITED_FIELD_NUMBER: builtins.int
+    GUARD_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
     on_missing: global___OnMissing.ValueType
@@ -284,6 +314,10 @@ class Strategy(google.protobuf.message.Message):
     def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Source]:
         """Tried in order; the first that yields a value wins. 1 to 10."""
 
+    @property
+    def guard(self) -> global___Guard:
+        """What one client address may do under identities that callers merely claim; unset: anything. Needs such a source."""
+
     def __init__(
         self,
         *,
@@ -291,8 +325,10 @@ class Strategy(google.protobuf.message.Message):
         sources: collections.abc.Iterable[global___Source] | None = ...,
         on_missing: global___OnMissing.ValueType = ...,
         allow_unlimited: builtins.bool = ...,
+        guard: global___Guard | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["guard", b"guard"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "guard", b"guard", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
 
 global___Strategy = Strategy
 
@@ -341,7 +377,7 @@ class Limit(google.protobuf.message.Message):
     algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
     """How it counts."""
     limit: builtins.int
-    """Units per window, 1 to 1e12."""
+    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
     burst: builtins.int
     """TOKEN_BUCKET: units that fit at once; 0 means `limit`."""
     scope: global___LimitScope.ValueType
@@ -354,7 +390,9 @@ class Limit(google.protobuf.message.Message):
     """True: a denied request takes from this limit too, at most what is left of it."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set."""
+        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set. CONCURRENCY: how long a slot lives without a renewal, at
+        most a day; unset means a minute.
+        """
 
     @property
     def anchor(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -427,6 +465,8 @@ class Policy(google.protobuf.message.Message):
     STOP_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     ENFORCE_PERCENT_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    COST_EXPRESSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
     strategy: builtins.str
@@ -438,7 +478,7 @@ class Policy(google.protobuf.message.Message):
     priority: builtins.int
     """Among equally specific policies the higher comes first; -1,000 to 1,000."""
     cost: builtins.int
-    """Units that a request costs unless it says so; 0 means 1."""
+    """Units that a request costs unless it says so; 0 means 1. Unset with `cost_expression`."""
     stop: builtins.bool
     """Leaves out the limits of less specific policies."""
     message: builtins.str
@@ -447,6 +487,10 @@ class Policy(google.protobuf.message.Message):
     """0 to 100, unset means 100: for how many of 100 identities it is enforced, chosen by a stable hash of identity and name.
     For the others it is in SHADOW.
     """
+    condition: builtins.str
+    """CEL that yields true or false, at most 2,048 characters; where it is false the policy does not apply. Empty: always."""
+    cost_expression: builtins.str
+    """CEL that yields the cost, int or double (rounded up), 0 to 1e12; instead of `cost`. At most 2,048 characters."""
     @property
     def match(self) -> global___Match:
         """Which requests."""
@@ -474,9 +518,11 @@ class Policy(google.protobuf.message.Message):
         stop: builtins.bool = ...,
         message: builtins.str = ...,
         enforce_percent: builtins.int | None = ...,
+        condition: builtins.str = ...,
+        cost_expression: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "enforce_percent", b"enforce_percent", "match", b"match", "metering", b"metering"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "cost", b"cost", "enforce_percent", b"enforce_percent", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "condition", b"condition", "cost", b"cost", "cost_expression", b"cost_expression", "enforce_percent", b"enforce_percent", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_enforce_percent", b"_enforce_percent"]) -> typing.Literal["enforce_percent"] | None: ...
 
 global___Policy = Policy
@@ -514,6 +560,112 @@ class Block(google.protobuf.message.Message):
 global___Block = Block
 
 @typing.final
+class LimitOverride(google.protobuf.message.Message):
+    """Other numbers for a limit that counts per identity. The counter stays, so they act at once."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    LIMIT_NAME_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    BURST_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """Name of the policy."""
+    limit_name: builtins.str
+    """Name of the limit inside it; empty means `default`."""
+    limit: builtins.int
+    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
+    burst: builtins.int
+    """TOKEN_BUCKET: units that fit at once, 0 means `limit`, at most 1e12; unset leaves the limit's own."""
+    identity: builtins.str
+    """Customers only: the one identity that it is for, a raw value among the customer's; empty: all of them. An override
+    for one identity wins.
+    """
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Customers only: from this instant on, a whole second of 1970 to 2200, it is as good as absent; unset: never."""
+
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        limit_name: builtins.str = ...,
+        limit: builtins.int = ...,
+        burst: builtins.int | None = ...,
+        identity: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_burst", b"_burst", "burst", b"burst", "expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_burst", b"_burst", "burst", b"burst", "expire_time", b"expire_time", "identity", b"identity", "limit", b"limit", "limit_name", b"limit_name", "policy", b"policy"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_burst", b"_burst"]) -> typing.Literal["burst"] | None: ...
+
+global___LimitOverride = LimitOverride
+
+@typing.final
+class CustomerPlan(google.protobuf.message.Message):
+    """What customers of a plan get instead of the policies' own numbers."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
+    @property
+    def overrides(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitOverride]:
+        """One per limit that differs; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        overrides: collections.abc.Iterable[global___LimitOverride] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "overrides", b"overrides"]) -> None: ...
+
+global___CustomerPlan = CustomerPlan
+
+@typing.final
+class Customer(google.protobuf.message.Message):
+    """Who pays for some identities. Overrides of the customer win over those of the plan."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    IDENTITIES_FIELD_NUMBER: builtins.int
+    STRIPE_CUSTOMER_FIELD_NUMBER: builtins.int
+    PLAN_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
+    stripe_customer: builtins.str
+    """Stripe customer id, `cus_...`; may be empty."""
+    plan: builtins.str
+    """Name of a plan; empty for none."""
+    @property
+    def identities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Raw values, stored as keyed hashes; at most 10,000. An identity belongs to one customer."""
+
+    @property
+    def overrides(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitOverride]:
+        """Limits that differ for this customer; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        identities: collections.abc.Iterable[builtins.str] | None = ...,
+        stripe_customer: builtins.str = ...,
+        plan: builtins.str = ...,
+        overrides: collections.abc.Iterable[global___LimitOverride] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["identities", b"identities", "name", b"name", "overrides", b"overrides", "plan", b"plan", "stripe_customer", b"stripe_customer"]) -> None: ...
+
+global___Customer = Customer
+
+@typing.final
 class ApplyRequest(google.protobuf.message.Message):
     """Makes an application's policies equal to a set."""
 
@@ -525,10 +677,12 @@ class ApplyRequest(google.protobuf.message.Message):
     BLOCKS_FIELD_NUMBER: builtins.int
     PRUNE_FIELD_NUMBER: builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    PLANS_FIELD_NUMBER: builtins.int
+    CUSTOMERS_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application's name; required."""
     prune: builtins.bool
-    """Deletes blocks that are absent."""
+    """Deletes blocks and customers that are absent."""
     validate_only: builtins.bool
     """Checks and lists the changes, saves nothing."""
     @property
@@ -543,6 +697,14 @@ class ApplyRequest(google.protobuf.message.Message):
     def blocks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Block]:
         """Blocks to add or change; the others stay unless `prune`."""
 
+    @property
+    def plans(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CustomerPlan]:
+        """All plans: what is absent here is deleted, which is refused while a customer is on it."""
+
+    @property
+    def customers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Customer]:
+        """Customers to add or change; the others stay unless `prune`."""
+
     def __init__(
         self,
         *,
@@ -552,8 +714,10 @@ class ApplyRequest(google.protobuf.message.Message):
         blocks: collections.abc.Iterable[global___Block] | None = ...,
         prune: builtins.bool = ...,
         validate_only: builtins.bool = ...,
+        plans: collections.abc.Iterable[global___CustomerPlan] | None = ...,
+        customers: collections.abc.Iterable[global___Customer] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application", "blocks", b"blocks", "policies", b"policies", "prune", b"prune", "strategies", b"strategies", "validate_only", b"validate_only"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "blocks", b"blocks", "customers", b"customers", "plans", b"plans", "policies", b"policies", "prune", b"prune", "strategies", b"strategies", "validate_only", b"validate_only"]) -> None: ...
 
 global___ApplyRequest = ApplyRequest
 
@@ -569,7 +733,7 @@ class Change(google.protobuf.message.Message):
     action: global___ChangeAction.ValueType
     """What happened."""
     kind: builtins.str
-    """`strategy`, `policy` or `block`."""
+    """`strategy`, `policy`, `plan`, `block` or `customer`."""
     name: builtins.str
     """Its name; for a block its methods, path and identity."""
     def __init__(
@@ -592,7 +756,7 @@ class ApplyResponse(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
     revision: builtins.int
-    """The revision in force now; a set that changes neither strategies nor policies makes none."""
+    """The revision in force now; a set that changes neither strategies nor policies nor plans makes none."""
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]:
         """Every change, deletions first."""
@@ -709,3 +873,43 @@ class QueryUsageResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["rows", b"rows"]) -> None: ...
 
 global___QueryUsageResponse = QueryUsageResponse
+
+@typing.final
+class ExportSnapshotRequest(google.protobuf.message.Message):
+    """Asks for a snapshot file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    APPLICATION_FIELD_NUMBER: builtins.int
+    application: builtins.str
+    """The application's name; required."""
+    def __init__(
+        self,
+        *,
+        application: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application"]) -> None: ...
+
+global___ExportSnapshotRequest = ExportSnapshotRequest
+
+@typing.final
+class ExportSnapshotResponse(google.protobuf.message.Message):
+    """A piece of a snapshot file. The file is whole where the stream ends with OK."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """The next bytes of the file, at most 1 MiB."""
+    revision: builtins.int
+    """The revision that the file holds, the same in every piece."""
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "revision", b"revision"]) -> None: ...
+
+global___ExportSnapshotResponse = ExportSnapshotResponse

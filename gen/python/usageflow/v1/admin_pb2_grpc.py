@@ -51,6 +51,11 @@ class AdminServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageResponse.FromString,
                 _registered_method=True)
+        self.ExportSnapshot = channel.unary_stream(
+                '/usageflow.v1.AdminService/ExportSnapshot',
+                request_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -59,7 +64,7 @@ class AdminServiceServicer(object):
     """
 
     def Apply(self, request, context):
-        """Makes strategies and policies equal to a set, in one transaction and at most one revision.
+        """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -67,6 +72,14 @@ class AdminServiceServicer(object):
 
     def QueryUsage(self, request, context):
         """Sums of reported usage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportSnapshot(self, request, context):
+        """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+        its API keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +97,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.QueryUsage,
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageResponse.SerializeToString,
+            ),
+            'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportSnapshot,
+                    request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +159,33 @@ class AdminService(object):
             '/usageflow.v1.AdminService/QueryUsage',
             usageflow_dot_v1_dot_admin__pb2.QueryUsageRequest.SerializeToString,
             usageflow_dot_v1_dot_admin__pb2.QueryUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ExportSnapshot',
+            usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
+            usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,13 +27,21 @@ class AdminServiceStub:
         usageflow.v1.admin_pb2.ApplyRequest,
         usageflow.v1.admin_pb2.ApplyResponse,
     ]
-    """Makes strategies and policies equal to a set, in one transaction and at most one revision."""
+    """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     QueryUsage: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.admin_pb2.QueryUsageRequest,
         usageflow.v1.admin_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
+
+    ExportSnapshot: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.admin_pb2.ExportSnapshotRequest,
+        usageflow.v1.admin_pb2.ExportSnapshotResponse,
+    ]
+    """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+    its API keys.
+    """
 
 class AdminServiceAsyncStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
@@ -44,13 +52,21 @@ class AdminServiceAsyncStub:
         usageflow.v1.admin_pb2.ApplyRequest,
         usageflow.v1.admin_pb2.ApplyResponse,
     ]
-    """Makes strategies and policies equal to a set, in one transaction and at most one revision."""
+    """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     QueryUsage: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.admin_pb2.QueryUsageRequest,
         usageflow.v1.admin_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
+
+    ExportSnapshot: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.admin_pb2.ExportSnapshotRequest,
+        usageflow.v1.admin_pb2.ExportSnapshotResponse,
+    ]
+    """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+    its API keys.
+    """
 
 class AdminServiceServicer(metaclass=abc.ABCMeta):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
@@ -63,7 +79,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.admin_pb2.ApplyRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.admin_pb2.ApplyResponse, collections.abc.Awaitable[usageflow.v1.admin_pb2.ApplyResponse]]:
-        """Makes strategies and policies equal to a set, in one transaction and at most one revision."""
+        """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     @abc.abstractmethod
     def QueryUsage(
@@ -72,5 +88,15 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.admin_pb2.QueryUsageResponse, collections.abc.Awaitable[usageflow.v1.admin_pb2.QueryUsageResponse]]:
         """Sums of reported usage."""
+
+    @abc.abstractmethod
+    def ExportSnapshot(
+        self,
+        request: usageflow.v1.admin_pb2.ExportSnapshotRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.admin_pb2.ExportSnapshotResponse], collections.abc.AsyncIterator[usageflow.v1.admin_pb2.ExportSnapshotResponse]]:
+        """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
+        its API keys.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -260,6 +260,10 @@ class _AttributeLocationEnumTypeWrapper(google.protobuf.internal.enum_type_wrapp
     """The client's address as the trusted-proxy count says; IPv6 is cut to its /64. `name` is empty."""
     ATTRIBUTE_LOCATION_APP_CONTEXT: _AttributeLocation.ValueType  # 8
     """A value that the application set after its own authentication."""
+    ATTRIBUTE_LOCATION_BODY_JSON: _AttributeLocation.ValueType  # 9
+    """A dot path into a JSON body, as in BODY, for expressions: the value is its JSON text (`"gpt-4"`, `3`, `[1,2]`), so
+    that its type is known. Absent where the body has no such field or its text is over 8,192 bytes. Never hashed.
+    """
 
 class AttributeLocation(_AttributeLocation, metaclass=_AttributeLocationEnumTypeWrapper):
     """Where an attribute of a request is found."""
@@ -284,6 +288,10 @@ ATTRIBUTE_LOCATION_CLIENT_IP: AttributeLocation.ValueType  # 7
 """The client's address as the trusted-proxy count says; IPv6 is cut to its /64. `name` is empty."""
 ATTRIBUTE_LOCATION_APP_CONTEXT: AttributeLocation.ValueType  # 8
 """A value that the application set after its own authentication."""
+ATTRIBUTE_LOCATION_BODY_JSON: AttributeLocation.ValueType  # 9
+"""A dot path into a JSON body, as in BODY, for expressions: the value is its JSON text (`"gpt-4"`, `3`, `[1,2]`), so
+that its type is known. Absent where the body has no such field or its text is over 8,192 bytes. Never hashed.
+"""
 global___AttributeLocation = AttributeLocation
 
 class _ItemCode:
@@ -506,12 +514,12 @@ class LimitStatus(google.protobuf.message.Message):
     """Units that this request cost."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """The window; where windows follow a calendar, the present one's length."""
+        """The window; where windows follow a calendar, the present one's length; of CONCURRENCY a slot's life between two renewals."""
 
     @property
     def reset(self) -> google.protobuf.duration_pb2.Duration:
         """Where this limit denied: time until this cost fits. Otherwise: until the window ends, the bucket is full or the sliding
-        window is empty.
+        window is empty. CONCURRENCY: 1 s while something runs, since nobody knows when it ends; callers are not shown it.
         """
 
     def __init__(

@@ -303,14 +303,14 @@ global___AttributeValue = AttributeValue
 
 @typing.final
 class LeaseWish(google.protobuf.message.Message):
-    """Asks for tokens ahead."""
+    """Asks for tokens ahead: a token pays for one more request of the same endpoint, values and cost."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TOKENS_FIELD_NUMBER: builtins.int
     LIFE_FIELD_NUMBER: builtins.int
     tokens: builtins.int
-    """Tokens wanted beyond this request's own cost."""
+    """Tokens wanted beyond this request itself."""
     @property
     def life(self) -> google.protobuf.duration_pb2.Duration:
         """How long the client wants to use them."""
@@ -328,7 +328,9 @@ global___LeaseWish = LeaseWish
 
 @typing.final
 class LeaseGrant(google.protobuf.message.Message):
-    """Tokens that are the client's until they expire."""
+    """Tokens that are the client's until they expire. The limit states of the same answer are those after the debit: what the client
+    shows is `remaining` + its unused tokens x cost.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -470,6 +472,7 @@ class LimitState(google.protobuf.message.Message):
     RESET_US_FIELD_NUMBER: builtins.int
     EXCEEDED_FIELD_NUMBER: builtins.int
     WINDOW_US_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
     policy_number: builtins.int
     """Number of the policy."""
     limit_index: builtins.int
@@ -482,6 +485,8 @@ class LimitState(google.protobuf.message.Message):
     """True for a limit that has no room for this cost."""
     window_us: builtins.int
     """Length of the present window where windows follow a calendar; 0: the plan's."""
+    limit: builtins.int
+    """Units that fit in one window, as LimitStatus.limit, where they are other than the plan's; 0: the plan's."""
     def __init__(
         self,
         *,
@@ -491,8 +496,9 @@ class LimitState(google.protobuf.message.Message):
         reset_us: builtins.int = ...,
         exceeded: builtins.bool = ...,
         window_us: builtins.int = ...,
+        limit: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["exceeded", b"exceeded", "limit_index", b"limit_index", "policy_number", b"policy_number", "remaining", b"remaining", "reset_us", b"reset_us", "window_us", b"window_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["exceeded", b"exceeded", "limit", b"limit", "limit_index", b"limit_index", "policy_number", b"policy_number", "remaining", b"remaining", "reset_us", b"reset_us", "window_us", b"window_us"]) -> None: ...
 
 global___LimitState = LimitState
 
@@ -678,8 +684,13 @@ class LimitExplanation(google.protobuf.message.Message):
 
     AFTER_FIELD_NUMBER: builtins.int
     REMAINING_BEFORE_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
     remaining_before: builtins.int
     """Units left before."""
+    source: builtins.str
+    """Where the limit's numbers came from: `policy`, `plan pro`, `override of customer acme`, or the same with
+    `for this identity`.
+    """
     @property
     def after(self) -> usageflow.v1.common_pb2.LimitStatus:
         """As it stands after the request, were it sent."""
@@ -689,9 +700,10 @@ class LimitExplanation(google.protobuf.message.Message):
         *,
         after: usageflow.v1.common_pb2.LimitStatus | None = ...,
         remaining_before: builtins.int = ...,
+        source: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["after", b"after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after", b"after", "remaining_before", b"remaining_before"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "remaining_before", b"remaining_before", "source", b"source"]) -> None: ...
 
 global___LimitExplanation = LimitExplanation
 

@@ -99,7 +99,8 @@ class DecisionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Report(self, request, context):
-        """Stores usage, exactly once per id. An OK means durable.
+        """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+        answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,14 +114,17 @@ class DecisionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchPlan(self, request, context):
-        """Sends the plan now and after every change.
+        """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+        comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+        watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Tells how a request would be decided and why; takes nothing. Needs an admin token.
+        """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+        reason NOT_OFFERED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class DecisionServiceStub:
         usageflow.v1.usage_pb2.ReportRequest,
         usageflow.v1.usage_pb2.ReportResponse,
     ]
-    """Stores usage, exactly once per id. An OK means durable."""
+    """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+    answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
+    """
 
     RegisterEndpoints: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.plan_pb2.RegisterEndpointsRequest,
@@ -55,13 +57,18 @@ class DecisionServiceStub:
         usageflow.v1.plan_pb2.WatchPlanRequest,
         usageflow.v1.plan_pb2.WatchPlanResponse,
     ]
-    """Sends the plan now and after every change."""
+    """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+    comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+    watch again.
+    """
 
     Explain: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.decision_pb2.ExplainRequest,
         usageflow.v1.decision_pb2.ExplainResponse,
     ]
-    """Tells how a request would be decided and why; takes nothing. Needs an admin token."""
+    """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+    reason NOT_OFFERED.
+    """
 
 class DecisionServiceAsyncStub:
     """Decides before a request and accounts after it. Metadata `authorization: Bearer uf_...` names the API key, and
@@ -86,7 +93,9 @@ class DecisionServiceAsyncStub:
         usageflow.v1.usage_pb2.ReportRequest,
         usageflow.v1.usage_pb2.ReportResponse,
     ]
-    """Stores usage, exactly once per id. An OK means durable."""
+    """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+    answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
+    """
 
     RegisterEndpoints: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.plan_pb2.RegisterEndpointsRequest,
@@ -98,13 +107,18 @@ class DecisionServiceAsyncStub:
         usageflow.v1.plan_pb2.WatchPlanRequest,
         usageflow.v1.plan_pb2.WatchPlanResponse,
     ]
-    """Sends the plan now and after every change."""
+    """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+    comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+    watch again.
+    """
 
     Explain: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.decision_pb2.ExplainRequest,
         usageflow.v1.decision_pb2.ExplainResponse,
     ]
-    """Tells how a request would be decided and why; takes nothing. Needs an admin token."""
+    """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+    reason NOT_OFFERED.
+    """
 
 class DecisionServiceServicer(metaclass=abc.ABCMeta):
     """Decides before a request and accounts after it. Metadata `authorization: Bearer uf_...` names the API key, and
@@ -135,7 +149,9 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.usage_pb2.ReportRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.usage_pb2.ReportResponse, collections.abc.Awaitable[usageflow.v1.usage_pb2.ReportResponse]]:
-        """Stores usage, exactly once per id. An OK means durable."""
+        """Stores usage, exactly once per id. An OK means durable. An edge replica has no database: it carries out settlements, and
+        answers FAILED_PRECONDITION, reason NO_USAGE_STORE, where there are events or batches.
+        """
 
     @abc.abstractmethod
     def RegisterEndpoints(
@@ -151,7 +167,10 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.plan_pb2.WatchPlanRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[usageflow.v1.plan_pb2.WatchPlanResponse], collections.abc.AsyncIterator[usageflow.v1.plan_pb2.WatchPlanResponse]]:
-        """Sends the plan now and after every change."""
+        """Sends the plan now, unless the watcher holds it, and after every change. The initial metadata `usageflow-plan-version`
+        comes at once: the watcher is connected. A stream may end at any time, since services and balancers end old connections;
+        watch again.
+        """
 
     @abc.abstractmethod
     def Explain(
@@ -159,6 +178,8 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.decision_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.decision_pb2.ExplainResponse, collections.abc.Awaitable[usageflow.v1.decision_pb2.ExplainResponse]]:
-        """Tells how a request would be decided and why; takes nothing. Needs an admin token."""
+        """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
+        reason NOT_OFFERED.
+        """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -16,17 +16,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from usageflow.v1 import common_pb2 as usageflow_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17usageflow/v1/plan.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19usageflow/v1/common.proto\"s\n\rPlanAttribute\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x31\n\x08location\x18\x02 \x01(\x0e\x32\x1f.usageflow.v1.AttributeLocation\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tsensitive\x18\x04 \x01(\x08\"d\n\nPlanPolicy\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\'\n\x06limits\x18\x03 \x03(\x0b\x32\x17.usageflow.v1.PlanLimit\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x7f\n\tPlanLimit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\talgorithm\x18\x02 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x03 \x01(\x03\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\\\n\rLocalFallback\x12\r\n\x05limit\x18\x01 \x01(\x03\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tshare_ppm\x18\x03 \x01(\r\"\x1c\n\x0c\x43\x61ptureField\x12\x0c\n\x04path\x18\x01 \x01(\t\"\xd0\x02\n\x0c\x45ndpointPlan\x12\x0e\n\x06number\x18\x01 \x01(\r\x12(\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.usageflow.v1.Endpoint\x12(\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x18.usageflow.v1.PlanAction\x12\x12\n\nattributes\x18\x04 \x03(\r\x12)\n\tfail_mode\x18\x05 \x01(\x0e\x32\x16.usageflow.v1.FailMode\x12*\n\x05local\x18\x06 \x01(\x0b\x32\x1b.usageflow.v1.LocalFallback\x12\x13\n\x0bstore_group\x18\x07 \x01(\r\x12\x10\n\x08leasable\x18\x08 \x01(\x08\x12\x32\n\x0e\x63\x61pture_fields\x18\t \x03(\x0b\x32\x1a.usageflow.v1.CaptureField\x12\x16\n\x0e\x65vent_required\x18\n \x01(\x08\"f\n\x10WatchPlanRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x14\n\x0cplan_version\x18\x02 \x01(\x04\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\"\x86\x03\n\x11WatchPlanResponse\x12\x14\n\x0cplan_version\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x03 \x01(\x08\x12-\n\tendpoints\x18\x04 \x03(\x0b\x32\x1a.usageflow.v1.EndpointPlan\x12/\n\nattributes\x18\x05 \x03(\x0b\x32\x1b.usageflow.v1.PlanAttribute\x12*\n\x08policies\x18\x06 \x03(\x0b\x32\x18.usageflow.v1.PlanPolicy\x12\x19\n\x11removed_endpoints\x18\x07 \x03(\r\x12\x10\n\x08hash_key\x18\x08 \x01(\x0c\x12\x18\n\x10hash_key_version\x18\t \x01(\r\x12+\n\x07\x63\x61pture\x18\n \x01(\x0e\x32\x1a.usageflow.v1.CaptureLevel\x12\x12\n\nevent_rate\x18\x0b \x01(\r\x12\x15\n\rvoided_leases\x18\x0c \x03(\x0c\x12\x10\n\x08\x64raining\x18\r \x01(\x08\"\x7f\n\x18RegisterEndpointsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12)\n\tendpoints\x18\x02 \x03(\x0b\x32\x16.usageflow.v1.Endpoint\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\"P\n\x19RegisterEndpointsResponse\x12\x33\n\tendpoints\x18\x01 \x03(\x0b\x32 .usageflow.v1.RegisteredEndpoint\"x\n\x12RegisteredEndpoint\x12\x0e\n\x06number\x18\x01 \x01(\r\x12(\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.usageflow.v1.Endpoint\x12(\n\x06status\x18\x03 \x01(\x0b\x32\x18.usageflow.v1.ItemStatus*n\n\nPlanAction\x12\x1b\n\x17PLAN_ACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10PLAN_ACTION_SKIP\x10\x01\x12\x16\n\x12PLAN_ACTION_REPORT\x10\x02\x12\x15\n\x11PLAN_ACTION_CHECK\x10\x03*|\n\x0c\x43\x61ptureLevel\x12\x1d\n\x19\x43\x41PTURE_LEVEL_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41PTURE_LEVEL_MINIMAL\x10\x01\x12\x1a\n\x16\x43\x41PTURE_LEVEL_STANDARD\x10\x02\x12\x16\n\x12\x43\x41PTURE_LEVEL_FULL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17usageflow/v1/plan.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19usageflow/v1/common.proto\"s\n\rPlanAttribute\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x31\n\x08location\x18\x02 \x01(\x0e\x32\x1f.usageflow.v1.AttributeLocation\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tsensitive\x18\x04 \x01(\x08\"d\n\nPlanPolicy\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\'\n\x06limits\x18\x03 \x03(\x0b\x32\x17.usageflow.v1.PlanLimit\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x7f\n\tPlanLimit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\talgorithm\x18\x02 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x03 \x01(\x03\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\\\n\rLocalFallback\x12\r\n\x05limit\x18\x01 \x01(\x03\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tshare_ppm\x18\x03 \x01(\r\"\x1c\n\x0c\x43\x61ptureField\x12\x0c\n\x04path\x18\x01 \x01(\t\"\xea\x02\n\x0c\x45ndpointPlan\x12\x0e\n\x06number\x18\x01 \x01(\r\x12(\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.usageflow.v1.Endpoint\x12(\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x18.usageflow.v1.PlanAction\x12\x12\n\nattributes\x18\x04 \x03(\r\x12)\n\tfail_mode\x18\x05 \x01(\x0e\x32\x16.usageflow.v1.FailMode\x12*\n\x05local\x18\x06 \x01(\x0b\x32\x1b.usageflow.v1.LocalFallback\x12\x13\n\x0bstore_group\x18\x07 \x01(\r\x12\x15\n\rlease_life_ms\x18\x08 \x01(\r\x12\x32\n\x0e\x63\x61pture_fields\x18\t \x03(\x0b\x32\x1a.usageflow.v1.CaptureField\x12\x16\n\x0e\x65vent_required\x18\n \x01(\x08\x12\x13\n\x0blease_epoch\x18\x0b \x01(\x04\"f\n\x10WatchPlanRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x14\n\x0cplan_version\x18\x02 \x01(\x04\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\"\xef\x02\n\x11WatchPlanResponse\x12\x14\n\x0cplan_version\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x03 \x01(\x08\x12-\n\tendpoints\x18\x04 \x03(\x0b\x32\x1a.usageflow.v1.EndpointPlan\x12/\n\nattributes\x18\x05 \x03(\x0b\x32\x1b.usageflow.v1.PlanAttribute\x12*\n\x08policies\x18\x06 \x03(\x0b\x32\x18.usageflow.v1.PlanPolicy\x12\x19\n\x11removed_endpoints\x18\x07 \x03(\r\x12\x10\n\x08hash_key\x18\x08 \x01(\x0c\x12\x18\n\x10hash_key_version\x18\t \x01(\r\x12+\n\x07\x63\x61pture\x18\n \x01(\x0e\x32\x1a.usageflow.v1.CaptureLevel\x12\x12\n\nevent_rate\x18\x0b \x01(\r\x12\x10\n\x08\x64raining\x18\x0c \x01(\x08\"\x7f\n\x18RegisterEndpointsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12)\n\tendpoints\x18\x02 \x03(\x0b\x32\x16.usageflow.v1.Endpoint\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\"P\n\x19RegisterEndpointsResponse\x12\x33\n\tendpoints\x18\x01 \x03(\x0b\x32 .usageflow.v1.RegisteredEndpoint\"x\n\x12RegisteredEndpoint\x12\x0e\n\x06number\x18\x01 \x01(\r\x12(\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.usageflow.v1.Endpoint\x12(\n\x06status\x18\x03 \x01(\x0b\x32\x18.usageflow.v1.ItemStatus*n\n\nPlanAction\x12\x1b\n\x17PLAN_ACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10PLAN_ACTION_SKIP\x10\x01\x12\x16\n\x12PLAN_ACTION_REPORT\x10\x02\x12\x15\n\x11PLAN_ACTION_CHECK\x10\x03*|\n\x0c\x43\x61ptureLevel\x12\x1d\n\x19\x43\x41PTURE_LEVEL_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41PTURE_LEVEL_MINIMAL\x10\x01\x12\x1a\n\x16\x43\x41PTURE_LEVEL_STANDARD\x10\x02\x12\x16\n\x12\x43\x41PTURE_LEVEL_FULL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'usageflow.v1.plan_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLANACTION']._serialized_start=1741
-  _globals['_PLANACTION']._serialized_end=1851
-  _globals['_CAPTURELEVEL']._serialized_start=1853
-  _globals['_CAPTURELEVEL']._serialized_end=1977
+  _globals['_PLANACTION']._serialized_start=1744
+  _globals['_PLANACTION']._serialized_end=1854
+  _globals['_CAPTURELEVEL']._serialized_start=1856
+  _globals['_CAPTURELEVEL']._serialized_end=1980
   _globals['_PLANATTRIBUTE']._serialized_start=100
   _globals['_PLANATTRIBUTE']._serialized_end=215
   _globals['_PLANPOLICY']._serialized_start=217
@@ -38,15 +38,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPTUREFIELD']._serialized_start=542
   _globals['_CAPTUREFIELD']._serialized_end=570
   _globals['_ENDPOINTPLAN']._serialized_start=573
-  _globals['_ENDPOINTPLAN']._serialized_end=909
-  _globals['_WATCHPLANREQUEST']._serialized_start=911
-  _globals['_WATCHPLANREQUEST']._serialized_end=1013
-  _globals['_WATCHPLANRESPONSE']._serialized_start=1016
-  _globals['_WATCHPLANRESPONSE']._serialized_end=1406
-  _globals['_REGISTERENDPOINTSREQUEST']._serialized_start=1408
-  _globals['_REGISTERENDPOINTSREQUEST']._serialized_end=1535
-  _globals['_REGISTERENDPOINTSRESPONSE']._serialized_start=1537
-  _globals['_REGISTERENDPOINTSRESPONSE']._serialized_end=1617
-  _globals['_REGISTEREDENDPOINT']._serialized_start=1619
-  _globals['_REGISTEREDENDPOINT']._serialized_end=1739
+  _globals['_ENDPOINTPLAN']._serialized_end=935
+  _globals['_WATCHPLANREQUEST']._serialized_start=937
+  _globals['_WATCHPLANREQUEST']._serialized_end=1039
+  _globals['_WATCHPLANRESPONSE']._serialized_start=1042
+  _globals['_WATCHPLANRESPONSE']._serialized_end=1409
+  _globals['_REGISTERENDPOINTSREQUEST']._serialized_start=1411
+  _globals['_REGISTERENDPOINTSREQUEST']._serialized_end=1538
+  _globals['_REGISTERENDPOINTSRESPONSE']._serialized_start=1540
+  _globals['_REGISTERENDPOINTSRESPONSE']._serialized_end=1620
+  _globals['_REGISTEREDENDPOINT']._serialized_start=1622
+  _globals['_REGISTEREDENDPOINT']._serialized_end=1742
 # @@protoc_insertion_point(module_scope)

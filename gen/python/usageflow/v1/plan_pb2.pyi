@@ -157,7 +157,9 @@ class PlanLimit(google.protobuf.message.Message):
     """Units per window (for TOKEN_BUCKET: the burst)."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """The window; where windows follow a calendar, their usual length: answers carry the present one's."""
+        """The window; where windows follow a calendar, their usual length: answers carry the present one's. Of CONCURRENCY it is a
+        slot's life: clients renew at half of it.
+        """
 
     def __init__(
         self,
@@ -232,9 +234,10 @@ class EndpointPlan(google.protobuf.message.Message):
     FAIL_MODE_FIELD_NUMBER: builtins.int
     LOCAL_FIELD_NUMBER: builtins.int
     STORE_GROUP_FIELD_NUMBER: builtins.int
-    LEASABLE_FIELD_NUMBER: builtins.int
+    LEASE_LIFE_MS_FIELD_NUMBER: builtins.int
     CAPTURE_FIELDS_FIELD_NUMBER: builtins.int
     EVENT_REQUIRED_FIELD_NUMBER: builtins.int
+    LEASE_EPOCH_FIELD_NUMBER: builtins.int
     number: builtins.int
     """The endpoint's number."""
     action: global___PlanAction.ValueType
@@ -243,17 +246,23 @@ class EndpointPlan(google.protobuf.message.Message):
     """What to do when nobody answers in time."""
     store_group: builtins.int
     """Checks of one store group share a BatchCheck, so that a slow store holds up only its own."""
-    leasable: builtins.bool
-    """True where tokens may be leased for this endpoint."""
+    lease_life_ms: builtins.int
+    """How long tokens for this endpoint may live, in milliseconds, at most 10,000; 0: they may not be leased."""
     event_required: builtins.bool
     """True where every request must be reported as an event (never sampled)."""
+    lease_epoch: builtins.int
+    """Names everything that decides for this endpoint, in 63 bits; 0 where tokens may not be leased. Leases of the endpoint that were
+    granted under another epoch are void: the client drops them and returns what is unused.
+    """
     @property
     def endpoint(self) -> usageflow.v1.common_pb2.Endpoint:
         """The endpoint."""
 
     @property
     def attributes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Numbers of the attributes to send, in the order of CheckItem.values. Also the lease key, value or ABSENT."""
+        """Numbers of the attributes to send, in the order of CheckItem.values. Also the lease key, value or ABSENT; where one is absent,
+        the caller's network (IPv4 address, IPv6 /64) belongs to the key too, since anonymous callers are told apart by it.
+        """
 
     @property
     def local(self) -> global___LocalFallback:
@@ -273,12 +282,13 @@ class EndpointPlan(google.protobuf.message.Message):
         fail_mode: usageflow.v1.common_pb2.FailMode.ValueType = ...,
         local: global___LocalFallback | None = ...,
         store_group: builtins.int = ...,
-        leasable: builtins.bool = ...,
+        lease_life_ms: builtins.int = ...,
         capture_fields: collections.abc.Iterable[global___CaptureField] | None = ...,
         event_required: builtins.bool = ...,
+        lease_epoch: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "local", b"local"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "attributes", b"attributes", "capture_fields", b"capture_fields", "endpoint", b"endpoint", "event_required", b"event_required", "fail_mode", b"fail_mode", "leasable", b"leasable", "local", b"local", "number", b"number", "store_group", b"store_group"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "attributes", b"attributes", "capture_fields", b"capture_fields", "endpoint", b"endpoint", "event_required", b"event_required", "fail_mode", b"fail_mode", "lease_epoch", b"lease_epoch", "lease_life_ms", b"lease_life_ms", "local", b"local", "number", b"number", "store_group", b"store_group"]) -> None: ...
 
 global___EndpointPlan = EndpointPlan
 
@@ -329,7 +339,6 @@ class WatchPlanResponse(google.protobuf.message.Message):
     HASH_KEY_VERSION_FIELD_NUMBER: builtins.int
     CAPTURE_FIELD_NUMBER: builtins.int
     EVENT_RATE_FIELD_NUMBER: builtins.int
-    VOIDED_LEASES_FIELD_NUMBER: builtins.int
     DRAINING_FIELD_NUMBER: builtins.int
     plan_version: builtins.int
     """Rises with every change; carried by batches."""
@@ -363,10 +372,6 @@ class WatchPlanResponse(google.protobuf.message.Message):
     def removed_endpoints(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Numbers of endpoints that are gone."""
 
-    @property
-    def voided_leases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
-        """Leases that this change voids: their unused tokens are already credited."""
-
     def __init__(
         self,
         *,
@@ -381,10 +386,9 @@ class WatchPlanResponse(google.protobuf.message.Message):
         hash_key_version: builtins.int = ...,
         capture: global___CaptureLevel.ValueType = ...,
         event_rate: builtins.int = ...,
-        voided_leases: collections.abc.Iterable[builtins.bytes] | None = ...,
         draining: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "capture", b"capture", "draining", b"draining", "endpoints", b"endpoints", "event_rate", b"event_rate", "full", b"full", "hash_key", b"hash_key", "hash_key_version", b"hash_key_version", "plan_version", b"plan_version", "policies", b"policies", "removed_endpoints", b"removed_endpoints", "revision", b"revision", "voided_leases", b"voided_leases"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "capture", b"capture", "draining", b"draining", "endpoints", b"endpoints", "event_rate", b"event_rate", "full", b"full", "hash_key", b"hash_key", "hash_key_version", b"hash_key_version", "plan_version", b"plan_version", "policies", b"policies", "removed_endpoints", b"removed_endpoints", "revision", b"revision"]) -> None: ...
 
 global___WatchPlanResponse = WatchPlanResponse
 
@@ -450,7 +454,7 @@ class RegisteredEndpoint(google.protobuf.message.Message):
     ENDPOINT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
     number: builtins.int
-    """Its number; 0 where it was refused."""
+    """Its number; 0 where it was refused, and where an edge replica does not know it: such a route is checked by name."""
     @property
     def endpoint(self) -> usageflow.v1.common_pb2.Endpoint:
         """Its canonical form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from usageflow.storage.memory.checkpoints import NoCheckpoints
 from usageflow.storage.memory.counters import MemoryCounterStore
 
-__all__ = ["MemoryCounterStore"]
+__all__ = ["MemoryCounterStore", "NoCheckpoints"]

@@ -70,21 +70,21 @@ class Questions:
     def _add_limits(self, limits: Sequence[LimitTake], slot_id: str) -> None:
         numbers, places, rules = self._numbers, self._places, self._rules
         numbers.append(len(limits))
-        for key, rule, cost, bounds, member in limits:
+        for key, rule, cost, bounds, member, once in limits:
             place = places.get(key)
             if place is None:
                 self.keys.append(f"{self._base}c:{key}")
                 place = places[key] = len(self.keys)
-            named = id(rule) if bounds is None else (id(rule), bounds)
+            named = (id(rule), bounds, once) if once or bounds is not None else id(rule)
             number = rules.get(named)
             if number is None:
                 number = rules[named] = len(rules) + 1
-                self._add_rule(rule, bounds or _NO_BOUNDS)
+                self._add_rule(rule, bounds or _NO_BOUNDS, once=once)
             if rule.algorithm is _CONCURRENCY:
                 cost = -self._name(member) if member else self._name(slot_id)  # noqa: PLW2901 - its place is taken
             numbers += (place, number, cost)
 
-    def _add_rule(self, rule: Rule, bounds: tuple[int, int, int, int]) -> None:
+    def _add_rule(self, rule: Rule, bounds: tuple[int, int, int, int], *, once: bool) -> None:
         self._rule_numbers += (
             KINDS[rule.algorithm],
             rule.limit,
@@ -93,6 +93,7 @@ class Questions:
             rule.charge_denied,
             rule.calendar is not None,
             *bounds,
+            once,
         )
 
     def _name(self, name: str) -> int:

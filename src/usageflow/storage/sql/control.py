@@ -1,4 +1,4 @@
-"""Applications, credentials, revisions, blocks and numbers in SQL: what the port offers, over control_work."""
+"""Applications, credentials, revisions, blocks, numbers and customers in SQL: what the port offers, over the functions that work."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 
 from usageflow.domain.clock import Clock
+from usageflow.domain.customers import Customer
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
+from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Credential
-from usageflow.storage.sql import control_read, control_write
+from usageflow.storage.sql import control_read, control_write, directory_read
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import APPLICATIONS
 
@@ -67,8 +69,36 @@ class SqlControlStore:
             lambda connection: control_read.find_credential(connection, secret_hash)
         )
 
+    async def api_keys(self, application_id: str) -> Sequence[Credential]:
+        """See ControlStore."""
+        return await self._database.read(lambda connection: control_read.api_keys(connection, application_id))
+
     async def policies_at(self, application_id: str, revision: int) -> PolicySet | None:
         """See ControlStore. Revision 0 is the empty set that the application was made with."""
         return await self._database.read(
             lambda connection: control_read.policies_at(connection, application_id, revision)
+        )
+
+    async def directory_changes(self, known: Mapping[str, int]) -> Mapping[str, DirectoryChanges]:
+        """See Directories."""
+        return await self._database.read(lambda connection: directory_read.changes(connection, known))
+
+    async def customers(self, application_id: str, names: Sequence[str]) -> Sequence[Customer]:
+        """See Directories. They come in order of their names."""
+        return await self._database.read(
+            lambda connection: directory_read.customers(connection, application_id, names)
+        )
+
+    async def customer_plans(
+        self, application_id: str, plans: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
+        """See Directories."""
+        return await self._database.read(
+            lambda connection: directory_read.customer_plans(connection, application_id, plans)
+        )
+
+    async def identity_owners(self, application_id: str, identities: Sequence[str]) -> Mapping[str, str]:
+        """See Directories."""
+        return await self._database.read(
+            lambda connection: directory_read.identity_owners(connection, application_id, identities)
         )

@@ -73,6 +73,20 @@ def find_credential(connection: Connection, secret_hash: bytes) -> Credential | 
     return Credential(credential_id, CredentialKind(kind), application_id or "", prefix, secret_hash)
 
 
+def api_keys(connection: Connection, application_id: str) -> list[Credential]:
+    """Returns the API keys of an application."""
+    table = CREDENTIALS
+    rows = connection.execute(
+        select(table.c.credential_id, table.c.prefix, table.c.secret_hash)
+        .where(table.c.application_id == application_id, table.c.kind == CredentialKind.API_KEY.value)
+        .order_by(table.c.credential_id)
+    )
+    return [
+        Credential(credential_id, CredentialKind.API_KEY, application_id, prefix, secret_hash)
+        for credential_id, prefix, secret_hash in rows
+    ]
+
+
 def _blocks(connection: Connection, application_id: str) -> tuple[Block, ...]:
     documents = connection.scalars(
         select(BLOCKS.c.document)

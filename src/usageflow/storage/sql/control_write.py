@@ -20,6 +20,7 @@ from usageflow.storage.sql.control_read import (
     find_application,
     unknown_application,
 )
+from usageflow.storage.sql.directory_write import change_directory
 from usageflow.storage.sql.numbers import assign_numbers
 from usageflow.storage.sql.statements import chunked, upsert
 from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, REVISIONS
@@ -69,6 +70,7 @@ def change(
         )
     _delete_blocks(connection, application_id, change.blocks_deleted)
     _store_blocks(connection, application_id, change.blocks_upserted)
+    change_directory(connection, application_id, change)
     for kind in NumberKind:
         assign_numbers(connection, application_id, kind, [name for of, name in change.names if of is kind])
     return application
@@ -96,12 +98,12 @@ def register_endpoints(
 
 
 def _advance(connection: Connection, application_id: str, change: ChangeSet, expected: int) -> Application:
-    """Moves the plan version on where it is the expected one: the statement that decides every race."""
+    """Moves the plan version on, if need be, where it is the expected one: the statement that decides every race."""
     statement = (
         update(APPLICATIONS)
         .where(APPLICATIONS.c.application_id == application_id, APPLICATIONS.c.plan_version == expected)
         .values(
-            plan_version=APPLICATIONS.c.plan_version + 1,
+            plan_version=APPLICATIONS.c.plan_version + int(change.moves_plan),
             revision=APPLICATIONS.c.revision + (0 if change.policies is None else 1),
         )
         .returning(*APPLICATION_COLUMNS)

@@ -88,6 +88,41 @@ BLOCKS = Table(
     Column("document", Text, nullable=False),
 )
 
+# The version of each application's directory of customers; no row: nothing was ever entered.
+DIRECTORIES = Table(
+    "directories",
+    METADATA,
+    _application(primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+# ``version`` is the directory's at the customer's last change: rows above a version are the log since then. A deleted
+# customer's row stays, emptied, to say so.
+CUSTOMERS = Table(
+    "customers",
+    METADATA,
+    _application(primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("stripe_customer", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("overrides", Text, nullable=False),
+    Index("ix_customers_version", "application_id", "version"),
+    Index("ix_customers_plan", "application_id", "plan"),
+)
+
+# The primary key is what keeps an identity with one customer.
+CUSTOMER_IDENTITIES = Table(
+    "customer_identities",
+    METADATA,
+    _application(primary_key=True),
+    Column("identity_hash", LargeBinary, primary_key=True),
+    Column("customer", Text, nullable=False),
+    CheckConstraint("length(identity_hash) = 32", name="ck_customer_identities_identity_hash"),
+    Index("ix_customer_identities_customer", "application_id", "customer"),
+)
+
 NUMBERS = Table(
     "numbers",
     METADATA,

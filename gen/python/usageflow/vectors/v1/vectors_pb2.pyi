@@ -9,13 +9,49 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.struct_pb2
+import sys
 import typing
 import usageflow.v1.admin_pb2
 import usageflow.v1.common_pb2
+import usageflow.v1.decision_pb2
+
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _LeaseVerdict:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaseVerdictEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaseVerdict.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEASE_VERDICT_UNSPECIFIED: _LeaseVerdict.ValueType  # 0
+    """Not set."""
+    LEASE_VERDICT_ALLOWED_BY_LEASE: _LeaseVerdict.ValueType  # 1
+    """A token pays."""
+    LEASE_VERDICT_DENIED_BY_CACHE: _LeaseVerdict.ValueType  # 2
+    """The service has just denied the same."""
+    LEASE_VERDICT_CHECK: _LeaseVerdict.ValueType  # 3
+    """Ask the service and wait for it."""
+
+class LeaseVerdict(_LeaseVerdict, metaclass=_LeaseVerdictEnumTypeWrapper):
+    """How a request is answered."""
+
+LEASE_VERDICT_UNSPECIFIED: LeaseVerdict.ValueType  # 0
+"""Not set."""
+LEASE_VERDICT_ALLOWED_BY_LEASE: LeaseVerdict.ValueType  # 1
+"""A token pays."""
+LEASE_VERDICT_DENIED_BY_CACHE: LeaseVerdict.ValueType  # 2
+"""The service has just denied the same."""
+LEASE_VERDICT_CHECK: LeaseVerdict.ValueType  # 3
+"""Ask the service and wait for it."""
+global___LeaseVerdict = LeaseVerdict
 
 @typing.final
 class TemplateFile(google.protobuf.message.Message):
@@ -1053,3 +1089,454 @@ class CalendarCase(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["align", b"align", "anchor", b"anchor", "instant", b"instant", "name", b"name", "time_zone", b"time_zone", "want_bounds", b"want_bounds"]) -> None: ...
 
 global___CalendarCase = CalendarCase
+
+@typing.final
+class LeaseFile(google.protobuf.message.Message):
+    """spec/vectors/leases/*.json"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CASES_FIELD_NUMBER: builtins.int
+    @property
+    def cases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseCase]:
+        """The cases."""
+
+    def __init__(
+        self,
+        *,
+        cases: collections.abc.Iterable[global___LeaseCase] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cases", b"cases"]) -> None: ...
+
+global___LeaseFile = LeaseFile
+
+@typing.final
+class LeaseCase(google.protobuf.message.Message):
+    """A client's lease machine, step by step from empty. Times are microseconds of the client's monotonic clock."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    MAX_KEYS_FIELD_NUMBER: builtins.int
+    ENDPOINTS_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    WANT_COUNTERS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Unique in its folder."""
+    max_keys: builtins.int
+    """Keys that it may hold; 0 means 100,000."""
+    @property
+    def endpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseTerms]:
+        """What the first plan says of the endpoints."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseStep]:
+        """The steps, in order."""
+
+    @property
+    def want_counters(self) -> global___LeaseCounters:
+        """The counters after the last step; unset where they are not compared."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        max_keys: builtins.int = ...,
+        endpoints: collections.abc.Iterable[global___LeaseTerms] | None = ...,
+        steps: collections.abc.Iterable[global___LeaseStep] | None = ...,
+        want_counters: global___LeaseCounters | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["want_counters", b"want_counters"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["endpoints", b"endpoints", "max_keys", b"max_keys", "name", b"name", "steps", b"steps", "want_counters", b"want_counters"]) -> None: ...
+
+global___LeaseCase = LeaseCase
+
+@typing.final
+class LeaseTerms(google.protobuf.message.Message):
+    """What a plan says of an endpoint, as far as leases are concerned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    ATTRIBUTES_FIELD_NUMBER: builtins.int
+    LIFE_US_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """The endpoint's number."""
+    life_us: builtins.int
+    """Life to wish, at most 10 s; 0 where tokens may not be leased."""
+    epoch: builtins.int
+    """Leases of another epoch are void."""
+    @property
+    def attributes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Numbers of the attributes that it names, in order."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        attributes: collections.abc.Iterable[builtins.int] | None = ...,
+        life_us: builtins.int = ...,
+        epoch: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "epoch", b"epoch", "life_us", b"life_us", "number", b"number"]) -> None: ...
+
+global___LeaseTerms = LeaseTerms
+
+@typing.final
+class LeaseStep(google.protobuf.message.Message):
+    """One call of the machine."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_US_FIELD_NUMBER: builtins.int
+    ASK_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    FAIL_FIELD_NUMBER: builtins.int
+    REPLAN_FIELD_NUMBER: builtins.int
+    DRAIN_FIELD_NUMBER: builtins.int
+    UNSENT_FIELD_NUMBER: builtins.int
+    CLOSE_FIELD_NUMBER: builtins.int
+    at_us: builtins.int
+    """When."""
+    fail: builtins.str
+    """A check, by its name, was not answered."""
+    @property
+    def ask(self) -> global___LeaseAsk:
+        """A request asks."""
+
+    @property
+    def answer(self) -> global___LeaseAnswer:
+        """The service has answered a check."""
+
+    @property
+    def replan(self) -> global___LeaseReplan:
+        """The plan has changed."""
+
+    @property
+    def drain(self) -> global___LeaseDrain:
+        """A call that goes out takes returns along."""
+
+    @property
+    def unsent(self) -> global___LeaseUnsent:
+        """A call that took returns along has failed."""
+
+    @property
+    def close(self) -> global___LeaseClose:
+        """The client stops."""
+
+    def __init__(
+        self,
+        *,
+        at_us: builtins.int = ...,
+        ask: global___LeaseAsk | None = ...,
+        answer: global___LeaseAnswer | None = ...,
+        fail: builtins.str = ...,
+        replan: global___LeaseReplan | None = ...,
+        drain: global___LeaseDrain | None = ...,
+        unsent: global___LeaseUnsent | None = ...,
+        close: global___LeaseClose | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["answer", b"answer", "ask", b"ask", "close", b"close", "drain", b"drain", "fail", b"fail", "replan", b"replan", "step", b"step", "unsent", b"unsent"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["answer", b"answer", "ask", b"ask", "at_us", b"at_us", "close", b"close", "drain", b"drain", "fail", b"fail", "replan", b"replan", "step", b"step", "unsent", b"unsent"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["step", b"step"]) -> typing.Literal["ask", "answer", "fail", "replan", "drain", "unsent", "close"] | None: ...
+
+global___LeaseStep = LeaseStep
+
+@typing.final
+class LeaseAsk(google.protobuf.message.Message):
+    """A request, and what the machine says."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENDPOINT_FIELD_NUMBER: builtins.int
+    VALUES_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
+    WANT_CHECK_FIELD_NUMBER: builtins.int
+    WANT_FIELD_NUMBER: builtins.int
+    WANT_LEASE_FIELD_NUMBER: builtins.int
+    WANT_WISH_FIELD_NUMBER: builtins.int
+    WANT_LIMITS_FIELD_NUMBER: builtins.int
+    WANT_RETRY_AFTER_US_FIELD_NUMBER: builtins.int
+    endpoint: builtins.int
+    """The endpoint's number."""
+    cost: builtins.int
+    """Units asked; 0 means what the policies say."""
+    want_check: builtins.str
+    """Name of the check that this asks for, to wait for or in the background; empty where there is none."""
+    want: global___LeaseVerdict.ValueType
+    """What is said."""
+    want_lease: builtins.str
+    """ALLOWED_BY_LEASE: the lease whose token is used."""
+    want_retry_after_us: builtins.int
+    """DENIED_BY_CACHE: the time left until this cost fits."""
+    @property
+    def values(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.decision_pb2.AttributeValue]:
+        """One value per attribute; neither text nor hash set: absent."""
+
+    @property
+    def want_wish(self) -> global___LeaseTokens:
+        """The wish to send with the check; unset for none."""
+
+    @property
+    def want_limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseLimit]:
+        """ALLOWED_BY_LEASE and DENIED_BY_CACHE: the limits to show."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: builtins.int = ...,
+        values: collections.abc.Iterable[usageflow.v1.decision_pb2.AttributeValue] | None = ...,
+        cost: builtins.int = ...,
+        want_check: builtins.str = ...,
+        want: global___LeaseVerdict.ValueType = ...,
+        want_lease: builtins.str = ...,
+        want_wish: global___LeaseTokens | None = ...,
+        want_limits: collections.abc.Iterable[global___LeaseLimit] | None = ...,
+        want_retry_after_us: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["want_wish", b"want_wish"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cost", b"cost", "endpoint", b"endpoint", "values", b"values", "want", b"want", "want_check", b"want_check", "want_lease", b"want_lease", "want_limits", b"want_limits", "want_retry_after_us", b"want_retry_after_us", "want_wish", b"want_wish"]) -> None: ...
+
+global___LeaseAsk = LeaseAsk
+
+@typing.final
+class LeaseTokens(google.protobuf.message.Message):
+    """Tokens and their life."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: builtins.int
+    LIFE_US_FIELD_NUMBER: builtins.int
+    tokens: builtins.int
+    """Tokens."""
+    life_us: builtins.int
+    """Life in microseconds."""
+    def __init__(
+        self,
+        *,
+        tokens: builtins.int = ...,
+        life_us: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["life_us", b"life_us", "tokens", b"tokens"]) -> None: ...
+
+global___LeaseTokens = LeaseTokens
+
+@typing.final
+class LeaseLimit(google.protobuf.message.Message):
+    """A limit of an answer, as far as leases are concerned."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REMAINING_FIELD_NUMBER: builtins.int
+    RESET_US_FIELD_NUMBER: builtins.int
+    ALGORITHM_FIELD_NUMBER: builtins.int
+    remaining: builtins.int
+    """Units left."""
+    reset_us: builtins.int
+    """Time until it resets."""
+    algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
+    """How it counts."""
+    def __init__(
+        self,
+        *,
+        remaining: builtins.int = ...,
+        reset_us: builtins.int = ...,
+        algorithm: usageflow.v1.common_pb2.Algorithm.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "remaining", b"remaining", "reset_us", b"reset_us"]) -> None: ...
+
+global___LeaseLimit = LeaseLimit
+
+@typing.final
+class LeaseAnswer(google.protobuf.message.Message):
+    """What the service answered to a check."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: builtins.int
+    SENT_US_FIELD_NUMBER: builtins.int
+    ALLOWED_FIELD_NUMBER: builtins.int
+    DEGRADED_FIELD_NUMBER: builtins.int
+    RETRY_AFTER_US_FIELD_NUMBER: builtins.int
+    CACHEABLE_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
+    LEASE_FIELD_NUMBER: builtins.int
+    GRANT_FIELD_NUMBER: builtins.int
+    check: builtins.str
+    """The check's name."""
+    sent_us: builtins.int
+    """When it was sent."""
+    allowed: builtins.bool
+    """Whether the request may run."""
+    degraded: builtins.bool
+    """True where a fail mode of the service decided, so that nothing was debited."""
+    retry_after_us: builtins.int
+    """On a denial: time until this cost fits; 0 where it never will."""
+    cacheable: builtins.bool
+    """Whether the denial may be cached."""
+    lease: builtins.str
+    """Name of the lease that was granted, its id in UTF-8; empty for none."""
+    @property
+    def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseLimit]:
+        """Its limits."""
+
+    @property
+    def grant(self) -> global___LeaseTokens:
+        """What was granted."""
+
+    def __init__(
+        self,
+        *,
+        check: builtins.str = ...,
+        sent_us: builtins.int = ...,
+        allowed: builtins.bool = ...,
+        degraded: builtins.bool = ...,
+        retry_after_us: builtins.int = ...,
+        cacheable: builtins.bool = ...,
+        limits: collections.abc.Iterable[global___LeaseLimit] | None = ...,
+        lease: builtins.str = ...,
+        grant: global___LeaseTokens | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["grant", b"grant"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "cacheable", b"cacheable", "check", b"check", "degraded", b"degraded", "grant", b"grant", "lease", b"lease", "limits", b"limits", "retry_after_us", b"retry_after_us", "sent_us", b"sent_us"]) -> None: ...
+
+global___LeaseAnswer = LeaseAnswer
+
+@typing.final
+class LeaseReplan(google.protobuf.message.Message):
+    """A changed plan."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    @property
+    def changed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseTerms]:
+        """Endpoints that are new or have changed."""
+
+    @property
+    def removed(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Numbers of those that are gone."""
+
+    def __init__(
+        self,
+        *,
+        changed: collections.abc.Iterable[global___LeaseTerms] | None = ...,
+        removed: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed", "removed", b"removed"]) -> None: ...
+
+global___LeaseReplan = LeaseReplan
+
+@typing.final
+class LeaseDrain(google.protobuf.message.Message):
+    """Returns that a call takes along."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_MOST_FIELD_NUMBER: builtins.int
+    WANT_FIELD_NUMBER: builtins.int
+    at_most: builtins.int
+    """At most so many; 0 means 1,000."""
+    @property
+    def want(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseEnd]:
+        """The returns, in order."""
+
+    def __init__(
+        self,
+        *,
+        at_most: builtins.int = ...,
+        want: collections.abc.Iterable[global___LeaseEnd] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_most", b"at_most", "want", b"want"]) -> None: ...
+
+global___LeaseDrain = LeaseDrain
+
+@typing.final
+class LeaseEnd(google.protobuf.message.Message):
+    """The return of one lease."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: builtins.int
+    USED_FIELD_NUMBER: builtins.int
+    lease: builtins.str
+    """Its name."""
+    used: builtins.int
+    """Tokens used."""
+    def __init__(
+        self,
+        *,
+        lease: builtins.str = ...,
+        used: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lease", b"lease", "used", b"used"]) -> None: ...
+
+global___LeaseEnd = LeaseEnd
+
+@typing.final
+class LeaseUnsent(google.protobuf.message.Message):
+    """Returns that were handed out and did not arrive."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RETURNS_FIELD_NUMBER: builtins.int
+    @property
+    def returns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LeaseEnd]:
+        """The returns, in the order in which they were handed out."""
+
+    def __init__(
+        self,
+        *,
+        returns: collections.abc.Iterable[global___LeaseEnd] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["returns", b"returns"]) -> None: ...
+
+global___LeaseUnsent = LeaseUnsent
+
+@typing.final
+class LeaseClose(google.protobuf.message.Message):
+    """The client stops."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___LeaseClose = LeaseClose
+
+@typing.final
+class LeaseCounters(google.protobuf.message.Message):
+    """Tokens since the start: granted = used + returned + expired + held."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GRANTED_FIELD_NUMBER: builtins.int
+    USED_FIELD_NUMBER: builtins.int
+    RETURNED_FIELD_NUMBER: builtins.int
+    EXPIRED_FIELD_NUMBER: builtins.int
+    HELD_FIELD_NUMBER: builtins.int
+    granted: builtins.int
+    """Granted by the service."""
+    used: builtins.int
+    """Used, without those that a renewal's own unit paid for again."""
+    returned: builtins.int
+    """Given back while they lived."""
+    expired: builtins.int
+    """Expired unused."""
+    held: builtins.int
+    """Held now."""
+    def __init__(
+        self,
+        *,
+        granted: builtins.int = ...,
+        used: builtins.int = ...,
+        returned: builtins.int = ...,
+        expired: builtins.int = ...,
+        held: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expired", b"expired", "granted", b"granted", "held", b"held", "returned", b"returned", "used", b"used"]) -> None: ...
+
+global___LeaseCounters = LeaseCounters

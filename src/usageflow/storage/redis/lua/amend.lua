@@ -25,7 +25,7 @@ end
 -- Corrects one counter to `actual` of what was held of it; a bucket whose share ended by itself stays as it is. `ends`: what is
 -- left stays held until then.
 local function correct(id, record, item, actual, ends)
-  if item.kind == CONCURRENCY then
+  if item.held == 0 then
     return
   end
   local state, differs = loaded(item.key, call('GET', item.key), item.window, false)
@@ -91,15 +91,28 @@ local function leave(item)
   end
 end
 
+-- Credits units that no hold kept.
+local function credit(item)
+  local state = loaded(item.key, call('GET', item.key), item.window, false)
+  local held = state.held
+  local after = end_hold(state, item.window, NOW, 0, -item.amount, item.instance) or state
+  after.held = held
+  save_changed(item.key, after)
+end
+
 -- Undoes what a part did to one counter: where nothing else happened, all of it; else its units are credited.
 local function restore(id, record, item)
   local raw = call('GET', item.key)
   local state = raw and unpacked(raw, item.window)
   if not state or item.after == '' or compared(state) ~= item.after then
-    correct(id, record, item, 0)
+    if item.held == 1 then
+      correct(id, record, item, 0)
+    elseif state and state.kind == item.kind then
+      credit(item)
+    end
     return
   end
-  if ends_there(item.kind, record.flags) then
+  if item.held == 1 and ends_there(item.kind, record.flags) then
     drop(item.key, state, id, record.flags, item.amount, item.instance)
   end
   if item.before ~= '' then

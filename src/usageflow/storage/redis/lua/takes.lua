@@ -2,7 +2,7 @@
 --
 -- KEYS: the epoch, then the distinct counters. ARGV: base, now_us, numbers, names ... The numbers are doubles:
 --   how many rules, how many takes
---   each rule: kind, limit, window, capacity, charges, aligned, four bounds or zeros
+--   each rule: kind, limit, window, capacity, charges, aligned, four bounds or zeros, once (counts requests: never held)
 --   each take: flags (1 reserves, 2 leases), how many shadows, how many limits; its limits; [reservation: name, life, what
 --     (0 kept at its end, 1 refunded; + 2 for a part of a take that spans partitions, which may be undone: slots too)];
 --     [lease: name, tokens, life]; each shadow: how many limits; its limits
@@ -45,11 +45,12 @@ local function read_rules()
       charges = numbers[at + 5] == 1,
       aligned = numbers[at + 6] == 1,
       bounds = false,
+      once = numbers[at + 11] == 1,
     }
     if numbers[at + 10] > 0 then
       rule.bounds = { numbers[at + 7], numbers[at + 8], numbers[at + 9], numbers[at + 10] }
     end
-    rules[n], at = rule, at + 10
+    rules[n], at = rule, at + 11
   end
 end
 
@@ -210,14 +211,15 @@ local function hold_all(id, flags, items, before, first, count, nows, times, lif
   for n = 1, count do
     local place, rule, cost, state = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3], nows[n]
     first = first + 3
-    if state then
-      if ends_there(rule.kind, flags) then
+    local held = not rule.once or flags == LEASE
+    if state and (held or before) then
+      if held and ends_there(rule.kind, flags) then
         hold(KEYS[place], state, id, flags, cost * times, state.start or 0, ends)
       end
       if tokens > 0 and rule.kind == FIXED_WINDOW and state.stop > last then
         last = state.stop
       end
-      items[#items + 1] = unit_item(rule, KEYS[place], state, cost * times, before and before[n])
+      items[#items + 1] = unit_item(rule, held, KEYS[place], state, cost * times, before and before[n])
     end
   end
   local forget = last + KEEP_ENDED_US

@@ -30,7 +30,8 @@ _log: Final = logging.getLogger("usageflow")
 class UsageFlowClient:
     """Decides and reports requests. Making one connects to nothing: that happens on first use in each event loop.
 
-    One request: `watches`, `begin`, `decide`, then run the application or send `denial`, then `finish`.
+    One request: `watches`, `begin`, `decide`, then run the application or send `denial`, then `finish` and, once nothing of it
+    runs any more, `release`.
     """
 
     def __init__(
@@ -115,6 +116,13 @@ class UsageFlowClient:
         exchange.session.report(
             exchange.started_ns, exchange.request, exchange.verdict, exchange.data, outcome
         )
+
+    def release(self, exchange: Exchange) -> None:
+        """Gives back the slot that a request holds while it runs, if a CONCURRENCY limit admitted it; a second call does nothing.
+
+        To be called whatever became of the request: until then its slot is renewed.
+        """
+        exchange.session.release(exchange.verdict)
 
     def denial(self, exchange: Exchange) -> HttpAnswer:
         """Returns the answer to a denied request."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,10 @@ class ClientConfig:
     """False: TLS."""
     ca_certificates: bytes | None = None
     """PEM; None means the system's."""
+    client_certificate: bytes | None = None
+    """PEM, for a service that asks for one; goes with `client_key`."""
+    client_key: bytes | None = field(default=None, repr=False)
+    """PEM."""
     release: str = ""
     """Version of the application, so that the service can tell which routes a release dropped."""
     flush_interval_s: float = 1.0
@@ -48,6 +52,10 @@ class ClientConfig:
             raise ValueError(f"fail_mode is 'open' or 'closed', not {self.fail_mode!r}")
         if not 0 < self.deadline_s <= 60:
             raise ValueError(f"deadline_s is in seconds, above 0 and at most 60, not {self.deadline_s!r}")
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError(
+                "USAGEFLOW_CLIENT_CERT and USAGEFLOW_CLIENT_KEY go together: set both, or neither"
+            )
         if self.max_events < 1 or self.flush_interval_s <= 0 or min(self.startup_s, self.shutdown_s) < 0:
             raise ValueError(
                 "max_events must be at least 1, flush_interval_s above 0, startup_s and shutdown_s 0 or more"
@@ -77,12 +85,14 @@ class ClientConfig:
     ) -> ClientConfig:
         """Returns settings from arguments and environment.
 
-        Reads USAGEFLOW_API_KEY, USAGEFLOW_ADDR, USAGEFLOW_DEADLINE_MS, USAGEFLOW_DISABLED, USAGEFLOW_CA_FILE and
-        USAGEFLOW_INSECURE. Raises ValueError where a setting cannot be used, saying what to change.
+        Reads USAGEFLOW_API_KEY, USAGEFLOW_ADDR, USAGEFLOW_DEADLINE_MS, USAGEFLOW_DISABLED, USAGEFLOW_CA_FILE,
+        USAGEFLOW_CLIENT_CERT, USAGEFLOW_CLIENT_KEY and USAGEFLOW_INSECURE. To name a PEM file asks for TLS, on this
+        machine too. Raises ValueError where a setting cannot be used, saying what to change.
         """
         env = os.environ if environ is None else environ
         where = keys.resolve_address(address, env)
-        plaintext = keys.is_local(where) or keys.is_set(env, "USAGEFLOW_INSECURE")
+        named = any(env.get(variable) for variable in ("USAGEFLOW_CA_FILE", "USAGEFLOW_CLIENT_CERT"))
+        plaintext = not named and (keys.is_local(where) or keys.is_set(env, "USAGEFLOW_INSECURE"))
         return cls(
             api_key=keys.resolve_key(api_key, env),
             address=where,
@@ -90,17 +100,18 @@ class ClientConfig:
             fail_mode=fail_mode,
             disabled=disabled or keys.is_set(env, "USAGEFLOW_DISABLED"),
             plaintext=plaintext,
-            ca_certificates=None if plaintext else _read_ca(env.get("USAGEFLOW_CA_FILE", "")),
+            ca_certificates=_read_pem(env, "USAGEFLOW_CA_FILE"),
+            client_certificate=_read_pem(env, "USAGEFLOW_CLIENT_CERT"),
+            client_key=_read_pem(env, "USAGEFLOW_CLIENT_KEY"),
             release=release,
         )
 
 
-def _read_ca(path: str) -> bytes | None:
+def _read_pem(environ: Mapping[str, str], variable: str) -> bytes | None:
+    path = environ.get(variable, "")
     if not path:
         return None
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(
-            f"USAGEFLOW_CA_FILE cannot be read ({error}); name a PEM file or unset it"
-        ) from error
+        raise ValueError(f"{variable} cannot be read ({error}); name a PEM file or unset it") from error

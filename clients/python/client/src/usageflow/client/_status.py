@@ -26,5 +26,9 @@ class ClientStatus:
     """Events that found the queue full."""
     refused: int = 0
     """Events that the service will never accept."""
+    slots: int = 0
+    """Slots of CONCURRENCY limits that running requests hold."""
+    dropped_releases: int = 0
+    """Slots that could not be given back for want of room: they end when their lives are over."""
     last_error: str = ""
     """The latest fault of the connection; empty while all is well."""

@@ -90,7 +90,7 @@ class UsageFlowMiddleware:
             )
             raise
         finally:
-            run.finish()
+            run.end()
 
     def _begin(self, scope: Scope) -> Exchange | None:
         if not self.client.watches(method_of(scope), route_path(scope)) or is_preflight(scope):

@@ -40,6 +40,11 @@ class _Run:
             metadata=left_by_app(self._scope, "metadata"),
         )
 
+    def end(self) -> None:
+        """Reports the request and gives back its slot, each once: nothing of it is sent any more."""
+        self.finish()
+        self._client.release(self._exchange)
+
     def _with_headers(self, message: Message) -> Message:
         if not self._headers:
             return message
@@ -60,7 +65,7 @@ class HttpRun(_Run):
             self._response_bytes += len(message.get("body", b""))
         await self._send(message)
         if kind == "http.response.pathsend" or (kind in _BODIES and not message.get("more_body", False)):
-            self.finish()
+            self.end()
 
     async def deny(self, receive: Receive) -> None:
         """Answers instead of the application."""
@@ -75,7 +80,7 @@ class HttpRun(_Run):
 
 
 class WebSocketRun(_Run):
-    """A websocket: its handshake is the request, its frames are the application's own."""
+    """A websocket: its handshake is the request, its frames are the application's own. It holds its slot until it is closed."""
 
     async def send(self, message: Message) -> None:
         """Passes everything on; accepting or refusing ends the handshake."""
@@ -91,6 +96,8 @@ class WebSocketRun(_Run):
         await self._send(message)
         if first and self._status:
             self.finish()
+        if kind == "websocket.close":
+            self.end()
 
     async def deny(self, receive: Receive) -> None:
         """Closes before the handshake is accepted."""

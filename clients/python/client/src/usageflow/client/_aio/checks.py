@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from usageflow.client._aio.link import Fault, Link
+from usageflow.client._aio.slots import SlotKeeper
 from usageflow.client._core.breaker import CircuitBreaker
 from usageflow.client._core.check import MAX_ITEMS, build_item, read_result
 from usageflow.client._core.plan import EndpointRule, Plan, PlanState
@@ -44,8 +45,9 @@ class _Waiter:
 class CheckLane:
     """The checks of one store group, so that a slow store holds up only its own."""
 
-    def __init__(self, link: Link, plans: PlanState, deadline_s: float) -> None:
+    def __init__(self, link: Link, slots: SlotKeeper, plans: PlanState, deadline_s: float) -> None:
         self._link = link
+        self._slots = slots
         self._plans = plans
         self._deadline_s = deadline_s
         self._loop = asyncio.get_running_loop()
@@ -64,13 +66,19 @@ class CheckLane:
         self._dispatch()
         try:
             return await waiter.future
+        except asyncio.CancelledError:
+            if not waiter.future.cancelled():  # answered, but nobody is left to hear it
+                self._leave(waiter.future.result())
+            raise
         finally:
             timer.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stops all calls; who still waits is told that the service is unavailable."""
         for call in self._calls:
             call.cancel()
+        if self._calls:
+            await asyncio.wait(self._calls)
         while self._pending:
             self._pending.popleft().settle(_UNAVAILABLE)
 
@@ -121,7 +129,19 @@ class CheckLane:
         self.breaker.succeeded()
         self._link.works()
         for waiter, result in zip(batch, answer.results, strict=True):
-            waiter.settle(read_result(plan, result, answer.revision) or _why_not(result))
+            self._settle(waiter, read_result(plan, result, answer.revision) or _why_not(result))
+
+    def _settle(self, waiter: _Waiter, answer: Verdict | WhyNot) -> None:
+        if isinstance(answer, Verdict) and answer.slot is not None:
+            self._slots.hold(answer.slot)
+            if waiter.future.done():
+                self._leave(answer)
+        waiter.settle(answer)
+
+    def _leave(self, answer: Verdict | WhyNot) -> None:
+        """Gives back what an answer holds that nobody waits for any more."""
+        if isinstance(answer, Verdict) and answer.slot is not None:
+            self._slots.release(answer.slot)
 
     async def _send(self, plan: Plan, batch: Sequence[_Waiter], *, by_name: bool) -> wire.BatchCheckResponse:
         now = self._loop.time()
@@ -131,7 +151,7 @@ class CheckLane:
         ]
         request = wire.BatchCheckRequest(plan_version=0 if by_name else plan.version, items=items)
         timeout = max(waiter.deadline for waiter in batch) - now
-        return await self._link.check(request, max(timeout, 0.001))
+        return await self._slots.send(request, max(timeout, 0.001))
 
 
 def _why_not(result: wire.CheckResult) -> WhyNot:

@@ -75,6 +75,7 @@ class Link:
         self.metadata: Sequence[tuple[str, str]] = (("authorization", f"Bearer {config.api_key}"),)
         self.last_error = ""
         self._address = config.address
+        self._plaintext = config.plaintext
         self._auth_told = False
         self._told = Throttle()
 
@@ -111,9 +112,13 @@ class Link:
         elif self._told.ready(time.monotonic()):
             log.warning(
                 "UsageFlow at %s cannot be reached (%s); requests are served as their fail modes say and usage is"
-                " kept. Check USAGEFLOW_ADDR and that the service runs",
+                " kept. Check %s",
                 self._address,
                 fault.text,
+                "USAGEFLOW_ADDR and that the service runs"
+                if self._plaintext
+                else "USAGEFLOW_ADDR, USAGEFLOW_CA_FILE, which must hold the authority of the service's certificate,"
+                " and USAGEFLOW_CLIENT_CERT where the service asks for one",
             )
 
     def _tell_auth(self, fault: Fault) -> None:
@@ -138,7 +143,8 @@ def _answered(answer: T | None) -> T:
 def _open(config: ClientConfig) -> grpc.aio.Channel:
     options: list[tuple[str, int | str]] = [
         ("grpc.primary_user_agent", USER_AGENT),
-        ("grpc.lb_policy_name", "round_robin"),
+        # Every address of the name is used, so that calls spread over replicas.
+        ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
         (
             "grpc.enable_retries",
             0,
@@ -155,5 +161,7 @@ def _open(config: ClientConfig) -> grpc.aio.Channel:
         options.append(("grpc.enable_http_proxy", 0))
     if config.plaintext:
         return grpc.aio.insecure_channel(config.address, options=options)
-    credentials = grpc.ssl_channel_credentials(root_certificates=config.ca_certificates)
+    credentials = grpc.ssl_channel_credentials(
+        config.ca_certificates, config.client_key, config.client_certificate
+    )
     return grpc.aio.secure_channel(config.address, credentials, options=options)

@@ -10,6 +10,7 @@ from typing import Final
 import grpc
 
 from usageflow.client._aio.link import Fault, Link, log
+from usageflow.client._aio.slots import SlotKeeper
 from usageflow.client._core.pacing import Backoff, Throttle
 from usageflow.client._core.plan import PlanState
 from usageflow.client._core.queue import EventQueue, build_report, forget_numbers
@@ -22,12 +23,17 @@ _UNACCEPTABLE: Final = frozenset(
 
 
 class Reporter:
-    """One report in flight at a time; what could not be delivered stays in the queue, with the same ids."""
+    """One report in flight at a time; what could not be delivered stays in the queue, with the same ids. Reports take along the
+    slots that no check could give back.
+    """
 
-    def __init__(self, link: Link, plans: PlanState, queue: EventQueue, interval_s: float) -> None:
+    def __init__(
+        self, link: Link, plans: PlanState, queue: EventQueue, slots: SlotKeeper, interval_s: float
+    ) -> None:
         self._link = link
         self._plans = plans
         self._queue = queue
+        self._slots = slots
         self._interval_s = interval_s
         self._wake = asyncio.Event()
         self._backoff = Backoff(first_s=0.5, cap_s=30.0)
@@ -57,7 +63,7 @@ class Reporter:
     async def flush(self, timeout_s: float) -> None:
         """Delivers what waits, trying for at most `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
-        while len(self._queue) and (left := deadline - time.monotonic()) > 0:
+        while self._waits and (left := deadline - time.monotonic()) > 0:
             if await self._send(min(left, _TIMEOUT_S)):
                 await asyncio.sleep(min(0.1, max(deadline - time.monotonic(), 0.0)))
         self._tell_losses()
@@ -66,9 +72,13 @@ class Reporter:
                 "UsageFlow: %d events were not delivered before the application stopped", len(self._queue)
             )
 
+    @property
+    def _waits(self) -> bool:
+        return len(self._queue) > 0 or self._slots.behind
+
     async def _drain(self) -> float:
         """Returns 0.0 once the queue is empty, or the seconds to wait before the next attempt."""
-        while len(self._queue):
+        while self._waits:
             if pause := await self._send(_TIMEOUT_S):
                 return pause
         return 0.0
@@ -80,10 +90,17 @@ class Reporter:
             forget_numbers(events)
         version = self._plans.plan.version if self._plans.plan else 0
         report = build_report(events, version, time.time_ns())
+        released = self._slots.take() if self._slots.behind else []
+        report.releases.extend(usage_pb2.Release(slot_id=item.slot_id) for item in released)
         try:
             answer = await self._link.report(report, timeout_s)
-        except Exception as error:  # noqa: BLE001 - whatever a hostile service provokes, the events stay
+        except BaseException as error:
+            self._slots.untaken(released)
+            if not isinstance(error, Exception):
+                raise
+            # Whatever a hostile service provokes, the events stay.
             return self._failed(Fault.of(error), len(events))
+        self._slots.taken(released, answer.errors)
         self._knows_numbers = True
         self._backoff.reset()
         self._link.works()
@@ -95,7 +112,7 @@ class Reporter:
         if fault.plan_unknown and self._knows_numbers:
             self._knows_numbers = False
             return 0.0
-        if fault.code in _UNACCEPTABLE:
+        if count and fault.code in _UNACCEPTABLE:
             if self._queue.rejected(count):
                 log.warning("UsageFlow refused an event (%s); it is not sent again", fault.text)
             return 0.0

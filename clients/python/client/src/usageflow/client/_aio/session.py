@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from usageflow.client._aio.checks import CheckLane
 from usageflow.client._aio.link import Link
 from usageflow.client._aio.reporter import Reporter
+from usageflow.client._aio.slots import SlotKeeper
 from usageflow.client._aio.watcher import Watcher
 from usageflow.client._config import ClientConfig
 from usageflow.client._core.events import Outcome, build_event
@@ -38,7 +39,8 @@ class Session:
         self._link = Link(config)
         self.plans = PlanState()
         self._queue = EventQueue(max_events=config.max_events)
-        self._reporter = Reporter(self._link, self.plans, self._queue, config.flush_interval_s)
+        self._slots = SlotKeeper(self._link)
+        self._reporter = Reporter(self._link, self.plans, self._queue, self._slots, config.flush_interval_s)
         self._watcher = Watcher(self._link, self.plans, _new_id(), config.release, self._heard)
         self._watcher.set_routes(routes)
         self._lanes: dict[int, CheckLane] = {}
@@ -69,6 +71,11 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._watcher.answered.wait(), timeout_s)
 
+    def release(self, verdict: Verdict) -> None:
+        """Gives back what a request holds while it runs; a second time it does nothing."""
+        if verdict.slot is not None:
+            self._slots.release(verdict.slot)
+
     def report(
         self, started_ns: int, request: RequestView, verdict: Verdict, data: RequestData, outcome: Outcome
     ) -> None:
@@ -78,7 +85,7 @@ class Session:
         self._reporter.add(event)
 
     async def close(self) -> None:
-        """Delivers what waits, for at most `shutdown_s`, and closes the channel."""
+        """Gives slots back and delivers what waits, for at most `shutdown_s`, and closes the channel."""
         self._task.cancel()
         await asyncio.wait({self._task})
         if not self._wound_up:  # a task that is cancelled before its first step never runs at all
@@ -96,6 +103,8 @@ class Session:
             reported=self._queue.reported,
             dropped=self._queue.dropped,
             refused=self._queue.refused,
+            slots=self._slots.held,
+            dropped_releases=self._slots.dropped,
             last_error=self._link.last_error,
         )
 
@@ -105,16 +114,20 @@ class Session:
                 tasks.create_task(self._watcher.register(), name="usageflow-register")
                 tasks.create_task(self._watcher.watch(), name="usageflow-watch")
                 tasks.create_task(self._reporter.run(), name="usageflow-report")
+                tasks.create_task(self._slots.run(), name="usageflow-slots")
         finally:
             # Also runs when the event loop is wound up without a lifespan, so that nothing is left behind then.
             await self._wind_up()
 
     async def _wind_up(self) -> None:
         self._wound_up = True
-        for lane in self._lanes.values():
-            lane.close()
+        deadline = time.monotonic() + self._config.shutdown_s
         try:
-            await self._reporter.flush(self._config.shutdown_s)
+            for lane in self._lanes.values():
+                await lane.close()
+            # A service that hangs must leave time for the report, which takes along what could not be given back.
+            await self._slots.close(self._config.shutdown_s / 2)
+            await self._reporter.flush(max(deadline - time.monotonic(), 0.0))
         finally:
             self._ended()
             await self._link.channel.close()
@@ -127,7 +140,8 @@ class Session:
     def _lane(self, store_group: int) -> CheckLane:
         lane = self._lanes.get(store_group)
         if lane is None:
-            lane = self._lanes[store_group] = CheckLane(self._link, self.plans, self._config.deadline_s)
+            lane = CheckLane(self._link, self._slots, self.plans, self._config.deadline_s)
+            self._lanes[store_group] = lane
         return lane
 
     def _first_mode(self) -> common.FailMode.ValueType:

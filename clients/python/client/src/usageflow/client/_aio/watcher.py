@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import grpc
+
 from usageflow.client._aio.link import USER_AGENT, Fault, Link, log
 from usageflow.client._core.pacing import Backoff
 from usageflow.client._core.plan import EndpointName, PlanState
@@ -15,6 +17,8 @@ from usageflow.v1 import plan_pb2
 
 _REGISTER_TIMEOUT_S: Final = 2.0
 _MAX_ENDPOINTS: Final = 10_000
+_CONNECTED: Final = "usageflow-plan-version"
+"""What the service's initial metadata holds once it follows the plan for us, whether or not there is news."""
 
 
 class Watcher:
@@ -99,7 +103,13 @@ class Watcher:
             plan_version=plan.version if plan else 0, instance_id=self._instance_id, user_agent=USER_AGENT
         )
         call = self._link.stub.WatchPlan(request, metadata=self._link.metadata)
+        connected = False
         try:
+            connected = _CONNECTED in dict(await call.initial_metadata() or ())
+            if connected:
+                backoff.reset()
+                self._link.works()
+                self._heard()
             async for change in call:
                 self._plans.received(change)
                 self.answered.set()
@@ -109,7 +119,9 @@ class Watcher:
                     return None
                 backoff.reset()
         except Exception as error:  # noqa: BLE001 - whatever a hostile service provokes, the last plan is held
-            return Fault.of(error)
+            fault = Fault.of(error)
+            # Services and balancers end old connections; where nobody is left, the next attempt tells.
+            return None if connected and fault.code == grpc.StatusCode.UNAVAILABLE else fault
         finally:
             call.cancel()
         return None

@@ -22,6 +22,7 @@ _TYPES: Final = "https://iana.org/assignments/http-problem-types#"
 _QUOTA: Final = _TYPES + "quota-exceeded"
 _REDUCED: Final = _TYPES + "temporary-reduced-capacity"
 _BLANK: Final = "about:blank"
+_AT_ONCE: Final = ';qu="concurrent-requests"'  # draft-ietf-httpapi-ratelimit-headers, quota units
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,9 @@ def rate_limit_headers(limits: Iterable[LimitView]) -> Headers:
     states: list[str] = []
     for limit in limits:
         name = _string(f"{limit.policy}/{limit.limit_name}")
-        timeless = limit.algorithm == common.ALGORITHM_CONCURRENCY
-        window = "" if timeless else f";w={_seconds(limit.window_us)}"
-        reset = "" if timeless else f";t={_seconds(limit.reset_us)}"
+        at_once = limit.algorithm == common.ALGORITHM_CONCURRENCY
+        window = _AT_ONCE if at_once else f";w={_seconds(limit.window_us)}"
+        reset = "" if at_once else f";t={_seconds(limit.reset_us)}"
         policies.append(f"{name};q={_integer(limit.limit)}{window}")
         states.append(f"{name};r={_integer(limit.remaining)}{reset}")
     if not policies:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from usageflow.client._core.plan import EndpointRule, Plan
 from usageflow.client._core.request import AttributeSpec, RequestView, extract, keyed_hash
+from usageflow.client._core.slots import Slot
 from usageflow.client._core.verdict import INVALID_REQUEST, LimitView, Verdict
 from usageflow.v1 import common_pb2 as common
 from usageflow.v1 import decision_pb2 as wire
@@ -85,17 +88,25 @@ def read_result(plan: Plan, result: wire.CheckResult, revision: int) -> Verdict 
     if code or result.decision not in (common.DECISION_ALLOW, common.DECISION_DENY):
         return None
     policy = plan.policies.get(result.policy_number)
+    limits = _limits(plan, result)
     return Verdict(
         decision=result.decision,
         reason=result.reason,
-        limits=_limits(plan, result),
+        limits=limits,
         retry_after_us=result.retry_after_us,
         identity=result.identity if result.HasField("identity") else None,
         policy_number=result.policy_number,
         revision=revision,
         degraded=result.degraded if result.degraded.reason else None,
         message=result.message or (policy.message if policy else ""),
+        slot=Slot(result.slot_id, _slot_life_us(plan, limits)) if result.slot_id else None,
     )
+
+
+def _slot_life_us(plan: Plan, limits: Iterable[LimitView]) -> int:
+    """Returns the shortest life that a slot has in one of these limits; in any, where it is known of none of them."""
+    lives = [limit.window_us for limit in limits if limit.algorithm == common.ALGORITHM_CONCURRENCY]
+    return min((life for life in lives if life), default=plan.slot_life_us)
 
 
 def _limits(plan: Plan, result: wire.CheckResult) -> tuple[LimitView, ...]:
@@ -111,7 +122,7 @@ def _limit(plan: Plan, state: wire.LimitState) -> LimitView | None:
         policy=policy.name,
         limit_name=limit.name,
         algorithm=limit.algorithm,
-        limit=limit.limit,
+        limit=state.limit or limit.limit,
         window_us=state.window_us or policy.windows_us[state.limit_index],
         remaining=state.remaining,
         reset_us=state.reset_us,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from usageflow.client._core.demand import MAX_LIFE_US
 from usageflow.client._core.fallback import LocalRate
 from usageflow.client._core.request import AttributeSpec
 from usageflow.v1 import common_pb2 as common
@@ -19,6 +20,8 @@ EndpointName = tuple[str, str]
 _CONVERTER: Final = re.compile(r"\{([^{}:]+):([^{}]+)\}")
 _ABSENT: Final = AttributeSpec.of(common.ATTRIBUTE_LOCATION_UNSPECIFIED, "", sensitive=False)
 _PPM: Final = 1_000_000
+DEFAULT_SLOT_LIFE_US: Final = 60_000_000
+"""Of policies that do not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class EndpointRule:
     fail_mode: common.FailMode.ValueType = common.FAIL_MODE_OPEN
     local: LocalRate | None = None
     store_group: int = 0
+    lease_life_us: int = 0
+    """How long tokens may live; 0: they may not be leased."""
+    lease_epoch: int = 0
+    """Names everything that decides here: leases of another epoch are void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class Plan:
     policies: Mapping[int, PolicyInfo]
     hash_key: bytes
     capture: plan_pb2.CaptureLevel.ValueType
+    slot_life_us: int = DEFAULT_SLOT_LIFE_US
+    """The shortest life of a slot in any CONCURRENCY limit."""
     _compiled: dict[EndpointName, EndpointRule] = field(default_factory=dict, repr=False, compare=False)
 
     def rule(self, name: EndpointName) -> EndpointRule:
@@ -84,15 +93,17 @@ def apply(plan: Plan | None, change: plan_pb2.WatchPlanResponse) -> Plan:
         name = (endpoint.endpoint.method, endpoint.endpoint.template)
         endpoints[name] = endpoint
         names[endpoint.number] = name
+    policies = {**base.policies, **{p.number: _policy(p) for p in change.policies}}
     return Plan(
         version=change.plan_version,
         revision=change.revision,
         endpoints=endpoints,
         names=names,
         attributes={**base.attributes, **{a.number: _attribute(a) for a in change.attributes}},
-        policies={**base.policies, **{p.number: _policy(p) for p in change.policies}},
+        policies=policies,
         hash_key=change.hash_key or base.hash_key,
         capture=change.capture or base.capture,
+        slot_life_us=_slot_life_us(policies.values()),
     )
 
 
@@ -110,6 +121,8 @@ def _rule(source: plan_pb2.EndpointPlan, attributes: Mapping[int, AttributeSpec]
         fail_mode=source.fail_mode or common.FAIL_MODE_OPEN,
         local=_local(source.local),
         store_group=source.store_group,
+        lease_life_us=min(source.lease_life_ms * 1_000, MAX_LIFE_US),
+        lease_epoch=source.lease_epoch,
     )
 
 
@@ -122,6 +135,16 @@ def _local(fallback: plan_pb2.LocalFallback) -> LocalRate | None:
 def _policy(policy: plan_pb2.PlanPolicy) -> PolicyInfo:
     windows = tuple(duration_us(limit.window.seconds, limit.window.nanos) for limit in policy.limits)
     return PolicyInfo(policy.name, policy.message, tuple(policy.limits), windows)
+
+
+def _slot_life_us(policies: Iterable[PolicyInfo]) -> int:
+    lives = (
+        window_us
+        for policy in policies
+        for limit, window_us in zip(policy.limits, policy.windows_us, strict=True)
+        if limit.algorithm == common.ALGORITHM_CONCURRENCY and window_us
+    )
+    return min(lives, default=DEFAULT_SLOT_LIFE_US)
 
 
 def duration_us(seconds: int, nanos: int) -> int:

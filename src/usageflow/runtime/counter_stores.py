@@ -1,0 +1,47 @@
+"""Where counters are kept: the one place that chooses."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from usageflow.domain.clock import Clock
+from usageflow.storage.counters import CounterStore
+from usageflow.storage.memory import MemoryCounterStore
+
+SCHEMES = ("redis", "rediss", "redis+cluster")
+
+_NO_ADDRESS = (
+    "is no address of Redis: write redis://HOST:PORT, rediss:// for TLS, or redis+cluster:// for a cluster"
+)
+
+
+def open_counters(url: str, clock: Clock) -> CounterStore:
+    """Returns the counters of a checked USAGEFLOW_REDIS_URL; "" means in memory, for this process alone. Redis is not asked
+    before the first call, and counts by its own time.
+    """
+    if not url:
+        return MemoryCounterStore(clock)
+    from usageflow.storage.redis import open_redis  # heavy, and most processes need none
+
+    return open_redis(url, None)
+
+
+def checked_redis_url(text: str) -> str:
+    """Returns the address where it is one. Raises ValueError, "what is wrong: the fix", without the address: it may hold a
+    password.
+    """
+    try:
+        parsed = urlsplit(text)
+        usable = (
+            parsed.scheme in SCHEMES and bool(parsed.hostname) and parsed.port != 0 and not parsed.fragment
+        )
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        raise ValueError(_NO_ADDRESS) from None
+    if not usable:
+        raise ValueError(_NO_ADDRESS)
+    database = parsed.path.strip("/")
+    if parsed.scheme == "redis+cluster" and database:
+        raise ValueError("names a database, and a cluster has only one: leave out what stands after the port")
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError("names a database that is no number: write one such as redis://127.0.0.1:6379/0")
+    return text

@@ -76,8 +76,9 @@ class ClusterCounterStore:
 
         try:
             await _all([self._directory.note(takes), *map(ask, parts)])
-        except BaseException:
+        except UsageFlowError:
             self._end_later(self._undoing(spanning.values()))
+            await asyncio.sleep(0)  # they are on their way before whatever this caller asks next
             raise
         finished = whole | await self._finish(spanning)
         return [finished[place] for place in range(len(takes))]

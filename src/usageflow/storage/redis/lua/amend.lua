@@ -25,7 +25,7 @@ end
 -- Corrects one counter to `actual` of what was held of it; a bucket whose share ended by itself stays as it is. `ends`: what is
 -- left stays held until then.
 local function correct(id, record, item, actual, ends)
-  if item.kind == CONCURRENCY then
+  if item.held == 0 then
     return
   end
   local state, differs = loaded(item.key, call('GET', item.key), item.window, false)
@@ -37,11 +37,10 @@ local function correct(id, record, item, actual, ends)
     local after = end_hold(state, item.window, NOW, item.amount, actual, item.instance)
     state, differs = after or state, differs or after ~= nil
   end
-  local flags = flags_of(record.flags, item.charges)
-  if not over and ends_there(item.kind, flags) then
-    drop(item.key, state, id, flags, item.amount, item.instance)
+  if not over and ends_there(item.kind, record.flags) then
+    drop(item.key, state, id, record.flags, item.amount, item.instance)
     if ends then
-      hold(item.key, state, id, flags, actual, item.instance, ends)
+      hold(item.key, state, id, record.flags, actual, item.instance, ends)
     end
     differs = true
   end
@@ -58,8 +57,7 @@ local function settle(id, actual)
     record.settled = 1
     save_record(id, record)
     for n = 1, #record.items do
-      local item = record.items[n]
-      correct(id, record, item, item.charges >= 2 and item.amount or actual > 0 and actual or 0)
+      correct(id, record, record.items[n], actual > 0 and actual or 0)
     end
   end
   return true
@@ -93,17 +91,29 @@ local function leave(item)
   end
 end
 
+-- Credits units that no hold kept.
+local function credit(item)
+  local state = loaded(item.key, call('GET', item.key), item.window, false)
+  local held = state.held
+  local after = end_hold(state, item.window, NOW, 0, -item.amount, item.instance) or state
+  after.held = held
+  save_changed(item.key, after)
+end
+
 -- Undoes what a part did to one counter: where nothing else happened, all of it; else its units are credited.
 local function restore(id, record, item)
   local raw = call('GET', item.key)
   local state = raw and unpacked(raw, item.window)
   if not state or item.after == '' or compared(state) ~= item.after then
-    correct(id, record, item, 0)
+    if item.held == 1 then
+      correct(id, record, item, 0)
+    elseif state and state.kind == item.kind then
+      credit(item)
+    end
     return
   end
-  local flags = flags_of(record.flags, item.charges)
-  if ends_there(item.kind, flags) then
-    drop(item.key, state, id, flags, item.amount, item.instance)
+  if item.held == 1 and ends_there(item.kind, record.flags) then
+    drop(item.key, state, id, record.flags, item.amount, item.instance)
   end
   if item.before ~= '' then
     save_changed(item.key, unpacked(item.before, item.window))
@@ -125,7 +135,7 @@ local function undo(id)
     local item = record.items[n]
     if item.kind == CONCURRENCY then
       leave(item)
-    elseif item.charges % 2 == 1 and item.amount > 0 and record.flags ~= LEASE then
+    elseif item.charges == 1 and item.amount > 0 and record.flags ~= LEASE then
       correct(id, record, item, item.amount)
     else
       restore(id, record, item)
@@ -143,7 +153,7 @@ local function confirm(id)
   call('DEL', record_key(id))
   for n = 1, #record.items do
     local item = record.items[n]
-    if ends_there(item.kind, flags_of(record.flags, item.charges)) then
+    if ends_there(item.kind, record.flags) then
       correct(id, record, item, item.amount)
     end
   end

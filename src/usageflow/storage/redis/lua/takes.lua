@@ -211,15 +211,15 @@ local function hold_all(id, flags, items, before, first, count, nows, times, lif
   for n = 1, count do
     local place, rule, cost, state = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3], nows[n]
     first = first + 3
-    if state and (before or not rule.once) then
-      local kept = rule.once and 0 or flags
-      if ends_there(rule.kind, kept) then
-        hold(KEYS[place], state, id, kept, cost * times, state.start or 0, ends)
+    local held = not rule.once or flags == LEASE
+    if state and (held or before) then
+      if held and ends_there(rule.kind, flags) then
+        hold(KEYS[place], state, id, flags, cost * times, state.start or 0, ends)
       end
       if tokens > 0 and rule.kind == FIXED_WINDOW and state.stop > last then
         last = state.stop
       end
-      items[#items + 1] = unit_item(rule, KEYS[place], state, cost * times, before and before[n])
+      items[#items + 1] = unit_item(rule, held, KEYS[place], state, cost * times, before and before[n])
     end
   end
   local forget = last + KEEP_ENDED_US

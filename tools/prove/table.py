@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tools.prove.cases.accuracy import accuracy
 from tools.prove.cases.change import change
+from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
@@ -11,5 +12,6 @@ from tools.prove.cases.takers import takers
 from tools.prove.showing import Case
 
 CASES: dict[str, Case] = {
-    case.__name__: case for case in (hundred, demo, restart, life, takers, accuracy, midmonth, change, tests)
+    case.__name__: case
+    for case in (hundred, demo, restart, life, takers, leases, accuracy, midmonth, change, tests)
 }

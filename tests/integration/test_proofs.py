@@ -10,7 +10,7 @@ import pytest
 
 from admin.applying import Wanted
 from tests.integration.conftest import serving
-from tools.prove.cases import accuracy, change, leases, takers
+from tools.prove.cases import accuracy, change, cluster, leases, takers
 from tools.prove.offered import offer, policies_for
 from tools.prove.showing import NotShown
 from tools.prove.stores import Fleet, Store, on_each, settings_for
@@ -116,3 +116,10 @@ async def test_leases_stay_within_the_promise_while_revisions_change(tmp_path: P
     async with edge_replicas(tmp_path, leases.policies_for(1), redis_url) as running:
         figure = await leases.show_changing(running, size)
     assert "admitted, 0 beyond the promise" in figure
+
+
+async def test_who_denies_takes_from_nobody_else(tmp_path: Path, redis_url: str) -> None:
+    size = cluster.Size(users=5, user_units=4, tenant_units=10)
+    async with edge_replicas(tmp_path, cluster.policies_for(size), redis_url) as running:
+        figure = await cluster.show_undone(running.addresses, running.api_key, size)
+    assert figure.startswith("20 denials by 5 users' limits left their tenant's untouched, 30 by")

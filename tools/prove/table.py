@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tools.prove.cases.accuracy import accuracy
 from tools.prove.cases.change import change
+from tools.prove.cases.cluster import cluster
 from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
@@ -13,5 +14,5 @@ from tools.prove.showing import Case
 
 CASES: dict[str, Case] = {
     case.__name__: case
-    for case in (hundred, demo, restart, life, takers, leases, accuracy, midmonth, change, tests)
+    for case in (hundred, demo, restart, life, takers, leases, cluster, accuracy, midmonth, change, tests)
 }

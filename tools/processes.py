@@ -83,6 +83,11 @@ class Process:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Tells whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
     def output(self) -> str:
         """Returns what it printed so far."""
         return "".join(self.lines)
@@ -119,15 +124,13 @@ class Process:
 
 
 class Service(Process):
-    """A UsageFlow service in a data folder of its own, on a free port."""
+    """A UsageFlow service in a data folder of its own, on a free port; ``settings`` are further USAGEFLOW_* variables."""
 
-    def __init__(self, data: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, data: Path, listen: str = "127.0.0.1:0", **settings: str) -> None:
         self.data = data
+        usual = {"USAGEFLOW_LISTEN": listen, "USAGEFLOW_LOG_LEVEL": "WARNING"}
         super().__init__(
-            [str(COMMAND), "serve"],
-            clean_environment(
-                USAGEFLOW_DATA=str(data), USAGEFLOW_LISTEN=listen, USAGEFLOW_LOG_LEVEL="WARNING"
-            ),
+            [str(COMMAND), "serve"], clean_environment(**{"USAGEFLOW_DATA": str(data), **usual, **settings})
         )
 
     def wait_ready(self) -> str:

@@ -94,6 +94,11 @@ class RedisServer:
         """Returns a plain client: close it after use."""
         return Redis(port=self.port, socket_timeout=5)
 
+    @property
+    def is_running(self) -> bool:
+        """Tells whether it was started and not killed."""
+        return self._process is not None
+
     def kill(self) -> None:
         """Ends it at once, as a crash does: everything it held is gone."""
         if self._process is not None:

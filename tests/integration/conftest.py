@@ -50,13 +50,16 @@ async def serving(
     folder: Path,
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
     trust: grpc.ChannelCredentials | None = None,
+    redis_url: str = "",
     **settings: str,
 ) -> AsyncIterator[Running]:
     """The embedded form over a data folder; with ``trust`` the stubs speak TLS."""
     metrics = set_up_metrics()
     prepare(folder / DATABASE_NAME, SystemClock())
     credentials = new_credentials("")
-    embedded = compose(folder, bytes.fromhex(credentials.hash_key), metrics, options=options)
+    embedded = compose(
+        folder, bytes.fromhex(credentials.hash_key), metrics, redis_url=redis_url, options=options
+    )
     await ensure_application(embedded.control, credentials)
     await ensure_policies(embedded.control, embedded.applying)
     await embedded.load()
@@ -71,6 +74,7 @@ async def serving(
     await embedded.drain(0.5)
     for task in tasks:
         task.cancel()
+    await embedded.decision.close()
     await embedded.database.close()
     metrics.provider.shutdown()
 

@@ -8,8 +8,8 @@ import time
 import traceback
 from pathlib import Path
 
-from tools.prove.cases import CASES
 from tools.prove.showing import NotShown
+from tools.prove.table import CASES
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,1 @@
+"""The cases, by theme. They are named in tools/prove/table.py."""

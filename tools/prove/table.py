@@ -1,0 +1,33 @@
+"""The cases by name, in the order in which they run."""
+
+from __future__ import annotations
+
+from tools.prove.cases.accuracy import accuracy
+from tools.prove.cases.change import change
+from tools.prove.cases.lives import life, restart
+from tools.prove.cases.midmonth import midmonth
+from tools.prove.cases.newcomers import demo, hundred, tests
+from tools.prove.cases.takers import takers
+from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
+from tools.prove.refusals import refusals
+from tools.prove.showing import Case
+
+CASES: dict[str, Case] = {
+    case.__name__.replace("_", "-"): case
+    for case in (
+        hundred,
+        demo,
+        restart,
+        life,
+        takers,
+        accuracy,
+        midmonth,
+        change,
+        stall,
+        redis_errors,
+        stop_in_stall,
+        redis_late,
+        refusals,
+        tests,
+    )
+}

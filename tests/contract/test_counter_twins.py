@@ -75,7 +75,11 @@ _plain = st.builds(
 )
 _reserving = st.builds(
     lambda limits, life, refund: Take(limits, Reserve("", life, refund)),
-    _group([key for key in RULES if key not in {"slots", "people"}]),
+    st.lists(st.booleans(), min_size=4, max_size=4).flatmap(
+        lambda once: _group([key for key in RULES if key not in {"slots", "people"}]).map(
+            lambda limits: tuple(limit._replace(once=one) for limit, one in zip(limits, once, strict=False))
+        )
+    ),
     _lives,
     st.booleans(),
 )

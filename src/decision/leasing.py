@@ -22,13 +22,15 @@ _LEASED = {Algorithm.FIXED_WINDOW: WINDOW_LIFE_US, Algorithm.TOKEN_BUCKET: BUCKE
 
 
 def longest_life_us(policies: Iterable[CompiledPolicy]) -> int:
-    """Returns how long tokens for requests under all of these policies may live; 0 where they may not be leased."""
+    """Returns how long tokens for requests under all of these policies may live; 0 where they may not be leased. Never longer than a
+    window: a client wishes the demand of a life, and what a window grants for the next one is lost.
+    """
     life_us = 0
     for policy in policies:
         if not _may_be_leased(policy):
             return 0
         for limit in policy.limits:
-            longest = _LEASED.get(limit.rule.algorithm, 0)
+            longest = min(_LEASED.get(limit.rule.algorithm, 0), limit.rule.window_us)
             if not longest:
                 return 0
             life_us = min(life_us or longest, longest)

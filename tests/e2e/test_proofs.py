@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.prove.cases import midmonth
+from tools.prove.cases import cluster, midmonth
+from tools.prove.stores import settings_for
 from tools.redis_servers import RedisServer
+from tools.snapshots import SnapshotWriter
 
 
 def test_a_monthly_quota_outlives_kills(tmp_path: Path, own_redis: RedisServer) -> None:
@@ -13,3 +15,11 @@ def test_a_monthly_quota_outlives_kills(tmp_path: Path, own_redis: RedisServer) 
     figure = midmonth.show_kills(tmp_path, own_redis, plan)
     assert "service and Redis killed 1 times: at most" in figure
     assert "Redis alone killed 1 times: at most" in figure
+
+
+async def test_a_killed_process_over_admits_nothing(tmp_path: Path, redis_server: RedisServer) -> None:
+    size, writer = cluster.Size(users=6, user_units=6, tenant_units=20, crashes=1), SnapshotWriter(tmp_path)
+    snapshot = await writer.write_soon(cluster.policies_for(size), tmp_path / "policies.json")
+    settings = settings_for(redis_server.url)
+    figure = await cluster.show_crashes(snapshot, writer.api_key, settings, 2, size)
+    assert figure.startswith("1 processes killed in mid-load: never more than 20 admitted")

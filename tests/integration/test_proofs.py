@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from admin.applying import Wanted
 from tests.integration.conftest import serving
-from tools.prove.cases import accuracy, change, takers
+from tools.prove.cases import accuracy, change, cluster, leases, takers
 from tools.prove.offered import offer, policies_for
 from tools.prove.showing import NotShown
-from tools.prove.stores import Store, on_each, settings_for
+from tools.prove.stores import Fleet, Store, on_each, settings_for
 from tools.prove.table_of_accuracy import Row, cells, page
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
@@ -35,17 +34,8 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     return server.url
 
 
-@dataclass
-class Replicas:
-    """Edge replicas of one snapshot file in the test's loop."""
-
-    writer: SnapshotWriter
-    snapshot: Path
-    addresses: list[str]
-
-
 @asynccontextmanager
-async def edge_replicas(folder: Path, policies: str, redis_url: str) -> AsyncIterator[Replicas]:
+async def edge_replicas(folder: Path, policies: str, redis_url: str) -> AsyncIterator[Fleet]:
     """Serves two replicas, or one that counts in memory."""
     writer, snapshot = SnapshotWriter(folder / "admin"), folder / "policies.json"
     await writer.write_soon(policies, snapshot)
@@ -53,7 +43,7 @@ async def edge_replicas(folder: Path, policies: str, redis_url: str) -> AsyncIte
         replicas = [
             running.enter_async_context(_edge(snapshot, redis_url)) for _ in range(2 if redis_url else 1)
         ]
-        yield Replicas(writer, snapshot, [await replica for replica in replicas])
+        yield Fleet(snapshot, writer, [await replica for replica in replicas])
 
 
 @asynccontextmanager
@@ -84,7 +74,7 @@ def test_a_store_that_is_not_built_in_is_said() -> None:
 async def test_concurrent_takers(tmp_path: Path, redis_url: str) -> None:
     size = takers.Size(takers=12, units=20)
     async with edge_replicas(tmp_path, takers.policies_for(size), redis_url) as replicas:
-        figure = await takers.show_exact(replicas.addresses, replicas.writer.api_key, size)
+        figure = await takers.show_exact(replicas.addresses, replicas.api_key, size)
     assert "20 of 48 requests admitted, 980 of 1000 left of each sibling" in figure
 
 
@@ -109,7 +99,7 @@ async def test_two_stores_are_exact_under_a_simulated_clock(redis_server: RedisS
 async def test_what_is_offered_to_two_processes_is_judged(tmp_path: Path, redis_url: str) -> None:
     wanted = cells((1,), (10,), (2,))
     async with edge_replicas(tmp_path, policies_for(wanted), redis_url) as replicas:
-        rows = await offer(replicas.addresses, replicas.writer.api_key, wanted, 2.5)
+        rows = await offer(replicas.addresses, replicas.api_key, wanted, 2.5)
     assert all(row.holds for row in rows), page(rows)
     assert sum(row.admitted for row in rows) > 100
 
@@ -119,3 +109,17 @@ def test_a_row_beyond_the_promise_or_short_of_it_does_not_hold() -> None:
     for beyond, admitted in ((1, 1_000), (0, 980)):
         with pytest.raises(NotShown, match="1 of 1 rows do not hold"):
             accuracy.verdict([Row(cell, True, 1_000, 0, 1_000, admitted, beyond)])
+
+
+async def test_leases_stay_within_the_promise_while_revisions_change(tmp_path: Path, redis_url: str) -> None:
+    size = leases.Size(clients=4, phase_s=1.5)
+    async with edge_replicas(tmp_path, leases.policies_for(1), redis_url) as running:
+        figure = await leases.show_changing(running, size)
+    assert "admitted, 0 beyond the promise" in figure
+
+
+async def test_who_denies_takes_from_nobody_else(tmp_path: Path, redis_url: str) -> None:
+    size = cluster.Size(users=5, user_units=4, tenant_units=10)
+    async with edge_replicas(tmp_path, cluster.policies_for(size), redis_url) as running:
+        figure = await cluster.show_undone(running.addresses, running.api_key, size)
+    assert figure.startswith("20 denials by 5 users' limits left their tenant's untouched, 30 by")

@@ -21,44 +21,49 @@ class Event(NamedTuple):
     late_us: int
 
 
-def fits_window(times_us: Iterable[int], limit: int, window_us: int) -> int:
-    """Returns how many requests a FIXED_WINDOW admits that starts at the first request."""
-    end_us, used, admitted = -1, 0, 0
+def fits_window(times_us: Iterable[int], limit: int, window_us: int) -> list[int]:
+    """Returns the instants at which a FIXED_WINDOW that starts at the first request admits one."""
+    end_us, used, admitted = -1, 0, []
     for at_us in times_us:
         if at_us >= end_us:
             end_us, used = at_us + window_us, 0
-        used += 1
-        admitted += used <= limit
+        if used < limit:
+            used += 1
+            admitted.append(at_us)
     return admitted
 
 
-def fits_bucket(times_us: Iterable[int], limit: int, window_us: int) -> int:
-    """Returns how many requests a TOKEN_BUCKET admits: full at first, ``limit`` units large, refilled within a window."""
-    level, last_us, admitted = limit * window_us, 0, 0  # in units x microseconds: whole numbers
+def fits_bucket(times_us: Iterable[int], limit: int, window_us: int) -> list[int]:
+    """Returns the instants at which a TOKEN_BUCKET admits one: full at first, ``limit`` units large, refilled within a window."""
+    level, last_us, admitted = limit * window_us, 0, []  # in units x microseconds: whole numbers
     for at_us in times_us:
         level = min(limit * window_us, level + (at_us - last_us) * limit)
         last_us = at_us
         if level >= window_us:
-            level, admitted = level - window_us, admitted + 1
+            level -= window_us
+            admitted.append(at_us)
     return admitted
 
 
-def fits_sliding(times_us: Iterable[int], limit: int, window_us: int) -> int:
-    """Returns how many requests a SLIDING_WINDOW admits: previous count x share still covered + present count <= limit."""
+def fits_sliding(times_us: Iterable[int], limit: int, window_us: int) -> list[int]:
+    """Returns the instants at which a SLIDING_WINDOW admits one: previous count x share still covered + present count <= limit."""
     counts: defaultdict[int, int] = defaultdict(int)
+    admitted = []
     for at_us in times_us:
         number, into_us = divmod(at_us, window_us)
         weighed = counts[number - 1] * (window_us - into_us) + (counts[number] + 1) * window_us
-        counts[number] += weighed <= limit * window_us
-    return sum(counts.values())
+        if weighed <= limit * window_us:
+            counts[number] += 1
+            admitted.append(at_us)
+    return admitted
 
 
-FITS: dict[str, Callable[[Iterable[int], int, int], int]] = {
+FITS: dict[str, Callable[[Iterable[int], int, int], list[int]]] = {
     "FIXED_WINDOW": fits_window,
     "TOKEN_BUCKET": fits_bucket,
     "SLIDING_WINDOW": fits_sliding,
 }
-"""By algorithm: how many of the requests at these instants, ascending, are allowed."""
+"""By algorithm: which of the requests at these instants, ascending, are allowed."""
 
 
 def over_bucket(

@@ -55,7 +55,7 @@ def judge_bucket(readings: Sequence[Reading], limit: int, window_us: int) -> Jud
     """Judges a TOKEN_BUCKET whose burst is its limit."""
     events = [Event(one.sent_us, one.came_us) for one in readings if one.allowed]
     beyond = over_bucket(events, limit, [(0, Fraction(limit, window_us))])
-    return Judged(fits_bucket(_middles(readings), limit, window_us), len(events), beyond)
+    return Judged(len(fits_bucket(_middles(readings), limit, window_us)), len(events), beyond)
 
 
 def judge_sliding(readings: Sequence[Reading], limit: int, window_us: int) -> Judged:
@@ -73,7 +73,7 @@ def judge_sliding(readings: Sequence[Reading], limit: int, window_us: int) -> Ju
         number, into_us = divmod(one.came_us, window_us)
         before = bisect_left(ends[number], one.sent_us)
         beyond += counts[number - 1] * (window_us - into_us) + (before + 1) * window_us > limit * window_us
-    return Judged(fits_sliding(_middles(readings), limit, window_us), len(admitted), beyond)
+    return Judged(len(fits_sliding(_middles(readings), limit, window_us)), len(admitted), beyond)
 
 
 def _middles(readings: Sequence[Reading]) -> list[int]:

@@ -51,8 +51,8 @@ async def _run(
         admitted += [clock.now_us()] * sum(taken)
         clock.advance(seconds=cell.window_s / _STEPS)
     fits = FITS[cell.algorithm]
-    sure = fits(admitted, cell.limit, cell.window_s * _S)
-    allowed = fits(arrived, cell.limit, cell.window_s * _S)
+    sure = len(fits(admitted, cell.limit, cell.window_s * _S))
+    allowed = len(fits(arrived, cell.limit, cell.window_s * _S))
     return len(arrived), Judged(allowed, len(admitted), len(admitted) - sure)
 
 

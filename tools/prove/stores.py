@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +62,12 @@ def on_each(stores: Sequence[Store], show: Callable[[Store], str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Decision processes over one snapshot file."""
+    """Decision processes over one snapshot file, and where they listen."""
 
     snapshot: Path
     writer: SnapshotWriter
-    replicas: tuple[EdgeReplica, ...]
-
-    @property
-    def addresses(self) -> list[str]:
-        """Returns where they listen."""
-        return [replica.wait_ready() for replica in self.replicas]
+    addresses: Sequence[str]
+    replicas: Sequence[EdgeReplica] = ()
 
     @property
     def api_key(self) -> str:
@@ -85,6 +81,5 @@ def fleet(folder: Path, policies: str, settings: dict[str, str], number: int) ->
     folder.mkdir(parents=True, exist_ok=True)
     snapshot, writer = folder / "policies.snapshot.json", SnapshotWriter(folder / "admin")
     writer.write(policies, snapshot)
-    with ExitStack() as running:
-        replicas = running.enter_context(edge_replicas(snapshot, number, **settings))
-        yield Fleet(snapshot, writer, tuple(replicas))
+    with edge_replicas(snapshot, number, **settings) as replicas:
+        yield Fleet(snapshot, writer, [replica.wait_ready() for replica in replicas], replicas)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tools.prove.cases.accuracy import accuracy
 from tools.prove.cases.change import change
+from tools.prove.cases.cluster import cluster
+from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
@@ -20,6 +22,8 @@ CASES: dict[str, Case] = {
         restart,
         life,
         takers,
+        leases,
+        cluster,
         accuracy,
         midmonth,
         change,

@@ -146,6 +146,7 @@ def test_the_plan_says_how_long_tokens_may_live() -> None:
     shadow = policy("s", limits=[limit(1)], mode=Mode.SHADOW)
     for policies, life_us in (
         ([policy(limits=[window])], 10_000_000),
+        ([policy(limits=[window, limit(9, "2s")])], 2_000_000),
         ([policy(limits=[window, bucket])], 1_000_000),
         ([policy(limits=[window]), policy("q", limits=[bucket])], 1_000_000),
         ([policy(limits=[sliding])], 0),

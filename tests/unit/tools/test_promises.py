@@ -22,7 +22,7 @@ S = 1_000_000
     ],
 )
 def test_what_two_a_second_allow(algorithm: str, times: list[int], admitted: int) -> None:
-    assert FITS[algorithm](times, 2, S) == admitted
+    assert len(FITS[algorithm](times, 2, S)) == admitted
 
 
 def rates(limit: int) -> list[tuple[int, Fraction]]:
@@ -31,11 +31,7 @@ def rates(limit: int) -> list[tuple[int, Fraction]]:
 
 @given(st.lists(st.integers(0, 5 * S), max_size=40), st.integers(1, 5))
 def test_what_a_bucket_admits_is_never_over(times: list[int], limit: int) -> None:
-    admitted, kept = 0, list[int]()
-    for at_us in sorted(times):
-        if fits_bucket([*kept, at_us], limit, S) > admitted:
-            kept.append(at_us)
-            admitted += 1
+    kept = fits_bucket(sorted(times), limit, S)
     assert over_bucket([Event(at_us, at_us) for at_us in kept], limit, rates(limit)) == 0
 
 

@@ -156,8 +156,8 @@ async def test_first_callers_share_a_connection_whenever_they_come(redis_server:
 
 async def test_the_largest_call_fits(shared_store: CounterStore) -> None:
     takes = [Take(tuple(item(f"k{n}-{m}", limit=n + m + 2) for m in range(50))) for n in range(100)]
-    for _ in range(2):
-        taken = await shared_store.take(takes)
+    await shared_store.take(takes)
+    taken = await shared_store.take(takes)
     assert all(one.admitted for one in taken)
     assert [[one.remaining for one in each.standings] for each in taken] == [
         [n + m for m in range(50)] for n in range(100)

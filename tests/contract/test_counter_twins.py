@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.counter_stores import CONCURRENCY, FIXED, HOUR, SLIDING, TOKENS, Maker, S
@@ -159,7 +160,8 @@ async def _windows(store: CounterStore, now_us: int) -> dict[str, tuple[int, int
     return _by_key(await store.changed_windows())
 
 
-@steady
+@pytest.mark.parametrize("make", ["redis", "redis-cluster"], indirect=True)
+@settings(steady, max_examples=60)
 @given(steps=_steps)
 async def test_every_back_end_answers_like_memory(make: Maker, steps: Steps) -> None:
     clock, names = ManualClock(), Names()

@@ -143,6 +143,28 @@ async def test_100_takers_through_two_objects_admit_exactly_n(own_redis: RedisSe
         await each.close()
 
 
+async def test_first_callers_share_a_connection_whenever_they_come(redis_server: RedisServer) -> None:
+    for turn in range(20):
+        store = open_redis(redis_server.url, None, prefix=f"i{next(_numbers)}")
+        asking = []
+        for _ in range(100):
+            asking.append(asyncio.create_task(store.came_back_empty()))
+            await asyncio.sleep(0 if turn % 2 else 0.0001)
+        assert all(await asyncio.gather(*asking))
+        await store.close()
+
+
+async def test_the_largest_call_fits(shared_store: CounterStore) -> None:
+    takes = [Take(tuple(item(f"k{n}-{m}", limit=n + m + 2) for m in range(50))) for n in range(100)]
+    await shared_store.take(takes)
+    taken = await shared_store.take(takes)
+    assert all(one.admitted for one in taken)
+    assert [[one.remaining for one in each.standings] for each in taken] == [
+        [n + m for m in range(50)] for n in range(100)
+    ]
+    assert len(await shared_store.changed_windows()) == 5000
+
+
 async def test_a_closed_store_may_be_used_again(shared_store: CounterStore) -> None:
     await take(shared_store, item())
     await shared_store.close()

@@ -105,7 +105,7 @@ class ClusterServers:
     async def _owner(self, partition: int) -> Link:
         loop = asyncio.get_running_loop()
         if partition not in self._owners or (self._stale and loop.time() - self._looked_s > _PAUSE_S):
-            if self._looking is None:
+            if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
                 self._looking.add_done_callback(self._looked)
             await asyncio.shield(self._looking)
@@ -117,7 +117,6 @@ class ClusterServers:
         return owner
 
     def _looked(self, looking: asyncio.Task[None]) -> None:
-        self._looking = None
         self._looked_s = asyncio.get_running_loop().time()
         if not looking.cancelled():
             looking.exception()  # whoever waited may be gone

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from itertools import count
 from uuid import uuid4
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import UsageFlowError
-from usageflow.storage.counters import Amendment, LeaseReturn, Renewal, Settlement, Take, Taken
+from usageflow.domain.limits import Standing
+from usageflow.storage.counters import Amendment, LeaseReturn, LimitTake, Renewal, Settlement, Take, Taken
 from usageflow.storage.ports import WindowState
 from usageflow.storage.redis.directory import Directory
+from usageflow.storage.redis.escrow import Chunk, Escrow
 from usageflow.storage.redis.partition import PartAmendment, Partition
 from usageflow.storage.redis.placing import partition_of
 from usageflow.storage.redis.restoring import Restoring
@@ -40,11 +43,31 @@ class ClusterCounterStore:
         self._directory = Directory(servers, self._partitions)
         self._restoring = Restoring(servers, self._partitions, partition_of)
         self._ids = map(f"{uuid4().hex}-{{}}".format, count())
+        self.escrow = Escrow(self._partitions, _clock_us(clock), self._ids)
         self._behind: set[asyncio.Task[None]] = set()
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
         """See CounterStore.take. Partitions are asked at once; O(limits) there."""
-        return await self._take(takes)
+        covered = [take for take in takes if Escrow.covers(take)]
+        return await self._take_of_chunks(takes, covered) if covered else await self._take(takes)
+
+    async def _take_of_chunks(self, takes: Sequence[Take], covered: Sequence[Take]) -> list[Taken]:
+        """Takes limits that all share from this process's chunks, where they have enough, and the rest from the counters."""
+        await self.escrow.prepare(covered)
+        drawn: dict[int, dict[int, Chunk]] = {}
+        asked = list(takes)
+        for place, take in enumerate(takes):
+            chunks = self.escrow.draw(take) if Escrow.covers(take) else None
+            if chunks is not None:
+                drawn[place] = chunks
+                asked[place] = take._replace(limits=_without(take.limits, chunks))
+            elif Escrow.covers(take):
+                await self.escrow.release(take)
+        taken = await self._take(asked)
+        for place, chunks in drawn.items():
+            seen = self.escrow.standings(takes[place], chunks, admitted=taken[place].admitted)
+            taken[place] = _with(taken[place], seen)
+        return taken
 
     async def _take(self, takes: Sequence[Take]) -> list[Taken]:
         answers: list[Taken | None] = [None] * len(takes)
@@ -209,13 +232,33 @@ class ClusterCounterStore:
         return await self._restoring.is_needed()
 
     async def sweep(self) -> int:
-        """See CounterStore.sweep: Redis forgets by itself, and holds end when somebody looks."""
+        """See CounterStore.sweep: Redis forgets by itself, and holds end when somebody looks. Idle chunks are given back."""
+        await self.escrow.give_back_idle()
         return 0
 
     async def close(self) -> None:
         """See CounterStore.close."""
+        await self.escrow.close()
         await asyncio.gather(*self._behind, return_exceptions=True)
         await self._servers.close()
+
+
+def _clock_us(clock: Clock | None) -> Callable[[], int]:
+    """Returns what times chunks: lives are counted from before they are asked for, so any steady clock will do."""
+    return clock.now_us if clock is not None else lambda: time.monotonic_ns() // 1000
+
+
+def _without(limits: tuple[LimitTake, ...], places: Container[int]) -> tuple[LimitTake, ...]:
+    return tuple(limit for place, limit in enumerate(limits) if place not in places)
+
+
+def _with(taken: Taken, seen: Mapping[int, Standing]) -> Taken:
+    """Returns an answer with standings put in at their places."""
+    others = iter(taken.standings)
+    count = len(taken.standings) + len(seen)
+    return taken._replace(
+        standings=tuple(seen[place] if place in seen else next(others) for place in range(count))
+    )
 
 
 def _id_of(amendment: Amendment) -> str:

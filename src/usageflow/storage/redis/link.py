@@ -107,9 +107,9 @@ class Link:
             raise error
 
     async def _connected(self) -> AbstractConnection:
-        if self._opening is None:
+        if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(self._opened)
+            self._opening.add_done_callback(_forget_error)
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> AbstractConnection:
@@ -120,14 +120,9 @@ class Link:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
+        self._connection = connection
+        self._reading = asyncio.create_task(self._read(connection))
         return connection
-
-    def _opened(self, opening: asyncio.Task[AbstractConnection]) -> None:
-        self._opening = None
-        if opening.cancelled() or opening.exception() is not None:
-            return
-        self._connection = opening.result()
-        self._reading = asyncio.create_task(self._read(self._connection))
 
     async def _read(self, connection: AbstractConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -173,6 +168,12 @@ class Link:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
+
+
+def _forget_error(task: asyncio.Task[AbstractConnection]) -> None:
+    """Whoever waited for it may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -1,4 +1,4 @@
-"""Packs takes for the scripts take and peek, and unpacks their answers. The layout is told in lua/takes.lua.
+"""Packs takes for the scripts take and peek, and unpacks their answers. The layout is told in lua/questions.lua.
 
 Numbers travel as doubles, answers as integers of eight bytes: that costs both sides least.
 """

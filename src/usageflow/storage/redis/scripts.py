@@ -27,7 +27,7 @@ def _script(name: str, *preludes: str) -> Script:
     return Script(name, body, hashlib.sha1(body, usedforsecurity=False).hexdigest().encode())
 
 
-TAKE = _script("take", "arithmetic", "counters", "records", "takes")
-PEEK = _script("peek", "arithmetic", "counters", "records", "takes")
+TAKE = _script("take", "arithmetic", "counters", "records", "questions", "takes")
+PEEK = _script("peek", "arithmetic", "counters", "records", "questions", "takes")
 AMEND = _script("amend", "arithmetic", "counters", "records")
 RESTORE = _script("restore", "arithmetic", "counters")

@@ -19,6 +19,12 @@ def _need_redis() -> None:
 
 
 @pytest.fixture(scope="session")
+def needs_redis() -> None:
+    """For tests that start servers themselves."""
+    _need_redis()
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A Redis that tests share: each uses keys of its own and leaves the server as it is."""
     _need_redis()

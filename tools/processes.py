@@ -112,11 +112,15 @@ class Process:
         """Sends a signal; returns the exit code and the seconds until it ended. Raises ProcessFailed."""
         sent = time.monotonic()
         self._process.send_signal(signal_number)
+        code = self.wait(timeout_s)
+        return code, time.monotonic() - sent
+
+    def wait(self, timeout_s: float) -> int:
+        """Returns the exit code once it has ended by itself. Raises ProcessFailed."""
         try:
-            code = self._process.wait(timeout_s)
+            return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise ProcessFailed(f"{self.arguments[0]} did not end in {timeout_s} s:\n{self.output}") from None
-        return code, time.monotonic() - sent
 
 
 class Service(Process):

@@ -22,8 +22,9 @@ from bench.helpers.lines import serve
 from usageflow.domain.limits import Rule
 from usageflow.domain.policies import Algorithm
 from usageflow.runtime.clock import SystemClock
-from usageflow.storage.counters import LimitTake, Take
+from usageflow.storage.counters import CounterStore, LimitTake, Take
 from usageflow.storage.memory import MemoryCounterStore
+from usageflow.storage.redis import open_redis
 
 IDENTITIES = 1_000
 AT_ONCE = 32
@@ -34,15 +35,20 @@ PLENTY = 10**9
 Check = Callable[[int], Awaitable[object]]
 
 
-def ours(algorithms: tuple[Algorithm, Algorithm], batch: int = 1) -> Check:
+def ours(url: str, algorithms: tuple[Algorithm, Algorithm], batch: int = 1) -> Check:
     """Returns a check of our counters, two limits in one take, ``batch`` takes a call."""
-    store = MemoryCounterStore(SystemClock())
+    store: CounterStore = open_redis(url, None) if url else MemoryCounterStore(SystemClock())
+    opened = not url
     first, second = (
         Rule(algorithm, PLENTY, window)
         for algorithm, window in zip(algorithms, (MINUTE_US, HOUR_US), strict=True)
     )
 
     async def check(number: int) -> object:
+        nonlocal opened
+        if not opened:
+            opened = True
+            await store.restore_windows([])
         return await store.take(
             [
                 Take(
@@ -107,9 +113,9 @@ def ping(url: str) -> Check:
 
 
 CASES: dict[str, Callable[[str], Check]] = {
-    "ours_fixed_window": lambda url: ours((Algorithm.FIXED_WINDOW, Algorithm.FIXED_WINDOW)),
-    "ours_token_bucket": lambda url: ours((Algorithm.TOKEN_BUCKET, Algorithm.TOKEN_BUCKET)),
-    "ours_token_bucket_batch": lambda url: ours((Algorithm.TOKEN_BUCKET, Algorithm.TOKEN_BUCKET), 100),
+    "ours_fixed_window": lambda url: ours(url, (Algorithm.FIXED_WINDOW, Algorithm.FIXED_WINDOW)),
+    "ours_token_bucket": lambda url: ours(url, (Algorithm.TOKEN_BUCKET, Algorithm.TOKEN_BUCKET)),
+    "ours_token_bucket_batch": lambda url: ours(url, (Algorithm.TOKEN_BUCKET, Algorithm.TOKEN_BUCKET), 100),
     "limits_fixed_window": lambda url: with_limits(url, FixedWindowRateLimiter),
     "limits_sliding_window": lambda url: with_limits(url, SlidingWindowCounterRateLimiter),
     "throttled_fixed_window": lambda url: with_throttled(url, RateLimiterType.FIXED_WINDOW),

@@ -23,7 +23,7 @@ ON_MEMORY = {
     "throttled_gcra": "throttled-py, GCRA",
 }
 ON_REDIS = {"ping": "a bare PING"} | {
-    name: title for name, title in ON_MEMORY.items() if name.startswith(("limits", "throttled"))
+    name: title for name, title in ON_MEMORY.items() if name.startswith(("ours", "limits", "throttled"))
 }
 
 

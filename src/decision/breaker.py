@@ -15,7 +15,7 @@ class CircuitBreaker:
     given in: answers of operations that began before the breaker opened neither lengthen the pause nor end it.
     """
 
-    def __init__(self, *, threshold: int = 5, open_us: int = 250_000, max_open_us: int = 1_000_000) -> None:
+    def __init__(self, *, threshold: int = 5, open_us: int = 250_000, max_open_us: int = 500_000) -> None:
         self._threshold = threshold
         self._first_open_us = open_us
         self._max_open_us = max_open_us

@@ -10,9 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from usageflow.domain.declared import Declared
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
-from usageflow.domain.snapshot import CompiledBlock, CompiledPolicy, Snapshot
+from usageflow.domain.snapshot import CompiledBlock, CompiledPolicy, Snapshot, digest_of
 
 _DIGEST_BYTES = 16
 
@@ -23,7 +22,7 @@ class Epochs:
     def __init__(self, snapshot: Snapshot) -> None:
         self._plans = _plan_overrides(snapshot)
         self._policies: dict[str, bytes] = {}
-        self._strategies = {each.name: _digest("strategy", each.declared) for each in snapshot.strategies}
+        self._strategies = {each.name: digest_of("strategy", each.declared) for each in snapshot.strategies}
 
     def of(
         self,
@@ -38,19 +37,14 @@ class Epochs:
         made.update(
             b"".join([self._strategies[name] for name in dict.fromkeys(each.name for each in strategies)])
         )
-        made.update(b"".join(sorted(_digest("block", block.declared) for block in blocks)))
+        made.update(b"".join(sorted(digest_of("block", block.declared) for block in blocks)))
         return (int.from_bytes(made.digest(), "big") >> 1) or 1
 
     def _policy(self, policy: CompiledPolicy) -> bytes:
-        made = _digest("policy", policy.policy, self._plans.get(policy.name, ()))
+        planned = repr(self._plans.get(policy.name, ())).encode()
+        made = blake2b(policy.policy.digest + planned, digest_size=_DIGEST_BYTES).digest()
         self._policies[policy.name] = made
         return made
-
-
-def _digest(kind: str, declared: Declared, more: Sequence[object] = ()) -> bytes:
-    """Returns what names a definition; ``more`` are plain values."""
-    text = f"{kind}\n{declared.model_dump_json(by_alias=True, exclude_defaults=True)}\n{more!r}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 def _plan_overrides(snapshot: Snapshot) -> dict[str, list[tuple[object, ...]]]:

@@ -185,8 +185,10 @@ def _matched(method: str, route: str, path: str, snapshot: Snapshot) -> Sequence
     # `*` and `http://...` are targets too, which no pattern takes apart.
     raw = path if path.startswith("/") else ""
     template = canonical_template(route) if route else UNMATCHED
-    parameters = parameters_of(template, raw) if template != UNMATCHED else {}
-    matched = snapshot.trie.lookup_request(method, template, parameters, raw)
+    matched = snapshot.policies_of_route(EndpointName(method, template))
+    if matched is None:
+        parameters = parameters_of(template, raw) if template != UNMATCHED else {}
+        matched = snapshot.trie.lookup_request(method, template, parameters, raw)
     return [policy for policy in matched if policy.enforced]
 
 

@@ -46,6 +46,10 @@ class Resolver:
 
 def matching(snapshot: Snapshot, question: Question) -> tuple[CompiledPolicy, ...]:
     """Returns the policies that match, most specific first, limits of what `stop` leaves out still among them."""
+    if not isinstance(question.target, str):
+        known = snapshot.policies_of_route(question.endpoint)
+        if known is not None:
+            return known
     return found(snapshot.trie, question)
 
 

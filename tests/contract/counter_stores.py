@@ -8,13 +8,15 @@ from itertools import count
 
 import pytest
 
-from tools.redis_servers import RedisServer
+from tools.redis_servers import RedisCluster, RedisServer
 from usageflow.domain.calendars import LONGEST_US, Calendar, bounds_of
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.limits import Rule
 from usageflow.domain.policies import Algorithm
 from usageflow.storage.counters import CounterStore, LimitTake, Reserve, Settlement, Take, Taken
 from usageflow.storage.memory import MemoryCounterStore
+from usageflow.storage.redis.cluster import ClusterServers
+from usageflow.storage.redis.cluster_counters import ClusterCounterStore
 from usageflow.storage.redis.counters import RedisCounterStore
 from usageflow.storage.redis.server import SingleServer
 
@@ -52,8 +54,22 @@ async def _in_redis(request: pytest.FixtureRequest) -> AsyncIterator[Maker]:
     await servers.close()
 
 
+@asynccontextmanager
+async def _in_cluster(request: pytest.FixtureRequest) -> AsyncIterator[Maker]:
+    cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+    servers = ClusterServers(cluster.url)
+
+    async def make(clock: ManualClock) -> CounterStore:
+        store = ClusterCounterStore(servers, clock, f"t{next(_numbers)}")
+        await store.restore_windows([])
+        return store
+
+    yield make
+    await servers.close()
+
+
 BackEnd = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Maker]]
-BACK_ENDS: dict[str, BackEnd] = {"memory": _in_memory, "redis": _in_redis}
+BACK_ENDS: dict[str, BackEnd] = {"memory": _in_memory, "redis": _in_redis, "redis-cluster": _in_cluster}
 
 
 async def sweeps(store: CounterStore, count: int) -> bool:

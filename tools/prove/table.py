@@ -10,9 +10,28 @@ from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
 from tools.prove.cases.takers import takers
+from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
+from tools.prove.refusals import refusals
 from tools.prove.showing import Case
 
 CASES: dict[str, Case] = {
-    case.__name__: case
-    for case in (hundred, demo, restart, life, takers, leases, cluster, accuracy, midmonth, change, tests)
+    case.__name__.replace("_", "-"): case
+    for case in (
+        hundred,
+        demo,
+        restart,
+        life,
+        takers,
+        leases,
+        cluster,
+        accuracy,
+        midmonth,
+        change,
+        stall,
+        redis_errors,
+        stop_in_stall,
+        redis_late,
+        refusals,
+        tests,
+    )
 }

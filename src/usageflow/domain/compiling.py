@@ -23,6 +23,7 @@ from usageflow.domain.snapshot import (
     CompiledLimit,
     CompiledPolicy,
     Numbers,
+    PolicyFacts,
     Snapshot,
 )
 from usageflow.domain.templates import UNMATCHED, TemplateSegment, segments_of
@@ -48,12 +49,14 @@ def compile_snapshot(
     Raises InvalidArgument where a pattern or an expression does not parse: such a set is refused when it is saved.
     """
     strategies = {strategy.name: CompiledStrategy.of(strategy) for strategy in policies.strategies}
+    enabled = [policy for policy in policies.policies if policy.mode is not Mode.DISABLED]
     compiled = tuple(
         _with_terms(
-            _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers), compile_term
+            _compile_policy(application_id, policy, strategies.get(policy.strategy), numbers),
+            policy,
+            compile_term,
         )
-        for policy in policies.policies
-        if policy.mode is not Mode.DISABLED
+        for policy in enabled
     )
     known = {
         numbers[("ENDPOINT", f"{name.method} {name.template}")]: name
@@ -67,7 +70,7 @@ def compile_snapshot(
         plan_version=plan_version,
         hash_key=hash_key,
         policies=compiled,
-        trie=PatternTrie(_entry(item.policy, item) for item in compiled),
+        trie=PatternTrie(map(_entry, enabled, compiled)),
         blocks=PatternTrie(_block_entry(block) for block in blocks),
         strategies=tuple(strategies.values()),
         endpoints=known,
@@ -119,18 +122,18 @@ def _compile_policy(
         left_out = policy.model_copy(update={"mode": Mode.SHADOW})
         shadow = _compile_policy(application_id, left_out, strategy, numbers)
     guards = tuple(_compile_guard(application_id, policy, strategy)) if strategy is not None else ()
-    return CompiledPolicy(numbers.get(("POLICY", policy.name), 0), policy, strategy, limits, shadow, guards)
+    number, facts = numbers.get(("POLICY", policy.name), 0), PolicyFacts.of(policy)
+    return CompiledPolicy(number, facts, strategy, limits, shadow, guards)
 
 
-def _with_terms(compiled: CompiledPolicy, compile_term: CompileTerm) -> CompiledPolicy:
-    policy = compiled.policy
+def _with_terms(compiled: CompiledPolicy, policy: Policy, compile_term: CompileTerm) -> CompiledPolicy:
     if not policy.condition and not policy.cost_expression:
         return compiled
     return replace(
         compiled,
         condition=compile_term(policy.condition, ResultType.BOOL) if policy.condition else None,
         cost=compile_term(policy.cost_expression, ResultType.NUMBER) if policy.cost_expression else None,
-        shadow=_with_terms(compiled.shadow, compile_term) if compiled.shadow is not None else None,
+        shadow=_with_terms(compiled.shadow, policy, compile_term) if compiled.shadow is not None else None,
     )
 
 

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from urllib.parse import quote, unquote
 
+from usageflow.domain.declared import Declared
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.expressions import Term
 from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
-from usageflow.domain.matching import PatternTrie
+from usageflow.domain.matching import PatternTrie, target_of_route
 from usageflow.domain.patterns import Kind, Pattern
-from usageflow.domain.policies import Block, Mode, Policy, Scope
+from usageflow.domain.policies import Block, FailMode, Metering, Mode, Policy, Scope
 from usageflow.domain.rollout import picked
 from usageflow.domain.templates import UNMATCHED, canonical_template
 from usageflow.domain.tokens import TokenRules
@@ -65,12 +67,50 @@ class CompiledLimit:
         return f"{self.prefix}|{endpoint.method} {endpoint.template}\x1f{identity}"
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """What decisions need of a declared policy: a tenth of what the declaration takes. ``digest`` names the definition."""
+
+    name: str
+    path: str
+    mode: Mode
+    stop: bool
+    cost: int
+    message: str
+    fail_mode: FailMode
+    enforce_percent: int
+    metering: Metering | None
+    digest: bytes
+
+    @classmethod
+    def of(cls, policy: Policy) -> PolicyFacts:
+        """Returns the facts of a declared policy."""
+        return cls(
+            name=policy.name,
+            path=policy.match.path,
+            mode=policy.mode,
+            stop=policy.stop,
+            cost=policy.cost,
+            message=policy.message,
+            fail_mode=policy.fail_mode,
+            enforce_percent=policy.enforce_percent,
+            metering=policy.metering,
+            digest=digest_of("policy", policy),
+        )
+
+
+def digest_of(kind: str, declared: Declared) -> bytes:
+    """Returns 16 bytes that name a definition, on every replica alike; fields that say their defaults are left out."""
+    text = f"{kind}\n{declared.model_dump_json(by_alias=True, exclude_defaults=True)}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 @dataclass(frozen=True)
 class CompiledPolicy:
     """A policy, ready to be applied. ``shadow`` is the same policy for the identities that ``enforce_percent`` leaves out."""
 
     number: int
-    policy: Policy
+    policy: PolicyFacts
     strategy: CompiledStrategy | None
     limits: tuple[CompiledLimit, ...]
     shadow: CompiledPolicy | None = None
@@ -97,7 +137,7 @@ class CompiledPolicy:
     def not_stopping(self) -> CompiledPolicy:
         """Returns the same policy without its ``stop``: how it applies where its condition cannot be evaluated."""
         shadow = self.shadow.not_stopping if self.shadow is not None else None
-        return replace(self, policy=self.policy.model_copy(update={"stop": False}), shadow=shadow)
+        return replace(self, policy=replace(self.policy, stop=False), shadow=shadow)
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
@@ -154,6 +194,9 @@ class Snapshot:
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
     directory: Directory = field(default_factory=Directory)
+    _of_routes: dict[EndpointName, tuple[CompiledPolicy, ...] | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def with_directory(self, directory: Directory) -> Snapshot:
         """Returns the same snapshot over another state of the directory: nothing is compiled, not even what was worked
@@ -179,6 +222,17 @@ class Snapshot:
         rules = (part.rules for strategy in self.strategies for part in strategy.parts)
         return tuple({item.rules_id: item for item in rules if item is not None}.values())
 
+    def policies_of_route(self, endpoint: EndpointName) -> tuple[CompiledPolicy, ...] | None:
+        """Returns what matches a registered route, None where values of its parameters tell policies apart, or for another."""
+        if endpoint not in self._of_routes:
+            if endpoint not in self.endpoint_numbers or endpoint.template == UNMATCHED:
+                return None
+            told_apart = self.trie.distinguishing_parameters(endpoint.method, endpoint.template)
+            target = target_of_route(endpoint.template, {})
+            found = None if told_apart else self.trie.lookup(endpoint.method, target)
+            self._of_routes[endpoint] = found
+        return self._of_routes[endpoint]
+
     def name_of_path(self, method: str, path: str) -> EndpointName:
         """Returns the endpoint that a raw path without a route is counted under: the most specific registered
         template, else the most specific policy's pattern, else ``{unmatched}``. A raw path never becomes a name.
@@ -186,7 +240,7 @@ class Snapshot:
         for template in self.templates.lookup_paths(method, path):
             return EndpointName(method, template.template)
         for found in self.trie.lookup_paths(method, path):
-            return EndpointName(method, template_of_pattern(found.policy.match.path))
+            return EndpointName(method, template_of_pattern(found.policy.path))
         return EndpointName(method, UNMATCHED)
 
 

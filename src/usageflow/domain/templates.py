@@ -63,8 +63,9 @@ class TemplateSegment:
         return cls(tuple(parts), parameters, names, any(parameter.rest for parameter in parameters))
 
 
+@lru_cache(maxsize=16_384)
 def canonical_template(template: str) -> str:
-    """Returns the canonical spelling of a template; a canonical one comes back as it is.
+    """Returns the canonical spelling of a template; a canonical one comes back as it is. Remembered: each report asks anew.
 
     Raises InvalidArgument, field ``template``, for what cannot be converted.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from usageflow.domain.clock import Clock
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.memory import MemoryCounterStore
 
-SCHEMES = ("redis", "rediss", "redis+cluster")
+CLUSTERS = ("redis+cluster", "rediss+cluster")
+SCHEMES = ("redis", "rediss", *CLUSTERS)
 
 _NO_ADDRESS = (
     "is no address of Redis: write redis://HOST:PORT, rediss:// for TLS, or redis+cluster:// for a cluster"
@@ -32,16 +33,27 @@ def checked_redis_url(text: str) -> str:
     """
     try:
         parsed = urlsplit(text)
-        usable = (
-            parsed.scheme in SCHEMES and bool(parsed.hostname) and parsed.port != 0 and not parsed.fragment
-        )
+        hosts = _hosts(parsed)
+        usable = parsed.scheme in SCHEMES and not parsed.fragment and all(map(_is_host, hosts))
     except ValueError:  # a port that is no number, a broken IPv6 address
         raise ValueError(_NO_ADDRESS) from None
     if not usable:
         raise ValueError(_NO_ADDRESS)
     database = parsed.path.strip("/")
-    if parsed.scheme == "redis+cluster" and database:
+    if parsed.scheme in CLUSTERS and database:
         raise ValueError("names a database, and a cluster has only one: leave out what stands after the port")
     if database and not (database.isascii() and database.isdecimal()):
         raise ValueError("names a database that is no number: write one such as redis://127.0.0.1:6379/0")
     return text
+
+
+def _hosts(parsed: SplitResult) -> list[str]:
+    """Returns the nodes that an address names: several of a cluster, one of everything else."""
+    named = parsed.netloc.rpartition("@")[2]
+    return named.split(",") if parsed.scheme in CLUSTERS else [named]
+
+
+def _is_host(text: str) -> bool:
+    """Tells whether a text is HOST or HOST:PORT. Raises ValueError for a port that is no number."""
+    parsed = urlsplit(f"redis://{text}")
+    return bool(parsed.hostname) and parsed.port != 0

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from decision.breaker import CircuitBreaker
+from decision.checkpoints import INTERVAL_S
 from tests.unit.fakes import steady
 
 MS = 1_000
-OPEN_US, MAX_US = 250 * MS, 1_000 * MS
+INTERVAL_US = round(INTERVAL_S * 1_000_000)
+OPEN_US, MAX_US = 250 * MS, 500 * MS
 
 
 def opened(now_us: int = 0) -> CircuitBreaker:
@@ -54,7 +56,7 @@ def test_one_probe_at_a_time_and_its_success_closes() -> None:
     assert all(breaker.allow(OPEN_US) for _ in range(3))
 
 
-def test_each_failed_probe_doubles_the_pause_up_to_a_second() -> None:
+def test_each_failed_probe_doubles_the_pause_up_to_half_a_second() -> None:
     breaker, now_us, pauses = opened(), 0, []
     for _ in range(5):
         start_us = now_us
@@ -62,17 +64,33 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_second() -> None:
             now_us += MS
         pauses.append(now_us - start_us)
         breaker.failed(ticket, now_us)
-    assert pauses == [OPEN_US, 2 * OPEN_US, MAX_US, MAX_US, MAX_US]
+    assert pauses == [OPEN_US, MAX_US, MAX_US, MAX_US, MAX_US]
+
+
+@given(outage_ms=st.integers(5_000, 60_000), phase_ms=st.integers(0, 749))
+def test_counters_that_come_back_empty_decide_again_within_two_seconds(outage_ms: int, phase_ms: int) -> None:
+    """The checkpointer restores them in its next round, and the breaker must ask soon after that."""
+    back_us = outage_ms * MS
+    restored_us = back_us + INTERVAL_US - (back_us + phase_ms * MS) % INTERVAL_US
+    breaker, now_us = opened(), 0
+    while breaker.is_open:
+        if (ticket := breaker.allow(now_us)) is not None:
+            if now_us < restored_us:
+                breaker.failed(ticket, now_us)
+            else:
+                breaker.succeeded(ticket)
+        now_us += 10 * MS
+    assert now_us <= back_us + 2_000 * MS - 400 * MS  # what is left is for a slow machine
 
 
 def test_a_success_starts_the_pauses_anew() -> None:
-    breaker = opened()
+    breaker, back_us = opened(), OPEN_US + MAX_US
     fail(breaker, OPEN_US)
-    breaker.succeeded(let_in(breaker, MAX_US))
+    breaker.succeeded(let_in(breaker, back_us))
     for _ in range(5):
-        fail(breaker, MAX_US)
-    assert breaker.allow(MAX_US + OPEN_US - 1) is None
-    assert breaker.allow(MAX_US + OPEN_US) is not None
+        fail(breaker, back_us)
+    assert breaker.allow(back_us + OPEN_US - 1) is None
+    assert breaker.allow(back_us + OPEN_US) is not None
 
 
 def test_an_abandoned_probe_makes_room_for_the_next() -> None:

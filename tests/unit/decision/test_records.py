@@ -109,7 +109,7 @@ def test_a_raw_path_is_counted_and_billed_like_it_was_decided(
 ) -> None:
     state = snapshot(
         *(
-            policy(item.name, item.policy.match.path, metering=metering(f"price_{item.name}"))
+            policy(item.name, item.policy.path, metering=metering(f"price_{item.name}"))
             for item in STATE.policies
             if item.enforced
         ),

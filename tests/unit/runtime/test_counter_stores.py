@@ -24,6 +24,8 @@ def test_an_address_opens_redis_without_asking_it() -> None:
         "rediss://user:pass@redis.example.com:6380/",
         "redis://[::1]:6379?socket_timeout=1",
         "redis+cluster://10.0.0.1:7000",
+        "redis+cluster://user:pass@10.0.0.1:7000,10.0.0.2:7000,[::1]:7001",
+        "rediss+cluster://a.example.com,b.example.com:7000",
     ],
 )
 def test_addresses_of_redis(url: str) -> None:

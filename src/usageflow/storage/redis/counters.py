@@ -8,10 +8,8 @@ from usageflow.domain.clock import Clock
 from usageflow.storage.counters import Amendment, Take, Taken
 from usageflow.storage.ports import WindowState
 from usageflow.storage.redis.partition import Partition
+from usageflow.storage.redis.restoring import Restoring
 from usageflow.storage.redis.server import Servers
-
-_RESTORED_AT_ONCE = 500
-"""Windows per script call: less than a millisecond of Redis's time."""
 
 
 class RedisCounterStore:
@@ -21,6 +19,7 @@ class RedisCounterStore:
         """``clock`` is None in production: time is Redis's own."""
         self._servers = servers
         self._all = Partition(servers, 0, prefix, clock)
+        self._restoring = Restoring(servers, [self._all], lambda _: 0)
 
     async def take(self, takes: Sequence[Take]) -> Sequence[Taken]:
         """See CounterStore.take. O(limits)."""
@@ -36,18 +35,15 @@ class RedisCounterStore:
 
     async def changed_windows(self) -> Sequence[WindowState]:
         """See CounterStore.changed_windows."""
-        changed, self._all.changed = self._all.changed, {}
-        return list(changed.values())
+        return self._all.changed_windows()
 
     async def restore_windows(self, windows: Sequence[WindowState]) -> None:
-        """See CounterStore.restore_windows. Repeated after an error it goes on where it was."""
-        for first in range(0, len(windows), _RESTORED_AT_ONCE):
-            await self._all.restore(windows[first : first + _RESTORED_AT_ONCE])
-        await self._all.open()
+        """See CounterStore.restore_windows."""
+        await self._restoring.restore(windows)
 
     async def came_back_empty(self) -> bool:
         """See CounterStore.came_back_empty."""
-        return await self._all.is_lost()
+        return await self._restoring.is_needed()
 
     async def sweep(self) -> int:
         """See CounterStore.sweep: Redis forgets by itself, and holds end when somebody looks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
@@ -24,6 +25,9 @@ class Servers(Protocol):
 
     async def call(self, partition: int, *command: Argument) -> Reply:
         """Sends a command that may be repeated. Raises Unavailable."""
+
+    async def call_each(self, commands: Sequence[tuple[int, tuple[Argument, ...]]]) -> list[Reply]:
+        """Sends a command that may be repeated to each partition, those of one node in one piece. Raises Unavailable."""
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -60,6 +64,10 @@ class SingleServer:
             return await self._link.call(*command)
         except RedisError as error:
             raise unavailable(error, self._link.address) from error
+
+    async def call_each(self, commands: Sequence[tuple[int, tuple[Argument, ...]]]) -> list[Reply]:
+        """See Servers.call_each."""
+        return [await self.call(partition, *command) for partition, command in commands]
 
     async def close(self) -> None:
         """See Servers.close."""

@@ -32,17 +32,21 @@ end
 --   {kind = FIXED_WINDOW, start, stop, used}
 --   {kind = TOKEN_BUCKET, whole, part, at, rate}     debt = whole units + part / window
 --   {kind = SLIDING_WINDOW, start, previous, present}
--- and each with `window` and, where it has holds: `held` units, live `leases`, the first hold `due`, the `last` one's end.
+-- and each with `window`, until when its key is `kept` and, where it has holds: `held` units, live `leases`, the first hold `due`,
+-- the `last` one's end.
 
 local function counted(count, more)
   count = count + more
   return count < 0 and 0 or count > MAX_COUNT and MAX_COUNT or count
 end
 
--- Returns a state of another instance that keeps the holds of `state`.
+-- Returns a state that takes the place of `state`: under the same key, with the same holds.
 local function succeeds(fresh, state)
-  if state and state.due then
-    fresh.held, fresh.leases, fresh.due, fresh.last = state.held, state.leases, state.due, state.last
+  if state then
+    fresh.kept = state.kept
+    if state.due then
+      fresh.held, fresh.leases, fresh.due, fresh.last = state.held, state.leases, state.due, state.last
+    end
   end
   return fresh
 end
@@ -60,7 +64,8 @@ local function drained(state, window, now, rate)
       whole, part = held, 0
     end
   end
-  local fresh = { kind = TOKEN_BUCKET, window = window, whole = whole, part = part, at = elapsed > 0 and now or state.at, rate = rate }
+  local at = elapsed > 0 and now or state.at
+  local fresh = { kind = TOKEN_BUCKET, window = window, kept = 0, whole = whole, part = part, at = at, rate = rate }
   return succeeds(fresh, state)
 end
 
@@ -77,7 +82,7 @@ local function current_window(state, rule, now)
   if state and state.start == start then
     return state
   end
-  return succeeds({ kind = FIXED_WINDOW, window = rule.window, start = start, stop = stop, used = 0 }, state)
+  return succeeds({ kind = FIXED_WINDOW, kept = 0, window = rule.window, start = start, stop = stop, used = 0 }, state)
 end
 
 local function current_sliding(state, window, now)
@@ -87,7 +92,7 @@ local function current_sliding(state, window, now)
     return state -- of this window, or of a later one where the clock went back
   end
   local previous = state and state.start >= start - window and state.present or 0
-  return succeeds({ kind = SLIDING_WINDOW, window = window, start = start, previous = previous, present = 0 }, state)
+  return succeeds({ kind = SLIDING_WINDOW, kept = 0, window = window, start = start, previous = previous, present = 0 }, state)
 end
 
 -- Returns the state as it is now: a window that has ended is fresh, a bucket has drained and goes on at the rule's rate.
@@ -101,7 +106,7 @@ local function current(state, rule, now)
   elseif kind == SLIDING_WINDOW then
     return current_sliding(state, rule.window, now)
   elseif not state then
-    return { kind = TOKEN_BUCKET, window = rule.window, whole = 0, part = 0, at = now, rate = rule.limit }
+    return { kind = TOKEN_BUCKET, kept = 0, window = rule.window, whole = 0, part = 0, at = now, rate = rule.limit }
   end
   return drained(state, rule.window, now, rule.limit)
 end

@@ -8,12 +8,12 @@
 --   epoch          there since windows were restored: without it counters were lost, and nothing is decided
 --
 -- What ends is ended at its own instant by the first script that looks: answers never depend on expiry, which only gives
--- memory back, MARGIN_MS after a key says nothing any more.
+-- memory back, a margin after a key says nothing any more.
 
 local BASE = ARGV[1]
 local EPOCH = BASE .. 'epoch'
 local LOST = { err = 'UFLOST the counters were lost: restore the windows' }
-local MARGIN_MS = 60000
+local MARGIN_MS, MARGIN_US = 60000, 60000000
 local LONGEST_MS = 10000000000000 -- 317 years: Redis refuses expiry that overflows
 local LONG_WINDOW_US = 3600000000
 local KEEP_ENDED_US = 60000000
@@ -40,38 +40,48 @@ local function kept_ms(until_us)
   return ms < LONGEST_MS and ms or LONGEST_MS
 end
 
--- Packed states: a tag, four numbers, and four more where there are holds (tag + 16).
+-- Packed states: a tag, four numbers, until when the key is kept, and four more numbers where there are holds (tag + 16).
 
 local function unpacked(raw, window)
-  local tag, a, b, c, d = struct.unpack('<Bdddd', raw)
+  local tag, a, b, c, d, kept = struct.unpack('<Bddddd', raw)
   local kind = tag % 16
   local state
   if kind == FIXED_WINDOW then
-    state = { kind = kind, window = window, start = a, stop = b, used = c }
+    state = { kind = kind, window = window, kept = kept, start = a, stop = b, used = c }
   elseif kind == TOKEN_BUCKET then
-    state = { kind = kind, window = window, whole = a, part = b, at = c, rate = d }
+    state = { kind = kind, window = window, kept = kept, whole = a, part = b, at = c, rate = d }
   else
-    state = { kind = kind, window = window, start = a, previous = b, present = c }
+    state = { kind = kind, window = window, kept = kept, start = a, previous = b, present = c }
   end
   if tag > 16 then
-    state.held, state.leases, state.due, state.last = struct.unpack('<dddd', raw, 34)
+    state.held, state.leases, state.due, state.last = struct.unpack('<dddd', raw, 42)
   end
   return state
 end
 
 local function packed(state)
-  local kind, tag = state.kind, state.due and state.kind + 16 or state.kind
+  local kind = state.kind
+  local tag = state.due and kind + 16 or kind
   local raw
   if kind == FIXED_WINDOW then
-    raw = struct.pack('<Bdddd', tag, state.start, state.stop, state.used, 0)
+    raw = struct.pack('<Bddddd', tag, state.start, state.stop, state.used, 0, state.kept)
   elseif kind == TOKEN_BUCKET then
-    raw = struct.pack('<Bdddd', tag, state.whole, state.part, state.at, state.rate)
+    raw = struct.pack('<Bddddd', tag, state.whole, state.part, state.at, state.rate, state.kept)
   else
-    raw = struct.pack('<Bdddd', tag, state.start, state.previous, state.present, 0)
+    raw = struct.pack('<Bddddd', tag, state.start, state.previous, state.present, 0, state.kept)
   end
   if state.due then
     return raw .. struct.pack('<dddd', state.held, state.leases, state.due, state.last)
   end
+  return raw
+end
+
+-- Returns a state packed without what only expiry depends on: equal where nothing else happened.
+local function compared(state)
+  local kept, last = state.kept, state.last
+  state.kept, state.last = 0, last and 0
+  local raw = packed(state)
+  state.kept, state.last = kept, last
   return raw
 end
 
@@ -86,8 +96,16 @@ local function ends_at(state)
   return from + (state.whole * state.window + state.part) / state.rate
 end
 
+-- Writes a state. A new expiry costs more than all the rest, so it is set for a margin more than is needed, and anew only when less
+-- than a margin is left.
 local function save(key, state)
-  call('SET', key, packed(state), 'PX', kept_ms(ends_at(state)))
+  local ends = ends_at(state)
+  if ends <= state.kept then
+    call('SET', key, packed(state), 'KEEPTTL')
+  else
+    state.kept = ends + MARGIN_US
+    call('SET', key, packed(state), 'PX', kept_ms(state.kept))
+  end
 end
 
 local function is_long(state)

@@ -9,7 +9,7 @@ for n = 1, #KEYS do
   local live = loaded(KEYS[n], call('GET', KEYS[n]), stop - start, false)
   local known = live and live.kind == FIXED_WINDOW and NOW < live.stop and live.used >= used
   if not known and NOW < stop then
-    local window = { kind = FIXED_WINDOW, window = stop - start, start = start, stop = stop, used = used }
+    local window = { kind = FIXED_WINDOW, kept = 0, window = stop - start, start = start, stop = stop, used = used }
     save(KEYS[n], succeeds(window, live))
     count = count + 1
   end

@@ -3,17 +3,19 @@
 -- KEYS: the epoch, then the distinct counters. ARGV: base, now_us, numbers, names ... The numbers are doubles:
 --   how many rules, how many takes
 --   each rule: kind, limit, window, capacity, charges, aligned, four bounds or zeros, once (counts requests: never held)
---   each take: flags (1 reserves, 2 leases), how many limits, how many shadows; its limits; [reservation: name, life, refunds];
+--   each take: flags (1 reserves, 2 leases), how many shadows, how many limits; its limits; [reservation: name, life, what
+--     (0 kept at its end, 1 refunded; + 2 for a part of a take that spans partitions, which may be undone: slots too)];
 --     [lease: name, tokens, life]; each shadow: how many limits; its limits
 --   each limit: place in KEYS, rule, cost; of CONCURRENCY the member's name, below zero where that is not the slot id
--- The answer holds integers of 8 bytes: now_us, and per take: admitted; a standing per limit (4 integers); [tokens, life];
--- where it was admitted or is peeked at, each shadow: admitted; a standing per limit. With it come the long windows that
--- changed, if any: place in KEYS, start, end, used.
+-- The answer is three strings of integers of 8 bytes:
+--   now_us, and per take: admitted; [tokens, life]; where it was admitted or is peeked at, per shadow: admitted
+--   per limit of all these, in their order: a standing, four integers
+--   per long window that changed: place in KEYS, start, end, used
 
 local numbers, at = {}, 2
 local rules, raws, states = {}, {}, {}
 local dirty, touched = {}, {}
-local out, filled = { NOW }, 1
+local told, standings, filled = { NOW }, {}, 0
 local names_before = 3 -- the first name is ARGV[4]
 
 local function read_numbers()
@@ -21,9 +23,13 @@ local function read_numbers()
   local left, place = #blob / 8, 1
   while left > 0 do
     local some = left < CHUNK and left or CHUNK
-    local part = { struct.unpack('<' .. string.rep('d', some), blob, place) }
-    for n = 1, some do
-      numbers[#numbers + 1] = part[n]
+    local part, before = { struct.unpack('<' .. string.rep('d', some), blob, place) }, (place - 1) / 8
+    if before == 0 then
+      numbers = part
+    else
+      for n = 1, some do
+        numbers[before + n] = part[n]
+      end
     end
     left, place = left - some, place + some * 8
   end
@@ -82,13 +88,12 @@ local function stored(place, window, peeking)
 end
 
 local function answer(a, b, c, d)
-  out[filled + 1], out[filled + 2], out[filled + 3], out[filled + 4] = a, b, c, d
+  standings[filled + 1], standings[filled + 2], standings[filled + 3], standings[filled + 4] = a, b, c, d
   filled = filled + 4
 end
 
 local function tell(number)
-  filled = filled + 1
-  out[filled] = number
+  told[#told + 1] = number
 end
 
 local function name(number)
@@ -129,11 +134,15 @@ local function tell_standings(first, count, nows, admitted, peeking)
   end
 end
 
-local function debit_all(first, count, nows, times)
+-- Debits a group. For a part that may be undone, `undo` gets what its slots were before.
+local function debit_all(first, count, nows, times, undo)
   for n = 1, count do
     local place, rule, cost = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3]
     first = first + 3
     if rule.kind == CONCURRENCY then
+      if undo then
+        undo[#undo + 1] = slot_item(KEYS[place], rule.window, name(cost), cost > 0)
+      end
       enter(KEYS[place], rule.window, name(cost))
       if cost > 0 then
         remember(name(cost), KEYS[place], rule.window)
@@ -184,23 +193,33 @@ local function granted(asked, first, count, nows)
   return 0, 0
 end
 
--- Holds what a group was debited, `times` its costs.
-local function hold_all(id, flags, first, count, nows, times, life, tokens)
-  local ends, items = NOW + life, {}
+-- Returns the states of a group as they are stored, packed: a part that is undone leaves them so.
+local function befores(first, count)
+  local before = {}
+  for n = 1, count do
+    local state = states[numbers[first + 1]]
+    before[n] = state and packed(state) or ''
+    first = first + 3
+  end
+  return before
+end
+
+-- Holds what a group was debited, `times` its costs, beside the `items` that are there. `before`: it may be undone.
+local function hold_all(id, flags, items, before, first, count, nows, times, life, tokens)
+  local ends = NOW + life
   local last = ends
   for n = 1, count do
     local place, rule, cost, state = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3], nows[n]
     first = first + 3
-    if state and not rule.once then
-      local amount, instance = cost * times, state.start or 0
-      if ends_there(rule.kind, flags) then
-        hold(KEYS[place], state, id, flags, amount, instance, ends)
+    local held = not rule.once or flags == LEASE
+    if state and (held or before) then
+      if held and ends_there(rule.kind, flags) then
+        hold(KEYS[place], state, id, flags, cost * times, state.start or 0, ends)
       end
       if tokens > 0 and rule.kind == FIXED_WINDOW and state.stop > last then
         last = state.stop
       end
-      items[#items + 1] =
-        { kind = rule.kind, window = rule.window, amount = amount, instance = instance, key = KEYS[place] }
+      items[#items + 1] = unit_item(rule, held, KEYS[place], state, cost * times, before and before[n])
     end
   end
   local forget = last + KEEP_ENDED_US
@@ -230,17 +249,21 @@ local function decide_shadow(peeking)
 end
 
 local function take_all(first, count, nows, reserve, lease)
-  local tokens, life = 0, 0
+  local tokens, life, items, before = 0, 0, {}, nil
   if lease then
     tokens, life = granted(lease, first, count, nows)
   end
-  debit_all(first, count, nows, 1 + tokens)
+  if reserve and numbers[reserve + 3] >= 2 then
+    before = befores(first, count)
+  end
+  debit_all(first, count, nows, 1, before and items)
   if reserve then
-    local flags = numbers[reserve + 3] == 1 and REFUND or 0
-    hold_all(name(numbers[reserve + 1]), flags, first, count, nows, 1, numbers[reserve + 2], 0)
+    local flags = numbers[reserve + 3] % 2 == 1 and REFUND or 0
+    hold_all(name(numbers[reserve + 1]), flags, items, before, first, count, nows, 1, numbers[reserve + 2], 0)
   end
   if tokens > 0 then
-    hold_all(name(numbers[lease + 1]), LEASE, first, count, nows, tokens, life, tokens)
+    debit_all(first, count, nows, tokens)
+    hold_all(name(numbers[lease + 1]), LEASE, {}, nil, first, count, nows, tokens, life, tokens)
   end
   return tokens, life
 end
@@ -302,7 +325,7 @@ local function write_counters()
       count = count + 4
     end
   end
-  return count > 0 and packed_integers(windows, count)
+  return packed_integers(windows, count)
 end
 
 -- Answers all questions; `peeking` changes nothing. O(limits + holds that are over).
@@ -315,7 +338,6 @@ local function answer_all(peeking)
   for _ = 1, numbers[2] do
     decide(peeking)
   end
-  local windows = not peeking and write_counters()
-  local answers = packed_integers(out, filled)
-  return windows and { answers, windows } or { answers }
+  local windows = peeking and '' or write_counters()
+  return { packed_integers(told, #told), packed_integers(standings, filled), windows }
 end

@@ -22,7 +22,7 @@ STORE_DEADLINE_S = 0.025
 MAX_IN_FLIGHT = 256
 """Operations that may be under way in a process. One carries up to a hundred checks."""
 
-_LATE_TURNS = 5
+_LATE_TURNS = 20
 """Turns of the event loop after a deadline: where this process was late itself, the answer lies in the socket and is read in them."""
 
 _FAIR_S = 0.010

@@ -15,7 +15,7 @@ from tools.prove.offered import offer, policies_for
 from tools.prove.showing import NotShown
 from tools.prove.stores import Fleet, Store, on_each, settings_for
 from tools.prove.table_of_accuracy import Row, cells, page
-from tools.redis_servers import RedisServer
+from tools.redis_servers import RedisCluster, RedisServer
 from tools.snapshots import SnapshotWriter
 from usageflow.policyfile import load
 from usageflow.rpc.server import ServerOptions
@@ -25,12 +25,12 @@ from usageflow.runtime.settings import Settings
 from usageflow.runtime.telemetry import set_up_metrics
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["", "redis_server", "redis_cluster"], ids=["memory", "redis", "cluster"])
 def redis_url(request: pytest.FixtureRequest) -> str:
-    """Where the services of a test count: in memory, or in the Redis that tests share."""
-    if request.param == "memory":
+    """Where the services of a test count: in memory, or in the servers that tests share."""
+    if not request.param:
         return ""
-    server: RedisServer = request.getfixturevalue("redis_server")
+    server: RedisServer | RedisCluster = request.getfixturevalue(request.param)
     return server.url
 
 

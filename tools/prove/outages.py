@@ -216,6 +216,9 @@ def _is_undecided(one: Seen) -> bool:
 
 
 def _is_right(one: Seen, reasons: set[str]) -> bool:
+    # A denial writes nothing, so a Redis that may only be read still tells it.
+    if (one.path, one.reason, one.degraded, one.allowed) == (LOCAL, "LIMIT_EXCEEDED", "", False):
+        return UNAVAILABLE in reasons
     return one.degraded in reasons and (one.allowed, one.reason, one.fail_mode) in _EXPECTED[one.path]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tools import redis_faults
 from tools.outages import Load
-from tools.prove.outages import TIMEOUT, UNAVAILABLE, Bounds, late_shown, shown, stopped_in_stall
+from tools.prove.outages import TIMEOUT, UNAVAILABLE, Bounds, late_shown, reasons_of, shown, stopped_in_stall
 from tools.redis_faults import Fault
 
 SMALL = Load(rate=50, before_s=0.5, during_s=1, after_s=3, deadline_ms=5_000)
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("needs_redis")
 def test_fail_modes_decide_until_normal_service_is_back(
     fault: Callable[[], AbstractContextManager[Fault]], tmp_path: Path
 ) -> None:
-    shown(tmp_path, fault, SMALL, BUSY, REASONS)
+    shown(tmp_path, fault, SMALL, BUSY, REASONS | reasons_of(fault.__name__))
 
 
 def test_a_service_ends_in_good_order_while_redis_is_stopped(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from admin.applying import Applying, Wanted
 from admin.exporting import Exporting
+from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.hashing import keys_under
 from usageflow.expressions import check
 from usageflow.policyfile import load
@@ -23,6 +24,8 @@ from usageflow.runtime.embedded import DATABASE_NAME
 from usageflow.storage.file import replace_file
 from usageflow.storage.notices import LocalNotices
 from usageflow.storage.sql import SqlControlStore, open_sqlite, prepare
+
+_CAUSE = Cause(Actor("", "tools"), "snapshots")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class SnapshotWriter:
             await ensure_application(control, credentials)
             loaded = load(policies, filename="policies.yaml", check=check)
             wanted = Wanted(loaded.application, loaded.policy_set, loaded.blocks, prune=True)
-            await Applying(control, LocalNotices(), hash_key, check).apply(wanted, author="test")
+            await Applying(control, LocalNotices(), hash_key, check).apply(wanted, _CAUSE)
             snapshot = await Exporting(control, keys_under(hash_key)).export(loaded.application)
         finally:
             await database.close()

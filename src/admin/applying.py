@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from admin.changes import Action, Change
 from admin.customers import Entering
+from usageflow.domain.blocks import block_id
+from usageflow.domain.changes import Action, Cause, Change
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import FailedPrecondition, NotFound
 from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
@@ -60,8 +61,8 @@ class Applying:
         self._notices = notices
         self._hash_key = hash_key
 
-    async def apply(self, wanted: Wanted, *, author: str) -> Applied:
-        """Applies a set: one transaction, at most one revision, all or nothing.
+    async def apply(self, wanted: Wanted, cause: Cause) -> Applied:
+        """Applies a set: one transaction, at most one revision, all or nothing. ``cause`` need not name the changes.
 
         Raises InvalidArgument (every fault of the set, and of what would stay beside it), NotFound, and FailedPrecondition where other writers kept changing
         the application.
@@ -87,7 +88,7 @@ class Applying:
                     customers_upserted=customers.upserted,
                     customers_deleted=customers.deleted,
                 )
-                saved = await self._save(state, change, author)
+                saved = await self._save(state, change, replace(cause, changes=difference.changes))
             except FailedPrecondition:
                 continue  # somebody else changed it meanwhile: compare again
             return Applied(saved.revision, difference.changes)
@@ -95,11 +96,11 @@ class Applying:
             "others keep changing this application: try again", reason="CHANGED_MEANWHILE"
         )
 
-    async def _save(self, state: ApplicationState, change: ChangeSet, author: str) -> Application:
+    async def _save(self, state: ApplicationState, change: ChangeSet, cause: Cause) -> Application:
         saved = await self._control.change(
             state.application.application_id,
             change,
-            author=author,
+            cause=cause,
             expected_plan_version=state.application.plan_version,
         )
         self._notices.publish()
@@ -137,8 +138,11 @@ def _difference(
         *_changes("strategy", old.strategies, new.strategies),
         *_changes("policy", old.policies, new.policies),
         *_changes("plan", old.plans, new.plans),
-        *(Change(Action.DELETED, "block", _stored_title(block)) for block in deleted),
-        *(Change(_upsert_action(block, stored), "block", title) for block, title in upserted),
+        *(Change(Action.DELETED, "block", _stored_title(block), block_id(block)) for block in deleted),
+        *(
+            Change(_upsert_action(block, stored), "block", title, block_id(block))
+            for block, title in upserted
+        ),
         *customers,
     ]
     change_set = ChangeSet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from admin.changes import Action, Change
+from usageflow.domain.changes import Action, Change
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.hashing import keyed_hash

@@ -9,6 +9,7 @@ from typing import Protocol
 from decision.plan import Plan, missing_parameters
 from decision.questions import endpoint_of
 from decision.snapshots import SnapshotRegistry
+from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
 from usageflow.domain.identity import PATH_PARAMETER
@@ -18,6 +19,7 @@ from usageflow.storage.ports import ChangeSet, ControlStore, NumberKind
 
 MAX_ENDPOINTS = 10_000
 _ATTEMPTS = 5
+_CAUSE = Cause(Actor("", "registration"), "RegisterEndpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Registering:
             version = state.application.plan_version
             try:
                 await self._control.change(
-                    application_id, change, author="registration", expected_plan_version=version
+                    application_id, change, cause=_CAUSE, expected_plan_version=version
                 )
             except FailedPrecondition:
                 continue  # somebody else changed the application meanwhile: look again

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from tests.causes import NOBODY
 from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
 from usageflow.storage.counters import CounterStore
@@ -120,7 +121,7 @@ def forget_numbers(stores: Stores) -> Callable[[], Awaitable[None]]:
 
 @pytest.fixture
 async def application_id(control: ControlStore) -> str:
-    return (await control.create_application("demo", [])).application_id
+    return (await control.create_application("demo", [], cause=NOBODY)).application_id
 
 
 @pytest.fixture(params=list(BACK_ENDS))

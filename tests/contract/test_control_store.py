@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.causes import NOBODY, by
 from usageflow.domain.errors import FailedPrecondition, NotFound, UsageFlowError
 from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Strategy
 from usageflow.domain.usage import EndpointName
@@ -47,7 +48,7 @@ def change_of(**changes: Any) -> ChangeSet:
 async def carry_out(control: ControlStore, application_id: str, change: ChangeSet) -> ApplicationState:
     """Changes the application from whatever it is now and returns what it became."""
     now = (await control.load(application_id)).application
-    await control.change(application_id, change, author="ann", expected_plan_version=now.plan_version)
+    await control.change(application_id, change, cause=by("ann"), expected_plan_version=now.plan_version)
     return await control.load(application_id)
 
 
@@ -56,7 +57,7 @@ def credential(number: int, kind: CredentialKind = CredentialKind.API_KEY) -> Cr
 
 
 async def test_a_new_application_is_at_revision_0_with_an_empty_policy_set(control: ControlStore) -> None:
-    application = await control.create_application("demo", [])
+    application = await control.create_application("demo", [], cause=NOBODY)
     assert (application.name, application.revision) == ("demo", 0)
     state = await control.load(application.application_id)
     assert state == ApplicationState(application, PolicySet(), (), {}, ())
@@ -64,15 +65,15 @@ async def test_a_new_application_is_at_revision_0_with_an_empty_policy_set(contr
 
 
 async def test_an_application_is_found_by_name(control: ControlStore) -> None:
-    application = await control.create_application("demo", [])
-    await control.create_application("other", [])
+    application = await control.create_application("demo", [], cause=NOBODY)
+    await control.create_application("other", [], cause=NOBODY)
     assert await control.find_application("demo") == application
     assert await control.find_application("Demo") is None
 
 
 async def test_credentials_belong_to_the_application_and_admin_tokens_to_none(control: ControlStore) -> None:
     token = credential(2, CredentialKind.ADMIN_TOKEN)
-    application = await control.create_application("demo", [credential(1), token])
+    application = await control.create_application("demo", [credential(1), token], cause=NOBODY)
     found = await control.find_credential(bytes([1]) * 32)
     assert found == replace(credential(1), application_id=application.application_id)
     assert await control.find_credential(bytes([2]) * 32) == token
@@ -81,26 +82,28 @@ async def test_credentials_belong_to_the_application_and_admin_tokens_to_none(co
 
 async def test_api_keys_are_listed_for_their_application_alone(control: ControlStore) -> None:
     keys = [credential(number) for number in (3, 1)]
-    application = await control.create_application("demo", [*keys, credential(2, CredentialKind.ADMIN_TOKEN)])
-    await control.create_application("other", [credential(4)])
+    application = await control.create_application(
+        "demo", [*keys, credential(2, CredentialKind.ADMIN_TOKEN)], cause=NOBODY
+    )
+    await control.create_application("other", [credential(4)], cause=NOBODY)
     owned = [replace(item, application_id=application.application_id) for item in keys]
     assert list(await control.api_keys(application.application_id)) == [owned[1], owned[0]]
     assert list(await control.api_keys("nobody")) == []
 
 
 async def test_a_taken_name_is_refused_and_nothing_is_stored(control: ControlStore) -> None:
-    application = await control.create_application("demo", [])
+    application = await control.create_application("demo", [], cause=NOBODY)
     with pytest.raises(FailedPrecondition) as raised:
-        await control.create_application("demo", [credential(1)])
+        await control.create_application("demo", [credential(1)], cause=NOBODY)
     assert raised.value.reason == "ALREADY_EXISTS"
     assert await control.find_application("demo") == application
     assert await control.find_credential(bytes([1]) * 32) is None
 
 
 async def test_a_stored_credential_is_refused_and_no_application_is_made(control: ControlStore) -> None:
-    await control.create_application("demo", [credential(1)])
+    await control.create_application("demo", [credential(1)], cause=NOBODY)
     with pytest.raises(FailedPrecondition) as raised:
-        await control.create_application("other", [credential(2), credential(1)])
+        await control.create_application("other", [credential(2), credential(1)], cause=NOBODY)
     assert raised.value.reason == "ALREADY_EXISTS"
     assert await control.find_application("other") is None
     assert await control.find_credential(bytes([2]) * 32) is None
@@ -108,7 +111,7 @@ async def test_a_stored_credential_is_refused_and_no_application_is_made(control
 
 async def test_plan_versions_name_every_application(control: ControlStore) -> None:
     assert dict(await control.plan_versions()) == {}
-    made = [await control.create_application(name, []) for name in ("a", "b")]
+    made = [await control.create_application(name, [], cause=NOBODY) for name in ("a", "b")]
     assert dict(await control.plan_versions()) == {
         application.application_id: application.plan_version for application in made
     }
@@ -118,7 +121,7 @@ async def test_an_unknown_application_is_not_found(control: ControlStore) -> Non
     with pytest.raises(NotFound):
         await control.load("nobody")
     with pytest.raises(NotFound):
-        await control.change("nobody", change_of(), author="ann", expected_plan_version=1)
+        await control.change("nobody", change_of(), cause=by("ann"), expected_plan_version=1)
     with pytest.raises(NotFound):
         await control.register_endpoints("nobody", [EndpointName("GET", "/")], now_us=1)
     assert await control.find_application("nobody") is None
@@ -142,7 +145,7 @@ async def test_a_change_without_policies_keeps_the_revision_and_raises_the_plan_
     before = await carry_out(control, application_id, change_of(policies=POLICIES))
     now = before.application.plan_version
     change = change_of(blocks_upserted=(BLOCK,))
-    after = await control.change(application_id, change, author="ann", expected_plan_version=now)
+    after = await control.change(application_id, change, cause=by("ann"), expected_plan_version=now)
     assert after.revision == before.application.revision
     assert after.plan_version > before.application.plan_version
     state = await control.load(application_id)
@@ -172,7 +175,7 @@ async def test_numbers_rise_from_1_per_application_and_kind(
     names = ((POLICY, "b"), (POLICY, "a"), (ATTRIBUTE, "a"))
     state = await carry_out(control, application_id, change_of(names=names))
     assert state.numbers == {(POLICY, "b"): 1, (POLICY, "a"): 2, (ATTRIBUTE, "a"): 1}
-    other = await control.create_application("other", [])
+    other = await control.create_application("other", [], cause=NOBODY)
     state = await carry_out(control, other.application_id, change_of(names=((POLICY, "z"),)))
     assert state.numbers == {(POLICY, "z"): 1}
 
@@ -209,7 +212,7 @@ async def test_a_change_of_another_plan_version_changes_nothing(
     change = change_of(policies=PolicySet(), blocks_deleted=(BLOCK,), names=((POLICY, "a"),))
     for expected in (before.application.plan_version - 1, before.application.plan_version + 1):
         with pytest.raises(FailedPrecondition) as raised:
-            await control.change(application_id, change, author="bob", expected_plan_version=expected)
+            await control.change(application_id, change, cause=by("bob"), expected_plan_version=expected)
         assert raised.value.reason == "CHANGED_MEANWHILE"
     assert await control.load(application_id) == before
 
@@ -225,7 +228,7 @@ async def test_of_two_changes_at_once_exactly_one_wins(
                 store.change(
                     application_id,
                     change_of(policies=POLICIES, names=((POLICY, name),)),
-                    author=name,
+                    cause=by(name),
                     expected_plan_version=now.plan_version,
                 )
                 for store, name in zip((control, other_control), names, strict=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.causes import NOBODY
 from tests.contract.test_control_store import BLOCK, POLICIES, carry_out, change_of
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import EVERY, Entry, Numbers
@@ -136,7 +137,7 @@ async def test_an_identity_of_somebody_else_changes_nothing(
         await enter(control, application_id, customer("b", 2, 1))
     assert raised.value.reason == "CHANGED_MEANWHILE"
     assert await changes(control, application_id) == before
-    other = await control.create_application("other", [])
+    other = await control.create_application("other", [], cause=NOBODY)
     await enter(control, other.application_id, customer("b", 2, 1))
 
 

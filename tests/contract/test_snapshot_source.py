@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.causes import NOBODY
 from tests.contract.test_control_store import BLOCK, change_of
 from tests.unit.fakes import limit, policy, strategy
 from usageflow.domain.errors import NotFound
@@ -71,9 +72,9 @@ async def desk(request: pytest.FixtureRequest, control: ControlStore, tmp_path: 
         "other": {"blocks_upserted": (block,)},
     }
     for key, (name, fields) in zip(KEYS, changes.items(), strict=True):
-        made = await control.create_application(name, [key])
+        made = await control.create_application(name, [key], cause=NOBODY)
         await control.change(
-            made.application_id, change_of(**fields), author="", expected_plan_version=made.plan_version
+            made.application_id, change_of(**fields), cause=NOBODY, expected_plan_version=made.plan_version
         )
         await control.register_endpoints(made.application_id, [EndpointName("GET", "/a/{id}")], now_us=1)
         states[name] = await control.load(made.application_id)

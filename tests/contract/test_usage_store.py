@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.causes import NOBODY
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.usage import (
     EndpointName,
@@ -111,7 +112,7 @@ async def test_an_id_twice_in_one_call_counts_once(usage: UsageStore, applicatio
 async def test_an_id_is_unique_per_day_and_application(
     usage: UsageStore, control: ControlStore, application_id: str
 ) -> None:
-    other = (await control.create_application("other", [])).application_id
+    other = (await control.create_application("other", [], cause=NOBODY)).application_id
     await usage.ingest([(application_id, [record("a", day=1)])])
     groups = [(application_id, [record("a", day=2), record("a", day=1)]), (other, [record("a", day=1)])]
     assert await usage.ingest(groups) == [[ACCEPTED, DUPLICATE], [ACCEPTED]]
@@ -135,7 +136,7 @@ async def test_an_id_is_unique_per_day_and_application(
 async def test_after_an_error_nothing_of_the_call_is_stored(
     usage: UsageStore, control: ControlStore, application_id: str, bad: UsageRecord
 ) -> None:
-    other = (await control.create_application("other", [])).application_id
+    other = (await control.create_application("other", [], cause=NOBODY)).application_id
     good = record("a", metered=(metering(),))
     with pytest.raises(InvalidArgument):
         await usage.ingest([(other, [good]), (application_id, [good, bad, record("b")])])
@@ -246,7 +247,7 @@ async def test_since_is_included_and_until_is_not(usage: UsageStore, application
 async def test_queries_see_one_application(
     usage: UsageStore, control: ControlStore, application_id: str
 ) -> None:
-    other = (await control.create_application("other", [])).application_id
+    other = (await control.create_application("other", [], cause=NOBODY)).application_id
     await usage.ingest([(application_id, [record("a", metered=(metering(),))])])
     assert await query(usage, other) == []
     assert await usage.pending(other) == []
@@ -279,7 +280,9 @@ _UNITS = st.decimals(0, 10**15 - 1, places=12)
 async def test_sums_of_units_are_exact(
     usage: UsageStore, control: ControlStore, amounts: list[tuple[Decimal, bool]]
 ) -> None:
-    application_id = (await control.create_application(f"demo-{next(_NUMBERS)}", [])).application_id
+    application_id = (
+        await control.create_application(f"demo-{next(_NUMBERS)}", [], cause=NOBODY)
+    ).application_id
     usages = [delta(units=str(units), denied=denied) for units, denied in amounts]
     metered = tuple(metering(units=str(units)) for units, _ in amounts)
     await usage.ingest([(application_id, [record("a", *usages, metered=metered)])])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from admin.applying import Wanted
+from tests.causes import NOBODY
 from tests.integration.conftest import serving
 from tools.prove.cases import accuracy, change, cluster, leases, takers
 from tools.prove.offered import offer, policies_for
@@ -84,7 +85,7 @@ async def test_changed_limits(tmp_path: Path, redis_url: str) -> None:
         async def apply(policies: str) -> None:
             loaded = load(policies, filename="policies.yaml")
             wanted = Wanted(loaded.application, loaded.policy_set, loaded.blocks, prune=True)
-            await service.embedded.applying.apply(wanted, author="test")
+            await service.embedded.applying.apply(wanted, NOBODY)
 
         figure = await change.show_changes(service.address, service.credentials.api_key, apply)
     assert figure.startswith("900 freed by raising, 0 left after cutting")

@@ -14,6 +14,7 @@ from decision.breaker import CircuitBreaker
 from decision.questions import HttpRequest
 from decision.resilience import ResilientStore
 from usageflow import expressions
+from usageflow.domain.changes import Cause
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.customers import Customer
@@ -223,7 +224,9 @@ class FakeControl:
         )
         self.revisions[application_id, application.revision] = policies
 
-    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+    async def create_application(
+        self, name: str, credentials: Sequence[Credential], *, cause: Cause
+    ) -> Application:
         self._up()
         application = self.add(name=name)
         for item in credentials:
@@ -246,7 +249,7 @@ class FakeControl:
         return self.states[application_id]
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
     ) -> Application:
         self._up()
         state = self.states[application_id]

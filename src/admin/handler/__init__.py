@@ -10,8 +10,8 @@ import grpc.aio
 from admin.applying import Applying
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
+from admin.handler.causes import cause_of
 from admin.querying import Querying
-from usageflow.rpc.principal import current_principal
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -29,7 +29,7 @@ class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ApplyRequest, context: _Context
     ) -> admin_pb2.ApplyResponse:
         """See the contract."""
-        applied = await self._applying.apply(unpack.wanted(request), author=current_principal().prefix)
+        applied = await self._applying.apply(unpack.wanted(request), cause_of(context, "Apply"))
         return pack.apply_response(applied)
 
     async def QueryUsage(  # noqa: N802

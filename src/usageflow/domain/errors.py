@@ -5,6 +5,8 @@ UsageFlowError
 ├── Unauthenticated      the credential is missing, unknown or expired
 ├── PermissionDenied     the credential is good but not for this
 ├── NotFound             the named thing does not exist (for this application)
+├── AlreadyExists        the name, or the request's id, is taken
+├── Aborted              somebody else changed it first; carries the present etag
 ├── FailedPrecondition   not in the present state, such as a plan that is not known here
 ├── Overloaded           the service has too much to do; carries when to try again
 └── Unavailable          a part that is needed does not answer; carries when to try again
@@ -79,6 +81,22 @@ class NotFound(UsageFlowError):
     """The named thing does not exist, or belongs to another application."""
 
     reason = "NOT_FOUND"
+
+
+class AlreadyExists(UsageFlowError):
+    """The name, or the request's id, is taken."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class Aborted(UsageFlowError):
+    """Somebody else changed the resource first. ``etag`` is the present one, empty where there is none to tell."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, message: str, *, etag: str = "", reason: str | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.etag = etag
 
 
 class FailedPrecondition(UsageFlowError):

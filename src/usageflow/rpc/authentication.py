@@ -34,7 +34,7 @@ class _Known:
 @lru_cache(maxsize=_CACHED)
 def principal_of(credential: Credential) -> Principal:
     """Returns whom a credential stands for."""
-    return Principal(credential.kind, credential.application_id, credential.prefix)
+    return Principal(credential.kind, credential.application_id, credential.prefix, credential.credential_id)
 
 
 @lru_cache(maxsize=_CACHED)

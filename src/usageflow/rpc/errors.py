@@ -16,6 +16,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from usageflow.domain.errors import (
+    Aborted,
+    AlreadyExists,
     FailedPrecondition,
     Fault,
     InvalidArgument,
@@ -39,6 +41,8 @@ _CODES: dict[type[UsageFlowError], int] = {
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     PermissionDenied: code_pb2.PERMISSION_DENIED,
     NotFound: code_pb2.NOT_FOUND,
+    AlreadyExists: code_pb2.ALREADY_EXISTS,
+    Aborted: code_pb2.ABORTED,
     FailedPrecondition: code_pb2.FAILED_PRECONDITION,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
@@ -66,7 +70,8 @@ def internal_status() -> grpc.Status:
 
 
 def _details(error: UsageFlowError) -> Iterable[Message]:
-    yield error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)
+    metadata = {"etag": error.etag} if isinstance(error, Aborted) and error.etag else {}
+    yield error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata)
     if isinstance(error, InvalidArgument):
         yield _bad_request(error.faults)
     if isinstance(error, Overloaded | Unavailable):

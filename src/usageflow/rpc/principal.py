@@ -16,6 +16,7 @@ class Principal:
     kind: CredentialKind
     application_id: str
     prefix: str
+    credential_id: str = ""
 
 
 _current: ContextVar[Principal | None] = ContextVar("usageflow_principal", default=None)

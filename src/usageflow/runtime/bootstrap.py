@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from admin.applying import Applying, Wanted
+from usageflow.domain.changes import Action, Actor, Cause, Change
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.ids import uuid7
 from usageflow.domain.keys import display_prefix, hash_of
@@ -17,6 +19,9 @@ from usageflow.storage.ports import ControlStore, Credential, CredentialKind
 
 APPLICATION = "demo"
 EXAMPLE = "examples/usageflow.yaml"
+
+_FIRST_START = Cause(Actor("", "first start"), "first start")
+_MADE = (Change(Action.CREATED, "application", APPLICATION),)
 
 
 async def ensure_application(control: ControlStore, credentials: Credentials) -> bool:
@@ -31,6 +36,7 @@ async def ensure_application(control: ControlStore, credentials: Credentials) ->
                 _credential(CredentialKind.API_KEY, credentials.api_key),
                 _credential(CredentialKind.ADMIN_TOKEN, credentials.admin_token),
             ],
+            cause=replace(_FIRST_START, changes=_MADE),
         )
         return True
     if await control.find_credential(hash_of(credentials.api_key)) is None:
@@ -54,5 +60,5 @@ async def ensure_policies(control: ControlStore, applying: Applying) -> bool:
         return False
     loaded = load(read_resource(EXAMPLE), filename=EXAMPLE, check=check)
     wanted = Wanted(APPLICATION, loaded.policy_set, loaded.blocks, loaded.customers)
-    await applying.apply(wanted, author="first start")
+    await applying.apply(wanted, _FIRST_START)
     return True

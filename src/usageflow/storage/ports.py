@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from usageflow.domain.changes import Cause
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
@@ -112,18 +113,21 @@ class CredentialSource(Protocol):
 class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
     """Applications, credentials, revisions, blocks, numbers and the directory of customers."""
 
-    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+    async def create_application(
+        self, name: str, credentials: Sequence[Credential], *, cause: Cause
+    ) -> Application:
         """Creates an application, at revision 0 with an empty policy set, and its credentials (their application_id
-        is filled in for API keys), in one transaction.
+        is filled in for API keys), in one transaction with the audit entries of ``cause``.
 
         Raises FailedPrecondition (reason ALREADY_EXISTS) where the name is taken.
         """
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
     ) -> Application:
         """Carries out a change in one transaction; ``policies`` set makes the next revision. What moves the plan raises
-        plan_version; a change of customers raises the version of the directory.
+        plan_version; a change of customers raises the version of the directory. The audit log gets an entry per change that
+        ``cause`` names.
 
         A block's key is (methods, path, identity). Names that have a number keep it; numbers rise from 1 per
         application and kind and are never reused. Raises FailedPrecondition (reason CHANGED_MEANWHILE) where the plan version

@@ -8,6 +8,7 @@ import pytest
 
 from admin.applying import Applied, Applying, Wanted
 from admin.querying import Querying
+from tests.causes import NOBODY
 from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, hashed_block, limit, policy, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -36,7 +37,7 @@ class Desk:
         self.applying = Applying(control, self.notices, HASH_KEY)
 
     async def apply(self, policies: PolicySet, *blocks: Block, **fields: Any) -> Applied:
-        return await self.applying.apply(Wanted("demo", policies, blocks, **fields), author="ann")
+        return await self.applying.apply(Wanted("demo", policies, blocks, **fields), NOBODY)
 
     async def state(self) -> ApplicationState:
         found = await self.control.find_application("demo")
@@ -50,7 +51,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     prepare(tmp_path / "usageflow.db", clock)
     database = open_sqlite(tmp_path / "usageflow.db")
     control = SqlControlStore(database, clock)
-    await control.create_application("demo", [])
+    await control.create_application("demo", [], cause=NOBODY)
     yield Desk(control)
     await database.close()
 
@@ -171,7 +172,7 @@ async def test_what_plans_name_gets_numbers(desk: Desk) -> None:
 
 async def test_an_unknown_application_is_not_found(desk: Desk) -> None:
     with pytest.raises(NotFound) as error:
-        await desk.applying.apply(Wanted("other", declared()), author="ann")
+        await desk.applying.apply(Wanted("other", declared()), NOBODY)
     assert error.value.reason == "APPLICATION_NOT_FOUND"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.causes import NOBODY
 from tests.unit.admin.test_applying import Desk, declared, lines
 from tests.unit.fakes import APPLICATION_KEY, customer, limit, plan, policy, strategy
 from usageflow.domain.clock import ManualClock
@@ -27,7 +28,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     prepare(tmp_path / "usageflow.db", clock)
     database = open_sqlite(tmp_path / "usageflow.db")
     control = SqlControlStore(database, clock)
-    await control.create_application("demo", [])
+    await control.create_application("demo", [], cause=NOBODY)
     yield Desk(control)
     await database.close()
 

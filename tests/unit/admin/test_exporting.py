@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from admin.exporting import PIECE_BYTES, Exporting, SnapshotText
+from tests.causes import NOBODY
 from tests.unit.fakes import APPLICATION_KEY, HASH_KEY, KEY_OF, FakeControl, limit, policy, strategy
 from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import PolicySet
@@ -18,7 +19,7 @@ KEY = Credential("c-1", CredentialKind.API_KEY, "", "uf_test_abcd", bytes(32))
 @pytest.fixture
 async def control() -> FakeControl:
     made = FakeControl()
-    application = await made.create_application("demo", [KEY])
+    application = await made.create_application("demo", [KEY], cause=NOBODY)
     made.set(application.application_id, POLICIES)
     made.add(name="other")
     return made

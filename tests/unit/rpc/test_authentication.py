@@ -55,8 +55,8 @@ async def test_a_credential_that_is_not_remembered_is_looked_up_each_time(desk: 
 
 
 async def test_a_good_credential_opens_what_is_its_own(desk: Desk) -> None:
-    assert await desk.enter() == Principal(API_KEY, "app-1", KEY[:9])
-    assert await desk.enter(f"bearer  {TOKEN} ", ADMIN_TOKEN) == Principal(ADMIN_TOKEN, "", TOKEN[:9])
+    assert await desk.enter() == Principal(API_KEY, "app-1", KEY[:9], "c")
+    assert await desk.enter(f"bearer  {TOKEN} ", ADMIN_TOKEN) == Principal(ADMIN_TOKEN, "", TOKEN[:9], "c")
 
 
 @pytest.mark.parametrize(

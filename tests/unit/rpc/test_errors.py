@@ -32,6 +32,8 @@ CODES = {
     "Unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
     "PermissionDenied": grpc.StatusCode.PERMISSION_DENIED,
     "NotFound": grpc.StatusCode.NOT_FOUND,
+    "AlreadyExists": grpc.StatusCode.ALREADY_EXISTS,
+    "Aborted": grpc.StatusCode.ABORTED,
     "FailedPrecondition": grpc.StatusCode.FAILED_PRECONDITION,
     "Overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "Unavailable": grpc.StatusCode.UNAVAILABLE,
@@ -54,6 +56,12 @@ def test_every_error_has_its_status_and_its_reason(kind: type[UsageFlowError]) -
     info = detail(status, error_details_pb2.ErrorInfo)
     assert (info.domain, info.reason) == ("usageflow", kind.reason)
     assert status.details == str(error)
+
+
+def test_whoever_was_overtaken_learns_the_present_etag() -> None:
+    info = detail(grpc_status_of(errors.Aborted("changed", etag="e-7")), error_details_pb2.ErrorInfo)
+    assert dict(info.metadata) == {"etag": "e-7"}
+    assert not detail(grpc_status_of(errors.Aborted("changed")), error_details_pb2.ErrorInfo).metadata
 
 
 def test_a_reason_of_its_own_beats_the_kinds() -> None:

@@ -10,6 +10,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.usage import EndpointName, Outcome, UsageDelta, UsageQuery, UsageRecord
 from usageflow.storage.sql import SqlControlStore, SqlUsageStore, open_sqlite, prepare
@@ -66,10 +67,13 @@ def _run_until_killed(path: Path, *, after_lines: int) -> list[int]:
     return acknowledged
 
 
+_NOBODY = Cause(Actor("", "test"), "test")
+
+
 async def _ingest_for_ever(path: Path) -> None:
     clock = ManualClock()
     database = open_sqlite(path)
-    application = await SqlControlStore(database, clock).create_application("demo", [])
+    application = await SqlControlStore(database, clock).create_application("demo", [], cause=_NOBODY)
     store = SqlUsageStore(database, clock)
 
     async def ingest(numbers: range) -> None:

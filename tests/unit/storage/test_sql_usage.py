@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, select
 
+from tests.causes import NOBODY
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.usage import (
     EndpointName,
@@ -42,7 +43,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def application_id(database: Database) -> str:
-    return (await SqlControlStore(database, ManualClock()).create_application("demo", [])).application_id
+    return (
+        await SqlControlStore(database, ManualClock()).create_application("demo", [], cause=NOBODY)
+    ).application_id
 
 
 @pytest.fixture

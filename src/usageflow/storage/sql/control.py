@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 
+from usageflow.domain.changes import Cause
 from usageflow.domain.clock import Clock
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import PolicySet
@@ -24,11 +25,13 @@ class SqlControlStore:
         self._database = database
         self._clock = clock
 
-    async def create_application(self, name: str, credentials: Sequence[Credential]) -> Application:
+    async def create_application(
+        self, name: str, credentials: Sequence[Credential], *, cause: Cause
+    ) -> Application:
         """See ControlStore. A credential that is stored already is ALREADY_EXISTS too."""
         now_us = self._clock.now_us()
         return await self._database.write(
-            lambda connection: control_write.create_application(connection, name, credentials, now_us)
+            lambda connection: control_write.create_application(connection, name, credentials, cause, now_us)
         )
 
     async def find_application(self, name: str) -> Application | None:
@@ -47,10 +50,10 @@ class SqlControlStore:
         return await self._database.read(lambda connection: control_read.load(connection, application_id))
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, author: str, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
     ) -> Application:
         """See ControlStore. Deletions come before insertions: a block that is in both is there afterwards."""
-        revision = control_write.NewRevision(author, self._clock.now_us(), expected_plan_version)
+        revision = control_write.NewRevision(cause, self._clock.now_us(), expected_plan_version)
         return await self._database.write(
             lambda connection: control_write.change(connection, application_id, change, revision)
         )

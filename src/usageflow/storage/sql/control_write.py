@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from usageflow.domain.blocks import block_id, stored_key
+from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import Application, ChangeSet, Credential, CredentialKind, NumberKind
+from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import (
     APPLICATION_COLUMNS,
     application_of,
@@ -31,15 +33,15 @@ FIRST_PLAN_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class NewRevision:
-    """Who changes an application, when, and which plan version they saw."""
+    """Why an application changes, when, and which plan version its changer saw."""
 
-    author: str
+    cause: Cause
     now_us: int
     expected_plan_version: int
 
 
 def create_application(
-    connection: Connection, name: str, credentials: Sequence[Credential], now_us: int
+    connection: Connection, name: str, credentials: Sequence[Credential], cause: Cause, now_us: int
 ) -> Application:
     """Creates an application with its credentials. Raises FailedPrecondition (ALREADY_EXISTS)."""
     application = Application(str(uuid.uuid4()), name, revision=0, plan_version=FIRST_PLAN_VERSION)
@@ -53,9 +55,10 @@ def create_application(
     statement = upsert(connection, APPLICATIONS).on_conflict_do_nothing(index_elements=[APPLICATIONS.c.name])
     if connection.execute(statement.values(row).returning(APPLICATIONS.c.name)).one_or_none() is None:
         raise _exists(f"an application named {name!r} exists already: choose another name")
-    _store_revision(connection, application, PolicySet(), author="", now_us=now_us)
+    _store_revision(connection, application, PolicySet(), Actor("", ""), now_us)
     for credential in credentials:
         _store_credential(connection, application, credential, now_us)
+    append_entries(connection, cause, application.application_id, revision=0, now_us=now_us)
     return application
 
 
@@ -65,14 +68,14 @@ def change(
     """Carries out a change. Raises NotFound and FailedPrecondition (CHANGED_MEANWHILE)."""
     application = _advance(connection, application_id, change, revision.expected_plan_version)
     if change.policies is not None:
-        _store_revision(
-            connection, application, change.policies, author=revision.author, now_us=revision.now_us
-        )
+        _store_revision(connection, application, change.policies, revision.cause.actor, revision.now_us)
     _delete_blocks(connection, application_id, change.blocks_deleted)
     _store_blocks(connection, application_id, change.blocks_upserted)
     change_directory(connection, application_id, change)
     for kind in NumberKind:
         assign_numbers(connection, application_id, kind, [name for of, name in change.names if of is kind])
+    made = 0 if change.policies is None else application.revision
+    append_entries(connection, revision.cause, application_id, revision=made, now_us=revision.now_us)
     return application
 
 
@@ -124,13 +127,14 @@ def _exists(message: str) -> FailedPrecondition:
 
 
 def _store_revision(
-    connection: Connection, application: Application, policies: PolicySet, *, author: str, now_us: int
+    connection: Connection, application: Application, policies: PolicySet, author: Actor, now_us: int
 ) -> None:
     connection.execute(
         insert(REVISIONS).values(
             application_id=application.application_id,
             revision=application.revision,
-            author=author,
+            author=author.name,
+            author_id=author.credential_id,
             created_us=now_us,
             document=policies.model_dump_json(by_alias=True),
         )
@@ -146,6 +150,7 @@ def _store_credential(
         .on_conflict_do_nothing()
         .values(
             credential_id=credential.credential_id,
+            name=credential.credential_id,
             kind=credential.kind.value,
             application_id=application.application_id if of_application else None,
             prefix=credential.prefix,
@@ -158,12 +163,8 @@ def _store_credential(
         raise _exists(f"the credential {credential.prefix!r} is stored already: make a new one")
 
 
-def _block_key(block: Block) -> str:
-    return json.dumps([block.methods, block.path, block.identity], ensure_ascii=False, separators=(",", ":"))
-
-
 def _delete_blocks(connection: Connection, application_id: str, blocks: Sequence[Block]) -> None:
-    for chunk in chunked([_block_key(block) for block in blocks]):
+    for chunk in chunked([stored_key(block) for block in blocks]):
         connection.execute(
             delete(BLOCKS).where(BLOCKS.c.application_id == application_id, BLOCKS.c.block_key.in_(chunk))
         )
@@ -180,7 +181,8 @@ def _store_blocks(connection: Connection, application_id: str, blocks: Sequence[
     rows: list[dict[str, Any]] = [
         {
             "application_id": application_id,
-            "block_key": _block_key(block),
+            "block_key": stored_key(block),
+            "block_id": block_id(block),
             "document": block.model_dump_json(),
         }
         for block in blocks

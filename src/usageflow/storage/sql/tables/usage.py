@@ -1,0 +1,126 @@
+"""Reported usage."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from usageflow.storage.sql.tables.base import METADATA, ROW_ID, application
+
+# Every (application, method, template) that usage was reported for, registered or not; never deleted.
+ENDPOINT_NAMES = Table(
+    "endpoint_names",
+    METADATA,
+    Column("endpoint_id", ROW_ID, primary_key=True),
+    application(),
+    Column("method", Text, nullable=False),
+    Column("template", Text, nullable=False),
+    UniqueConstraint("application_id", "method", "template", name="uq_endpoint_names_name"),
+)
+
+# The only place that knows who a pseudonym is; deleting the row makes all usage of it anonymous.
+IDENTITIES = Table(
+    "identities",
+    METADATA,
+    Column("pseudonym", ROW_ID, primary_key=True, autoincrement=False),
+    application(),
+    Column("value", Text, nullable=False),
+    UniqueConstraint("application_id", "value", name="uq_identities_value"),
+)
+
+# The tables below take thousands of rows per second: what they refer to is looked up in the same transaction, so
+# foreign keys would only add a search per row.
+REPORT_IDS = Table(
+    "report_ids",
+    METADATA,
+    Column("application_id", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("payload_hash", LargeBinary, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    CheckConstraint("length(payload_hash) = 16", name="ck_report_ids_payload_hash"),
+    CheckConstraint("length(record_id) BETWEEN 1 AND 256", name="ck_report_ids_record_id"),
+    sqlite_with_rowid=False,
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("row_id", ROW_ID, primary_key=True),
+    Column("application_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("endpoint_id", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("pseudonym", BigInteger, nullable=True),
+    Column("status", Integer, nullable=False),
+    Column("latency_us", BigInteger, nullable=False),
+    Column("quantity", Double, nullable=False),
+    Column("denied", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail_json", Text, nullable=False),
+)
+
+USAGE_DELTAS = Table(
+    "usage_deltas",
+    METADATA,
+    Column("row_id", ROW_ID, primary_key=True),
+    Column("application_id", Text, nullable=False),
+    Column("endpoint_id", BigInteger, nullable=False),
+    Column("pseudonym", BigInteger, nullable=True),
+    Column("status", Integer, nullable=False),
+    Column("denied", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("degraded", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("second", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("whole", BigInteger, nullable=False),
+    Column("pico", BigInteger, nullable=False),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("response_bytes", BigInteger, nullable=False),
+    Column("latency", Text, nullable=True),
+    CheckConstraint("requests BETWEEN 0 AND 1000000000000", name="ck_usage_deltas_requests"),
+    CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_usage_deltas_pico"),
+    Index("ix_usage_deltas_second", "application_id", "second"),
+)
+
+METERING_DELTAS = Table(
+    "metering_deltas",
+    METADATA,
+    Column("row_id", ROW_ID, primary_key=True),
+    Column("application_id", Text, nullable=False),
+    Column("endpoint_id", BigInteger, nullable=False),
+    Column("pseudonym", BigInteger, nullable=True),
+    Column("policy", Text, nullable=False),
+    Column("price", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("second", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("whole", BigInteger, nullable=False),
+    Column("pico", BigInteger, nullable=False),
+    Column("part", BigInteger, nullable=True),
+    CheckConstraint("requests BETWEEN 0 AND 1000000000000", name="ck_metering_deltas_requests"),
+    CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_metering_deltas_pico"),
+    # Only what nothing has claimed yet is ever looked for by time: the index stays as small as the backlog.
+    Index(
+        "ix_metering_deltas_open",
+        "application_id",
+        "second",
+        sqlite_where=text("part IS NULL"),
+        postgresql_where=text("part IS NULL"),
+    ),
+)

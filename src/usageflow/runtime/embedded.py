@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from admin.applying import Applying
-from admin.exporting import Exporting
-from admin.handler import AdminHandler
-from admin.querying import Querying
+from admin.handler import add_to_server
 from meter.handler import MeterHandler
 from meter.pending import Pending
-from usageflow import expressions
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
@@ -25,11 +23,19 @@ from usageflow.rpc.server import (
 )
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Stores, build_decision
+from usageflow.runtime.control_plane import ControlPlane, build_control_plane
 from usageflow.runtime.counter_stores import open_counters
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.sql import Database, SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite
-from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
+from usageflow.storage.sql import (
+    Database,
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlResourceStore,
+    SqlUsageStore,
+    open_sqlite,
+)
+from usageflow.v1 import meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
 
@@ -41,6 +47,11 @@ class Embedded(Composed):
     database: Database
     control: SqlControlStore
     applying: Applying
+    plane: ControlPlane
+
+    def background(self) -> list[asyncio.Task[None]]:
+        """See Composed."""
+        return [*Composed.background(self), asyncio.create_task(self.plane.purge_for_ever(), name="purge")]
 
 
 def compose(
@@ -63,12 +74,12 @@ def compose(
         control, key_of, counters, SqlCheckpointStore(database, clock), not redis_url, control, usage
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    applying = Applying(control, notices, hash_key, expressions.check)
+    resources = SqlResourceStore(database, clock)
+    plane = build_control_plane(control, usage, resources, notices, clock, hash_key)
     policy = CallPolicy(credentials_needed())
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_times)
     rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
     decision.serve_on(rpc)
-    admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of))
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.handlers)
+    add_to_server(plane.handler, rpc.handlers)
     meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
-    return Embedded(decision, rpc, database, control, applying)
+    return Embedded(decision, rpc, database, control, plane.applying, plane)

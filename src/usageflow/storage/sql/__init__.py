@@ -10,6 +10,7 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
+from usageflow.storage.sql.resources import SqlResourceStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "MigrationOutcome",
     "SqlCheckpointStore",
     "SqlControlStore",
+    "SqlResourceStore",
     "SqlUsageStore",
     "lock_folder",
     "open_sqlite",

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, check, explain, meter, report, serve, snapshot, usage
+from usageflow.cli import apply, check, explain, meter, report, revisions, serve, snapshot, usage
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
+from usageflow.cli.resources import KINDS, app_of
 
 EXAMPLES = (
     "usageflow serve",
@@ -63,6 +64,9 @@ app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
 app.add_typer(meter.app, name="meter")
+for _kind in KINDS:
+    app.add_typer(app_of(_kind), name=_kind.command)
+app.add_typer(revisions.app, name="revisions")
 
 
 def _print_version(asked: bool) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from tests.integration.conftest import Running
@@ -35,8 +37,11 @@ class Command:
 
 
 @pytest.fixture
-def command(service: Running) -> Command:
-    return Command(service)
+def command(service: Running) -> Iterator[Command]:
+    # The service logs to the standard output that the runner takes for the command's own.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield Command(service)
+    structlog.reset_defaults()
 
 
 POLICY = """

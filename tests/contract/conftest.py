@@ -15,7 +15,15 @@ from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
-from usageflow.storage.sql import SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite, prepare
+from usageflow.storage.resources import ResourceStore
+from usageflow.storage.sql import (
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlResourceStore,
+    SqlUsageStore,
+    open_sqlite,
+    prepare,
+)
 from usageflow.storage.sql.tables import NUMBERS
 
 
@@ -26,6 +34,7 @@ class Stores:
     control: ControlStore
     usage: UsageStore
     checkpoints: CheckpointStore
+    resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -50,6 +59,7 @@ async def _sqlite(folder: Path, clock: ManualClock) -> AsyncIterator[Opener]:
                 control=SqlControlStore(database, clock),
                 usage=SqlUsageStore(database, clock),
                 checkpoints=SqlCheckpointStore(database, clock),
+                resources=SqlResourceStore(database, clock),
                 forget_numbers=forget_numbers,
             )
 
@@ -86,6 +96,11 @@ async def other_stores(stores: Stores, open_stores: Opener) -> Stores:
 @pytest.fixture
 def control(stores: Stores) -> ControlStore:
     return stores.control
+
+
+@pytest.fixture
+def resources(stores: Stores) -> ResourceStore:
+    return stores.resources
 
 
 @pytest.fixture

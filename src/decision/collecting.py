@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from usageflow.domain.garbage import uncollected
 
 _YOUNG = 50_000
 """Allocations between two looks at the youngest objects: a batch of decisions leaves no cycles behind."""
 
 
-@contextmanager
-def building() -> Iterator[None]:
-    """Builds something large that stays, and collects nothing meanwhile: that would be half of the work."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+building = uncollected
+"""Builds something large that stays, and collects nothing meanwhile: that would be half of the work."""
 
 
 def settle_down() -> None:

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from tests.integration.conftest import Running
+from usageflow.runtime.bootstrap import ensure_application, ensure_policies
 from usageflow.v1 import (
     admin_pb2,
     application_methods_pb2,
@@ -346,3 +347,14 @@ async def test_going_back_leaves_no_customer_on_a_plan_that_is_gone(admin: Admin
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await admin("RollBack", application=APP, revision=str(start))
     assert "the customer 'rich' is on it" in (raised.value.details() or "")
+
+
+async def test_a_service_whose_first_application_was_deleted_starts_again(
+    admin: Admin, service: Running
+) -> None:
+    await admin("DeleteApplication", name=APP)
+    control = service.embedded.control
+    assert not await ensure_application(control, service.credentials)
+    assert not await ensure_policies(control, service.embedded.applying)
+    await admin("UndeleteApplication", name=APP)
+    assert not await ensure_application(control, service.credentials)

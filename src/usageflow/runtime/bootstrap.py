@@ -29,7 +29,10 @@ async def ensure_application(control: ControlStore, credentials: Credentials) ->
 
     Raises FailedPrecondition where the database has the application but does not know the file's key.
     """
+    token_known = await control.find_credential(hash_of(credentials.admin_token)) is not None
     if await control.find_application(APPLICATION) is None:
+        if token_known:
+            return False  # it was deleted, by somebody who may bring it back
         await control.create_application(
             APPLICATION,
             [

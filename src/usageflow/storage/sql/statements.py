@@ -38,14 +38,33 @@ def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[A
     return _append(connection, table, rows, skip_known=True)
 
 
+def claim_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Like append_new_rows, but returns the primary keys of the rows that went in.
+
+    Nearly always all rows are new. On SQLite one executemany with nothing to fetch does it then; else its work is undone, and
+    the slower statement that names what it inserted has the word.
+    """
+    keys = [column.name for column in table.primary_key]
+    if connection.dialect.name == "postgresql":
+        text = f"{_array_insert(table, skip_known=True)} RETURNING {', '.join(keys)}"
+        return {tuple(key) for key in connection.exec_driver_sql(text, _turned(rows))} if rows else set()
+    places = [_filled(table).index(name) for name in keys]
+    with connection.begin_nested() as savepoint:
+        if append_new_rows(connection, table, rows) == len(rows):
+            return {tuple(row[place] for place in places) for row in rows}
+        savepoint.rollback()
+    statement = upsert(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
+    named = [dict(zip(_filled(table), row, strict=True)) for row in rows]
+    return {tuple(key) for key in connection.execute(statement, named)}
+
+
 def _append(
     connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, skip_known: bool
 ) -> int:
     if not rows:
         return 0
     if connection.dialect.name == "postgresql":
-        values = tuple(map(list, zip(*rows, strict=True)))
-        return connection.exec_driver_sql(_array_insert(table, skip_known=skip_known), values).rowcount
+        return connection.exec_driver_sql(_array_insert(table, skip_known=skip_known), _turned(rows)).rowcount
     return connection.exec_driver_sql(_row_insert(table, skip_known=skip_known), list(rows)).rowcount
 
 
@@ -71,6 +90,11 @@ def _array_insert(table: Table, *, skip_known: bool) -> str:
     known = "ON CONFLICT DO NOTHING" if skip_known else ""
     # Names of our own, nothing that anybody sent.
     return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) {known}"  # noqa: S608
+
+
+def _turned(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """Returns the columns of rows."""
+    return tuple(map(list, zip(*rows, strict=True)))
 
 
 def _filled(table: Table) -> list[str]:

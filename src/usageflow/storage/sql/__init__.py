@@ -1,6 +1,7 @@
-"""The SQL back end: SQLite today, through statements that other dialects share.
+"""The SQL back end, SQLite and PostgreSQL: the same statements wherever the dialects allow it.
 
-Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the stores over that one Database.
+Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the stores over that one Database; with PostgreSQL
+``prepare_postgres`` (in any number of processes at once), ``open_postgres``, then the same stores.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
+from usageflow.storage.sql.postgres import open_postgres
+from usageflow.storage.sql.postgres_address import PostgresAddress, parse_postgres_url
+from usageflow.storage.sql.postgres_prepare import prepare_postgres
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -17,10 +21,14 @@ __all__ = [
     "FolderLock",
     "MigrationKind",
     "MigrationOutcome",
+    "PostgresAddress",
     "SqlCheckpointStore",
     "SqlControlStore",
     "SqlUsageStore",
     "lock_folder",
+    "open_postgres",
     "open_sqlite",
+    "parse_postgres_url",
     "prepare",
+    "prepare_postgres",
 ]

@@ -84,10 +84,7 @@ def register_endpoints(
     connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
 ) -> list[int]:
     """Stores endpoints and returns their numbers in order. Raises NotFound."""
-    # Holding the application's row keeps two registrations of one endpoint apart on every dialect.
-    lock = select(APPLICATIONS.c.application_id).where(APPLICATIONS.c.application_id == application_id)
-    if connection.execute(lock.with_for_update()).one_or_none() is None:
-        raise unknown_application(application_id)
+    lock_application(connection, application_id)
     if not endpoints:
         return []
     if _store_endpoints(connection, application_id, endpoints, now_us):
@@ -100,6 +97,16 @@ def register_endpoints(
     names = [f"{endpoint.method} {endpoint.template}" for endpoint in endpoints]
     numbers = assign_numbers(connection, application_id, NumberKind.ENDPOINT, names)
     return [numbers[name] for name in names]
+
+
+def lock_application(connection: Connection, application_id: str) -> None:
+    """Takes the application's row, which keeps changes of one application apart on every dialect. Raises NotFound.
+
+    Rows that refer to the application may still be written meanwhile: reports go on.
+    """
+    lock = select(APPLICATIONS.c.application_id).where(APPLICATIONS.c.application_id == application_id)
+    if connection.execute(lock.with_for_update(key_share=True)).one_or_none() is None:
+        raise unknown_application(application_id)
 
 
 def _advance(connection: Connection, application_id: str, change: ChangeSet, expected: int) -> Application:

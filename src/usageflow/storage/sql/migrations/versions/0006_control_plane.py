@@ -264,7 +264,7 @@ def _create_guards() -> None:
         return
     op.execute(
         "CREATE FUNCTION audit_log_guard() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{_UNCHANGEABLE}'; END $$"
+        f"$$ BEGIN RAISE EXCEPTION '{_UNCHANGEABLE}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
     )
     op.execute(
         "CREATE TRIGGER audit_log_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log "

@@ -12,7 +12,9 @@ from usageflow.domain.policies import PolicySet
 from usageflow.storage.file import SnapshotCache, encode_application, gather
 from usageflow.storage.ports import Versions
 
-POLICIES = PolicySet(policies=(policy("one", limits=[limit(1)], strategy="by-user"),), strategies=(strategy(),))
+POLICIES = PolicySet(
+    policies=(policy("one", limits=[limit(1)], strategy="by-user"),), strategies=(strategy(),)
+)
 
 
 async def text_of(control: FakeControl, application_id: str = "app-1") -> bytes:

@@ -136,7 +136,7 @@ class Service(Process):
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
         self.ready_after_s = self.wait_for(READY)
-        return _address(self.lines)
+        return address_of(self.lines)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -172,7 +172,7 @@ class EdgeReplica(Process):
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
         self.wait_for(READY)
-        return _address(self.lines)
+        return address_of(self.lines)
 
 
 @contextmanager
@@ -185,7 +185,8 @@ def edge_replicas(snapshot: Path, number: int, **settings: str) -> Iterator[list
         yield replicas
 
 
-def _address(lines: list[str]) -> str:
+def address_of(lines: list[str]) -> str:
+    """Returns the address of the ready line."""
     return next(line.removeprefix(READY).strip() for line in lines if line.startswith(READY))
 
 

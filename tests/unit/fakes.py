@@ -37,6 +37,7 @@ from usageflow.storage.ports import (
     Credential,
     CredentialKind,
     NumberKind,
+    Versions,
 )
 
 steady = settings(
@@ -238,9 +239,15 @@ class FakeControl:
         self._up()
         return next((s.application for s in self.states.values() if s.application.name == name), None)
 
-    async def plan_versions(self) -> Mapping[str, int]:
+    async def versions(self) -> Mapping[str, Versions]:
         self._up()
-        return {key: state.application.plan_version for key, state in self.states.items()}
+        return {
+            key: Versions(state.application.plan_version, self.directories.get(key, (0, {}))[0])
+            for key, state in self.states.items()
+        }
+
+    async def plan_versions(self) -> Mapping[str, int]:
+        return {key: version.plan for key, version in (await self.versions()).items()}
 
     async def load(self, application_id: str) -> ApplicationState:
         self._up()

@@ -11,19 +11,24 @@ from admin.applying import Applying
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.causes import cause_of
+from admin.handler.status import StatusMethods
 from admin.querying import Querying
+from admin.status import Statuses
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
+class AdminHandler(StatusMethods, admin_pb2_grpc.AdminServiceServicer):
     """AdminService over its use-cases."""
 
-    def __init__(self, applying: Applying, querying: Querying, exporting: Exporting) -> None:
+    def __init__(
+        self, applying: Applying, querying: Querying, exporting: Exporting, statuses: Statuses
+    ) -> None:
         self._applying = applying
         self._querying = querying
         self._exporting = exporting
+        self._statuses = statuses
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

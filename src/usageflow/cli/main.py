@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, check, explain, meter, report, serve, snapshot, usage
+from usageflow.cli import apply, bootstrap, check, explain, meter, report, serve, snapshot, status, usage
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
@@ -56,12 +56,14 @@ app = typer.Typer(
     name="usageflow", cls=_Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
 )
 app.command(epilog=examples(serve.EXAMPLES))(serve.serve)
+app.command(epilog=examples(bootstrap.EXAMPLES))(bootstrap.bootstrap)
 app.command(epilog=examples(apply.EXAMPLES))(apply.apply)
 app.command(epilog=examples(check.EXAMPLES))(check.check)
 app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
+app.command(epilog=examples(status.EXAMPLES))(status.status)
 app.add_typer(meter.app, name="meter")
 
 

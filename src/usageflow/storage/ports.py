@@ -87,14 +87,25 @@ class ChangeSet:
         return self.policies is not None or bool(self.blocks_upserted or self.blocks_deleted or self.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """How far an application has come: the versions of its plan and of its directory of customers."""
+
+    plan: int
+    directory: int = 0
+
+
 class SnapshotSource(DirectorySource, Protocol):
     """What decisions are made from, to read. It is a part of ControlStore, and all that an edge replica has."""
 
     async def find_application(self, name: str) -> Application | None:
         """Returns the application of that name."""
 
+    async def versions(self) -> Mapping[str, Versions]:
+        """Returns the versions of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+
     async def plan_versions(self) -> Mapping[str, int]:
-        """Returns the plan version of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+        """Returns the plan half of ``versions``."""
 
     async def load(self, application_id: str) -> ApplicationState:
         """Returns the state at one instant. Raises NotFound."""

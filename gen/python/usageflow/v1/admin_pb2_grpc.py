@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
+from usageflow.v1 import status_pb2 as usageflow_dot_v1_dot_status__pb2
 
 GRPC_GENERATED_VERSION = '1.63.2'
 GRPC_VERSION = grpc.__version__
@@ -56,6 +57,11 @@ class AdminServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetStatus',
+                request_serializer=usageflow_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -85,6 +91,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """What is stored of each application, and what each decision process enforces of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -102,6 +115,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ExportSnapshot,
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=usageflow_dot_v1_dot_status__pb2.GetStatusRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_status__pb2.GetStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -186,6 +204,33 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ExportSnapshot',
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetStatus',
+            usageflow_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
+            usageflow_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

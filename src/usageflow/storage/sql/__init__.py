@@ -13,7 +13,9 @@ from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
 from usageflow.storage.sql.postgres import open_postgres
 from usageflow.storage.sql.postgres_address import PostgresAddress, parse_postgres_url
+from usageflow.storage.sql.postgres_notices import PostgresRelay
 from usageflow.storage.sql.postgres_prepare import prepare_postgres
+from usageflow.storage.sql.replicas import SqlReplicaStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "MigrationKind",
     "MigrationOutcome",
     "PostgresAddress",
+    "PostgresRelay",
     "SqlCheckpointStore",
     "SqlControlStore",
+    "SqlReplicaStore",
     "SqlUsageStore",
     "lock_folder",
     "open_postgres",

@@ -8,16 +8,19 @@ from sqlalchemy import Connection, insert, select, update
 
 from usageflow.domain.audit import AuditEntry, chained
 from usageflow.domain.changes import Cause
+from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.tables import AUDIT_HEAD, AUDIT_LOG
 
 
 def append_entries(
     connection: Connection, cause: Cause, application_id: str, *, revision: int, now_us: int
 ) -> None:
-    """Appends an entry per change of a cause. ``revision``: the one that the changes made, 0 for none.
+    """Appends an entry per change of a cause, and announces the transaction. ``revision``: the one that the changes made, 0 for
+    none.
 
     Call it last: whoever holds the chain's head holds up every other writer until the commit.
     """
+    announce(connection)
     if not cause.changes:
         return
     head = select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.digest).with_for_update()

@@ -10,8 +10,23 @@ from sqlalchemy import ColumnElement, Connection, select
 from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
-from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind, NumberKind
-from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, NUMBERS, REVISIONS
+from usageflow.storage.ports import (
+    Application,
+    ApplicationState,
+    Credential,
+    CredentialKind,
+    NumberKind,
+    Versions,
+)
+from usageflow.storage.sql.tables import (
+    APPLICATIONS,
+    BLOCKS,
+    CREDENTIALS,
+    DIRECTORIES,
+    ENDPOINTS,
+    NUMBERS,
+    REVISIONS,
+)
 
 APPLICATION_COLUMNS = (
     APPLICATIONS.c.application_id,
@@ -50,6 +65,19 @@ def load(connection: Connection, application_id: str) -> ApplicationState:
         numbers=_numbers(connection, application_id),
         endpoints=_endpoints(connection, application_id),
     )
+
+
+def versions(connection: Connection) -> dict[str, Versions]:
+    """Returns the versions of every application that is not deleted."""
+    joined = APPLICATIONS.outerjoin(
+        DIRECTORIES, DIRECTORIES.c.application_id == APPLICATIONS.c.application_id
+    )
+    rows = connection.execute(
+        select(APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version, DIRECTORIES.c.version)
+        .select_from(joined)
+        .where(APPLICATIONS.c.deleted_us.is_(None))
+    )
+    return {application_id: Versions(plan, directory or 0) for application_id, plan, directory in rows}
 
 
 def policies_at(connection: Connection, application_id: str, revision: int) -> PolicySet | None:

@@ -15,6 +15,7 @@ from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import Application, ChangeSet, Credential, CredentialKind, NumberKind
+from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import (
     APPLICATION_COLUMNS,
@@ -92,6 +93,7 @@ def register_endpoints(
             .where(APPLICATIONS.c.application_id == application_id)
             .values(plan_version=APPLICATIONS.c.plan_version + 1)
         )
+        announce(connection)
     names = [f"{endpoint.method} {endpoint.template}" for endpoint in endpoints]
     numbers = assign_numbers(connection, application_id, NumberKind.ENDPOINT, names)
     return [numbers[name] for name in names]

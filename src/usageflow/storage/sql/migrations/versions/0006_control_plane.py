@@ -290,6 +290,7 @@ def _create_replicas() -> None:
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("started_us", sa.BigInteger, nullable=False),
         sa.Column("seen_us", sa.BigInteger, nullable=False),
+        sa.Column("from_cache", sa.Boolean, nullable=False),
     )
     op.create_table(
         "replica_states",

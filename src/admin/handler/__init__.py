@@ -8,22 +8,35 @@ from typing import Any
 import grpc.aio
 
 from admin.applying import Applying
+from admin.auditing import Auditing
+from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
+from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
+from admin.handler.keys import KeyMethods, TokenMethods
 from admin.querying import Querying
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
+class AdminHandler(KeyMethods, TokenMethods, AuditMethods, admin_pb2_grpc.AdminServiceServicer):
     """AdminService over its use-cases."""
 
-    def __init__(self, applying: Applying, querying: Querying, exporting: Exporting) -> None:
+    def __init__(
+        self,
+        applying: Applying,
+        querying: Querying,
+        exporting: Exporting,
+        credentials: Credentials,
+        auditing: Auditing,
+    ) -> None:
         self._applying = applying
         self._querying = querying
         self._exporting = exporting
+        self._credentials = credentials
+        self._auditing = auditing
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

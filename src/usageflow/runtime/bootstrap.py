@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from admin.applying import Applying, Wanted
 from usageflow.domain.changes import Action, Actor, Cause, Change
+from usageflow.domain.credentials import ALL_SCOPES, Credential, CredentialKind, Role
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.ids import uuid7
 from usageflow.domain.keys import display_prefix, hash_of
@@ -15,10 +16,12 @@ from usageflow.policyfile import load
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.credentials import Credentials
 from usageflow.runtime.resources import read_resource
-from usageflow.storage.ports import ControlStore, Credential, CredentialKind
+from usageflow.storage.ports import ControlStore
 
 APPLICATION = "demo"
 EXAMPLE = "examples/usageflow.yaml"
+FIRST_KEY = "first"
+FIRST_TOKEN = "owner"  # noqa: S105 - a name, not a secret
 
 _FIRST_START = Cause(Actor("", "first start"), "first start")
 _MADE = (Change(Action.CREATED, "application", APPLICATION),)
@@ -49,8 +52,18 @@ async def ensure_application(control: ControlStore, credentials: Credentials) ->
 
 
 def _credential(kind: CredentialKind, secret: str) -> Credential:
-    credential_id = uuid7(SystemClock().now_us(), secrets.token_bytes(10))
-    return Credential(credential_id, kind, "", display_prefix(secret), hash_of(secret))
+    """Returns the credential of a secret: the first of its kind may do everything that its kind can."""
+    is_key = kind is CredentialKind.API_KEY
+    return Credential(
+        uuid7(SystemClock().now_us(), secrets.token_bytes(10)),
+        kind,
+        "",
+        display_prefix(secret),
+        hash_of(secret),
+        name=FIRST_KEY if is_key else FIRST_TOKEN,
+        scopes=ALL_SCOPES if is_key else frozenset(),
+        role=None if is_key else Role.OWNER,
+    )
 
 
 async def ensure_policies(control: ControlStore, applying: Applying) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from admin.applying import Applying
+from admin.auditing import Auditing
+from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import AdminHandler
 from admin.querying import Querying
@@ -13,8 +17,9 @@ from meter.handler import MeterHandler
 from meter.pending import Pending
 from usageflow import expressions
 from usageflow.domain.hashing import keys_under
-from usageflow.rpc.authentication import Authenticator
+from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
+from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import (
     ADMIN,
     DECISION,
@@ -28,7 +33,15 @@ from usageflow.runtime.composition import Composed, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.sql import Database, SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite
+from usageflow.storage.sql import (
+    Database,
+    SqlAuditLog,
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlCredentialStore,
+    SqlUsageStore,
+    open_sqlite,
+)
 from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
@@ -41,6 +54,16 @@ class Embedded(Composed):
     database: Database
     control: SqlControlStore
     applying: Applying
+    last_used: LastUsed
+
+    def background(self) -> list[asyncio.Task[None]]:
+        """Starts what runs for ever."""
+        return [*Composed.background(self), asyncio.create_task(self.last_used.run(), name="last used")]
+
+    async def drain(self, grace_s: float) -> None:
+        """Ends streams, lets calls end within ``grace_s`` seconds and writes when credentials were last used."""
+        await Composed.drain(self, grace_s)
+        await self.last_used.flush()
 
 
 def compose(
@@ -65,10 +88,19 @@ def compose(
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
     applying = Applying(control, notices, hash_key, expressions.check)
     policy = CallPolicy(credentials_needed())
-    interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_times)
+    credential_store = SqlCredentialStore(database, clock)
+    last_used = LastUsed(credential_store, clock)
+    attempts = Attempts(last_used, failures=metrics.credential_failures)
+    interceptor = ServiceInterceptor(Authenticator(control, clock, attempts), policy, metrics.call_times)
     rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
     decision.serve_on(rpc)
-    admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of))
+    admin = AdminHandler(
+        applying,
+        Querying(control, usage, clock),
+        Exporting(control, key_of),
+        Credentials(credential_store, control, clock, secrets.token_bytes),
+        Auditing(SqlAuditLog(database), control, credential_store),
+    )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.handlers)
     meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
-    return Embedded(decision, rpc, database, control, applying)
+    return Embedded(decision, rpc, database, control, applying, last_used)

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     reflection: bool | None = Field(
         None, description="Serves gRPC reflection. Unset: only where USAGEFLOW_LISTEN is this machine's own."
     )
+    channelz: bool = Field(
+        False, description="Serves gRPC channelz, which tells anybody who connects about all connections."
+    )
     max_connection_age_s: int | None = Field(
         None,
         ge=0,
@@ -223,7 +226,9 @@ class Settings(BaseSettings):
             if self.max_connection_age_s is None
             else self.max_connection_age_s
         )
-        return ServerOptions(local if self.reflection is None else self.reflection, age_s)
+        return ServerOptions(
+            local if self.reflection is None else self.reflection, age_s, channelz=self.channelz
+        )
 
     @property
     def http_address(self) -> Address | None:

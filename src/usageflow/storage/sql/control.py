@@ -8,11 +8,12 @@ from sqlalchemy import select
 
 from usageflow.domain.changes import Cause
 from usageflow.domain.clock import Clock
+from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.directories import DirectoryChanges
-from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Credential
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet
 from usageflow.storage.sql import control_read, control_write, directory_read
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import APPLICATIONS

@@ -110,7 +110,9 @@ def shared_form(
     installation.bootstrap()
     with ExitStack() as running:
         admin = running.enter_context(installation.role("admin", "admin"))
-        crew = [running.enter_context(installation.role("decision", f"decision-{n}")) for n in range(decisions)]
+        crew = [
+            running.enter_context(installation.role("decision", f"decision-{n}")) for n in range(decisions)
+        ]
         installation.admin_address = admin.wait_ready()
         addresses = [one.wait_ready() for one in crew]
         installation.apply(policies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ async def show_outage(form: SharedForm, server: PostgresServer, size: Size, p99_
     return "\n  ".join(
         [
             *(load.judged(phase, p99_s) for phase, load in phases),
-            f"a killed process was ready {started_s:.1f} s after its start, without the database; "
+            f"a killed process was ready {started_s:.1f} s after its start, without the database",
             f"a change was enforced everywhere {back_s:.1f} s after the database was back",
         ]
     )
@@ -167,8 +168,22 @@ async def _normal(form: SharedForm) -> float:
                 ensure(loop.time() < began + _BACK_S, f"{asker.address} does not enforce what is new")
                 await asyncio.sleep(_PAUSE_S)
         took_s = loop.time() - began
-    waited = await asyncio.to_thread(
-        installation.command, "status", "--wait", "--timeout", "20", "--output", "json"
-    )
-    ensure(waited.returncode == 0, waited.stderr)
+    await asyncio.to_thread(_until_reported, form)
     return took_s
+
+
+def _until_reported(form: SharedForm) -> None:
+    """Returns once every running process is said to be current, and none to decide by its cache."""
+    pids = {decision.pid for decision in form.decisions}
+
+    def reported() -> bool:
+        told = form.installation.command("status", "--output", "json")
+        replicas = json.loads(told.stdout)["replicas"] if told.returncode == 0 else []
+        current = {
+            each["pid"]
+            for each in replicas
+            if each["live"] and not each["from_cache"] and all(one["current"] for one in each["enforced"])
+        }
+        return pids <= current
+
+    form.admin.wait_until(reported, _BACK_S)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import structlog
 
 from decision.snapshots import SnapshotRegistry
+from usageflow.domain.credentials import Credential
 from usageflow.domain.errors import UsageFlowError
 from usageflow.domain.hashing import KeyOf
 from usageflow.storage.file import SnapshotCache, encode_application, gather
-from usageflow.storage.ports import ControlStore, Credential
+from usageflow.storage.ports import ControlStore
 from usageflow.storage.steady import SteadySource
 
 PAUSE_S = 1.0

@@ -12,12 +12,16 @@ from sqlalchemy import delete
 from tests.causes import NOBODY
 from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
+from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
+from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.sql import (
     Database,
+    SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
+    SqlCredentialStore,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
@@ -33,6 +37,8 @@ class Stores:
     control: ControlStore
     usage: UsageStore
     checkpoints: CheckpointStore
+    credentials: CredentialStore
+    audit: AuditLog
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -61,6 +67,8 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         control=SqlControlStore(database, clock),
         usage=SqlUsageStore(database, clock),
         checkpoints=SqlCheckpointStore(database, clock),
+        credentials=SqlCredentialStore(database, clock),
+        audit=SqlAuditLog(database),
         forget_numbers=forget_numbers,
     )
 
@@ -133,6 +141,21 @@ def checkpoints(stores: Stores) -> CheckpointStore:
 @pytest.fixture
 def other_checkpoints(other_stores: Stores) -> CheckpointStore:
     return other_stores.checkpoints
+
+
+@pytest.fixture
+def credentials(stores: Stores) -> CredentialStore:
+    return stores.credentials
+
+
+@pytest.fixture
+def other_credentials(other_stores: Stores) -> CredentialStore:
+    return other_stores.credentials
+
+
+@pytest.fixture
+def audit(stores: Stores) -> AuditLog:
+    return stores.audit
 
 
 @pytest.fixture

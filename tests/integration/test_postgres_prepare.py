@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
+from tests.contract.test_control_store import BLOCK, POLICIES, carry_out, change_of
+from tests.contract.test_directories import customer
+from tests.contract.test_store_races import cause_of
+from tests.contract.test_usage_store import metering, record
 from tools.postgres_servers import PostgresServer
-from tools.processes import free_port
+from tools.processes import ROOT, free_port
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import FailedPrecondition, Unavailable
-from usageflow.storage.sql import MigrationKind, MigrationOutcome, alembic_runner, parse_postgres_url
+from usageflow.domain.usage import EndpointName, Outcome
+from usageflow.storage.ports import WindowState
+from usageflow.storage.sql import (
+    MigrationKind,
+    MigrationOutcome,
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlUsageStore,
+    alembic_runner,
+    open_postgres,
+    parse_postgres_url,
+)
 from usageflow.storage.sql import prepare_postgres as prepare
 from usageflow.storage.sql.migrate import HEAD
 from usageflow.storage.sql.postgres import postgres_engine
 
 CLOCK = ManualClock(1_700_000_000_000_000)
 SECRET = "correct-horse"
+DOCS = ROOT / "docs" / "postgresql.md"
 
 
 def execute(url: str, statement: str) -> None:
@@ -131,6 +150,31 @@ def test_a_schema_of_its_own_is_enough_for_a_user_without_other_rights(empty_pos
     execute(empty_postgres_url, f"ALTER ROLE {user} SET search_path = usageflow")
     assert prepare(url, CLOCK).kind is MigrationKind.CREATED
     assert prepare(url, CLOCK).kind is MigrationKind.CURRENT
+
+
+async def test_who_serves_need_not_own_the_tables(postgres_url: str) -> None:
+    """The rights that docs/postgresql.md names, word for word."""
+    user = f"user_of_{parse_postgres_url(postgres_url).parameters['dbname']}"
+    execute(postgres_url, f"CREATE ROLE {user} LOGIN")
+    for right in re.findall(
+        r"^((?:GRANT|REVOKE) .*) (?:TO|FROM) usageflow_service;$", DOCS.read_text(), re.MULTILINE
+    ):
+        execute(postgres_url, f"{right} {'FROM' if right.startswith('REVOKE') else 'TO'} {user}")
+    url = postgres_url.replace("postgres@", f"{user}@")
+    assert prepare(url, CLOCK).kind is MigrationKind.CURRENT
+    opened = open_postgres(url)
+    control, usage = SqlControlStore(opened, CLOCK), SqlUsageStore(opened, CLOCK)
+    made = await control.create_application("demo", [], cause=cause_of("demo"))
+    change = change_of(policies=POLICIES, blocks_upserted=(BLOCK,), customers_upserted=(customer("acme", 1),))
+    await carry_out(control, made.application_id, change)
+    await control.register_endpoints(made.application_id, [EndpointName("GET", "/")], now_us=1)
+    reported = record("a", metered=(metering(),))
+    assert await usage.ingest([(made.application_id, [reported])]) == [[Outcome.ACCEPTED]]
+    await SqlCheckpointStore(opened, CLOCK).save_windows([WindowState("k", 0, 9, 1)])
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await opened.write(lambda connection: connection.execute(text("DELETE FROM audit_log")).close())
+    await opened.close()
+    execute(postgres_url, f"DROP OWNED BY {user}")
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(empty_postgres_url: str) -> None:

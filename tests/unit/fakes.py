@@ -17,6 +17,7 @@ from usageflow import expressions
 from usageflow.domain.changes import Cause
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.compiling import compile_snapshot
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
@@ -30,15 +31,7 @@ from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
-from usageflow.storage.ports import (
-    Application,
-    ApplicationState,
-    ChangeSet,
-    Credential,
-    CredentialKind,
-    NumberKind,
-    Versions,
-)
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, NumberKind, Versions
 
 steady = settings(
     derandomize=True,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
 
 from admin.applying import Applying
+from admin.auditing import Auditing
+from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
+from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
+from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.status import StatusMethods
 from admin.querying import Querying
 from admin.status import Statuses
@@ -19,16 +24,30 @@ from usageflow.v1 import admin_pb2, admin_pb2_grpc
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminHandler(StatusMethods, admin_pb2_grpc.AdminServiceServicer):
+@dataclass(frozen=True, slots=True)
+class AdminUseCases:
+    """What the methods call."""
+
+    applying: Applying
+    querying: Querying
+    exporting: Exporting
+    credentials: Credentials
+    auditing: Auditing
+    statuses: Statuses
+
+
+class AdminHandler(
+    KeyMethods, TokenMethods, AuditMethods, StatusMethods, admin_pb2_grpc.AdminServiceServicer
+):
     """AdminService over its use-cases."""
 
-    def __init__(
-        self, applying: Applying, querying: Querying, exporting: Exporting, statuses: Statuses
-    ) -> None:
-        self._applying = applying
-        self._querying = querying
-        self._exporting = exporting
-        self._statuses = statuses
+    def __init__(self, use: AdminUseCases) -> None:
+        self._applying = use.applying
+        self._querying = use.querying
+        self._exporting = use.exporting
+        self._credentials = use.credentials
+        self._auditing = use.auditing
+        self._statuses = use.statuses
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

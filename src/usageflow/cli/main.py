@@ -11,7 +11,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, bootstrap, check, explain, meter, report, serve, snapshot, status, usage
+from usageflow.cli import (
+    apply,
+    audit,
+    bootstrap,
+    check,
+    explain,
+    keys,
+    meter,
+    report,
+    serve,
+    snapshot,
+    status,
+    tokens,
+    usage,
+)
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
@@ -64,6 +78,9 @@ app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
 app.command(epilog=examples(status.EXAMPLES))(status.status)
+app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(audit.app, name="audit")
 app.add_typer(meter.app, name="meter")
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from admin.applying import Applying, Wanted
 from usageflow.domain.changes import Action, Actor, Cause, Change
+from usageflow.domain.credentials import ALL_SCOPES, Credential, CredentialKind, Role
 from usageflow.domain.errors import AlreadyExists, FailedPrecondition, InvalidArgument, UsageFlowError
 from usageflow.domain.ids import uuid7
 from usageflow.domain.keys import display_prefix, hash_of
@@ -22,11 +23,13 @@ from usageflow.runtime.credentials import Credentials, new_credentials
 from usageflow.runtime.forms import check_form
 from usageflow.runtime.resources import read_resource
 from usageflow.runtime.settings import Settings, load_settings
-from usageflow.storage.ports import ControlStore, Credential, CredentialKind
+from usageflow.storage.ports import ControlStore
 from usageflow.storage.sql import SqlControlStore, open_postgres, prepare_postgres
 
 APPLICATION = "demo"
 EXAMPLE = "examples/usageflow.yaml"
+FIRST_KEY = "first"
+FIRST_TOKEN = "owner"  # noqa: S105 - a name, not a secret
 
 _NOT_SHARED = (
     "the embedded form makes its keys at the first start, in credentials.toml: run `usageflow serve`; "
@@ -127,8 +130,18 @@ async def ensure_application(control: ControlStore, credentials: Credentials) ->
 
 
 def _credential(kind: CredentialKind, secret: str) -> Credential:
-    credential_id = uuid7(SystemClock().now_us(), secrets.token_bytes(10))
-    return Credential(credential_id, kind, "", display_prefix(secret), hash_of(secret))
+    """Returns the credential of a secret: the first of its kind may do everything that its kind can."""
+    is_key = kind is CredentialKind.API_KEY
+    return Credential(
+        uuid7(SystemClock().now_us(), secrets.token_bytes(10)),
+        kind,
+        "",
+        display_prefix(secret),
+        hash_of(secret),
+        name=FIRST_KEY if is_key else FIRST_TOKEN,
+        scopes=ALL_SCOPES if is_key else frozenset(),
+        role=None if is_key else Role.OWNER,
+    )
 
 
 async def ensure_policies(control: ControlStore, applying: Applying) -> bool:

@@ -34,6 +34,7 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.ids import uuid7
+from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import RpcServer
 from usageflow.runtime.clock import MonotonicClock
 from usageflow.runtime.jwks_http import HttpKeyFetcher
@@ -150,6 +151,7 @@ class Composed:
     own_rpc: RpcServer | None = None
     """Where administration is served, if apart from decisions."""
     relays: tuple[Relay, ...] = ()
+    last_used: LastUsed | None = None
 
     @property
     def servers(self) -> tuple[RpcServer, ...]:
@@ -165,6 +167,7 @@ class Composed:
         """Starts what runs for ever."""
         jobs = dict(self.decision.jobs()) if self.decision is not None else {}
         jobs |= {type(relay).__name__: relay.run() for relay in self.relays}
+        jobs |= {"last used": self.last_used.run()} if self.last_used is not None else {}
         return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
     async def start(self) -> None:
@@ -174,12 +177,14 @@ class Composed:
             await rpc.serving(healthy=True)
 
     async def drain(self, grace_s: float) -> None:
-        """Ends streams and lets calls end within ``grace_s`` seconds."""
+        """Ends streams, lets calls end within ``grace_s`` seconds and writes when credentials were last used."""
         if self.decision is not None:
             self.decision.watching.drain()
         for rpc in self.servers:
             await rpc.serving(healthy=False)
         await asyncio.gather(*(rpc.server.stop(grace_s) for rpc in self.servers))
+        if self.last_used is not None:
+            await self.last_used.flush()
 
     async def close(self) -> None:
         """Gives back what only this process uses, once everything else has ended."""

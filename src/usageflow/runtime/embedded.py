@@ -7,6 +7,7 @@ from pathlib import Path
 
 from admin.applying import Applying
 from usageflow.domain.hashing import keys_under
+from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
@@ -59,9 +60,15 @@ def compose(
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
     office = build_office(sql, notices, hash_key, clock)
-    rpc = build_rpc(ALL, sql.control, clock, metrics, options)
+    last_used = LastUsed(sql.credentials, clock)
+    rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)
     office.serve_on(rpc, ALL)
     return Embedded(
-        decision=decision, rpc=rpc, database=sql.database, control=sql.control, applying=office.applying
+        decision=decision,
+        rpc=rpc,
+        last_used=last_used,
+        database=sql.database,
+        control=sql.control,
+        applying=office.applying,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
 from admin.applying import Applying
+from admin.auditing import Auditing
+from admin.credentials import Credentials
 from admin.exporting import Exporting
-from admin.handler import AdminHandler
+from admin.handler import AdminHandler, AdminUseCases
 from admin.querying import Querying
 from admin.status import Statuses
 from meter.handler import MeterHandler
@@ -17,8 +20,9 @@ from meter.pending import Pending
 from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import keys_under
-from usageflow.rpc.authentication import Authenticator
+from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
+from usageflow.rpc.last_used import Uses
 from usageflow.rpc.server import (
     ADMIN,
     DECISION,
@@ -33,8 +37,10 @@ from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.ports import CredentialSource
 from usageflow.storage.sql import (
     Database,
+    SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
+    SqlCredentialStore,
     SqlReplicaStore,
     SqlUsageStore,
 )
@@ -63,6 +69,8 @@ class SqlStores:
     usage: SqlUsageStore
     checkpoints: SqlCheckpointStore
     replicas: SqlReplicaStore
+    credentials: SqlCredentialStore
+    audit: SqlAuditLog
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -73,6 +81,8 @@ class SqlStores:
             SqlUsageStore(database, clock),
             SqlCheckpointStore(database, clock),
             SqlReplicaStore(database),
+            SqlCredentialStore(database, clock),
+            SqlAuditLog(database),
         )
 
 
@@ -96,13 +106,15 @@ def build_office(stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clo
     """Wires administration and metering."""
     control, usage = stores.control, stores.usage
     applying = Applying(control, notices, hash_key, expressions.check)
-    admin = AdminHandler(
-        applying,
-        Querying(control, usage, clock),
-        Exporting(control, keys_under(hash_key)),
-        Statuses(stores.replicas, clock),
+    use_cases = AdminUseCases(
+        applying=applying,
+        querying=Querying(control, usage, clock),
+        exporting=Exporting(control, keys_under(hash_key)),
+        credentials=Credentials(stores.credentials, control, clock, secrets.token_bytes),
+        auditing=Auditing(stores.audit, control, stores.credentials),
+        statuses=Statuses(stores.replicas, clock),
     )
-    return Office(applying, admin, MeterHandler(Pending(control, usage)))
+    return Office(applying, AdminHandler(use_cases), MeterHandler(Pending(control, usage)))
 
 
 def build_rpc(
@@ -111,8 +123,10 @@ def build_rpc(
     clock: Clock,
     metrics: Metrics,
     options: ServerOptions,
+    uses: Uses,
 ) -> RpcServer:
-    """Returns a server for these services, which are yet to be added."""
+    """Returns a server for these services, which are yet to be added. ``uses`` takes note of credentials that open something."""
     policy = CallPolicy(credentials_needed())
-    interceptor = ServiceInterceptor(Authenticator(credentials, clock), policy, metrics.call_times)
+    attempts = Attempts(uses, failures=metrics.credential_failures)
+    interceptor = ServiceInterceptor(Authenticator(credentials, clock, attempts), policy, metrics.call_times)
     return build_server(interceptor, [_NAMES[role] for role in sorted(roles)], options)

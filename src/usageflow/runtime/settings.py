@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     reflection: bool | None = Field(
         None, description="Serves gRPC reflection. Unset: only where USAGEFLOW_LISTEN is this machine's own."
     )
+    channelz: bool = Field(
+        False, description="Serves gRPC channelz, which tells anybody who connects about all connections."
+    )
     max_connection_age_s: int | None = Field(
         None,
         ge=0,
@@ -244,7 +247,7 @@ class Settings(BaseSettings):
             else self.max_connection_age_s
         )
         reflection = local if self.reflection is None else self.reflection
-        return ServerOptions(reflection, age_s, reuse_port=self.worker)
+        return ServerOptions(reflection, age_s, channelz=self.channelz, reuse_port=self.worker)
 
     @property
     def http_address(self) -> Address | None:

@@ -12,6 +12,7 @@ from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import FailedPrecondition, Unavailable
 from usageflow.domain.hashing import keys_under
+from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Decision, KeptSource, Stores, build_decision
@@ -106,21 +107,28 @@ def _wired(
     source = SteadySource(sql.control, clock, kept)
     own = bool(settings.admin_listen) and Role.DECISION in roles and len(roles) > 1
     here = {Role.DECISION} if own else set(roles)
-    rpc = build_rpc(here, source, clock, metrics, _options(settings, here))
+    last_used = LastUsed(sql.credentials, clock)
+    rpc = build_rpc(here, source, clock, metrics, _options(settings, here), last_used)
     decision = None
     if Role.DECISION in roles:
         decision = _decision(settings, metrics, sql, clock, cache, source, notices)
         decision.serve_on(rpc)
     office_roles = set(roles) - {Role.DECISION}
     own_rpc = (
-        build_rpc(office_roles, sql.control, clock, metrics, _options(settings, office_roles))
+        build_rpc(office_roles, sql.control, clock, metrics, _options(settings, office_roles), last_used)
         if own
         else None
     )
     if office_roles:
         build_office(sql, notices, settings.hash_key_bytes, clock).serve_on(own_rpc or rpc, office_roles)
     return Shared(
-        decision=decision, rpc=rpc, own_rpc=own_rpc, relays=relays, database=sql.database, cache=cache
+        decision=decision,
+        rpc=rpc,
+        own_rpc=own_rpc,
+        relays=relays,
+        last_used=last_used,
+        database=sql.database,
+        cache=cache,
     )
 
 

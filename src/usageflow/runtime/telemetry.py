@@ -25,7 +25,8 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """The instruments of a server process: plain numbers to add to, read when somebody looks, because an instrument's own cost
-    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field.
+    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field,
+    ``credential_failures`` by reason.
     """
 
     provider: MeterProvider
@@ -33,6 +34,7 @@ class Metrics:
     decisions: dict[tuple[bool, str], int]
     store_operations: dict[str, int]
     term_failures: dict[str, int]
+    credential_failures: dict[str, int]
 
     def show(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Shows a number that is read when somebody looks."""
@@ -91,7 +93,15 @@ def set_up_metrics() -> Metrics:
         failures,
         lambda field: {"field": field},
     )
-    return Metrics(provider, times, decisions, operations, failures)
+    refused: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.auth.failures",
+        "Calls with a credential that opens nothing, by reason; THROTTLED ones were not even looked at.",
+        refused,
+        lambda reason: {"reason": reason},
+    )
+    return Metrics(provider, times, decisions, operations, failures, refused)
 
 
 def _observe(

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from usageflow.domain.changes import Cause
+from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
@@ -26,24 +27,6 @@ class Application:
     name: str
     revision: int
     plan_version: int
-
-
-class CredentialKind(StrEnum):
-    """What a credential opens."""
-
-    API_KEY = "API_KEY"
-    ADMIN_TOKEN = "ADMIN_TOKEN"  # noqa: S105 - a kind, not a secret
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A stored credential; ``application_id`` is empty for admin tokens. Only the SHA-256 of the secret is stored."""
-
-    credential_id: str
-    kind: CredentialKind
-    application_id: str
-    prefix: str
-    secret_hash: bytes
 
 
 class NumberKind(StrEnum):
@@ -118,7 +101,7 @@ class CredentialSource(Protocol):
     """Who may call: the part of ControlStore that authentication reads."""
 
     async def find_credential(self, secret_hash: bytes) -> Credential | None:
-        """Returns the credential whose secret has this SHA-256."""
+        """Returns the credential whose secret has this SHA-256, revoked and expired ones too; none of a deleted application."""
 
 
 class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
@@ -155,7 +138,7 @@ class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
         """
 
     async def api_keys(self, application_id: str) -> Sequence[Credential]:
-        """Returns the API keys of an application, in order of their ids; none for an unknown one."""
+        """Returns the API keys of an application that are not revoked, in order of their ids; none for an unknown one."""
 
 
 class UsageStore(Protocol):

@@ -9,18 +9,12 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from usageflow.domain.clock import Clock
+from usageflow.domain.credentials import Credential
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.deadlines import Deadlines
 from usageflow.storage.directories import DirectoryChanges
-from usageflow.storage.ports import (
-    Application,
-    ApplicationState,
-    Credential,
-    CredentialSource,
-    SnapshotSource,
-    Versions,
-)
+from usageflow.storage.ports import Application, ApplicationState, CredentialSource, SnapshotSource, Versions
 
 KEY_S = 0.4
 """For a credential: a look-up that is renewed behind the calls has an answer, or none, before it counts no longer."""

@@ -12,7 +12,25 @@ import pytest
 
 from usageflow.cli.output import to_json
 
-VERBS = ["serve", "apply", "check", "explain", "report", "usage", "snapshot", "meter"]
+VERBS = [
+    "serve",
+    "apply",
+    "check",
+    "explain",
+    "report",
+    "usage",
+    "snapshot",
+    "keys",
+    "tokens",
+    "audit",
+    "meter",
+]
+GROUPS = {
+    "keys": ["list", "create", "get", "update", "rotate", "revoke"],
+    "tokens": ["list", "create", "get", "update", "rotate", "revoke"],
+    "audit": ["list", "verify", "export"],
+    "meter": ["status"],
+}
 
 
 def test_start_up_imports_nothing_heavy() -> None:
@@ -37,7 +55,11 @@ def test_help_lists_the_verbs_and_examples(bare: Any) -> None:
     assert "\n    usageflow apply -f usageflow.yaml\n" in result.stdout
 
 
-@pytest.mark.parametrize("verb", [[verb] for verb in VERBS[:-1]] + [["meter", "status"]])
+@pytest.mark.parametrize(
+    "verb",
+    [[verb] for verb in VERBS if verb not in GROUPS]
+    + [[group, verb] for group, verbs in GROUPS.items() for verb in verbs],
+)
 def test_every_verb_has_an_example(bare: Any, verb: list[str]) -> None:
     result = bare(*verb, "--help")
     assert result.exit_code == 0

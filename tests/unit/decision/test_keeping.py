@@ -8,11 +8,12 @@ from decision.keeping import Keeping
 from decision.snapshots import SnapshotRegistry
 from tests.unit.fakes import KEY_OF, FakeControl, limit, policy, strategy
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.expressions import refuse_expressions
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.file import SnapshotCache
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.ports import Credential, CredentialKind, Versions
+from usageflow.storage.ports import Versions
 from usageflow.storage.steady import Kept, SteadySource
 
 ONE = PolicySet(policies=(policy("one", limits=[limit(1)], strategy="by-user"),), strategies=(strategy(),))

@@ -103,17 +103,17 @@ def test_a_file_at_head_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_the_usual_start_does_not_import_alembic(path: Path) -> None:
+def test_the_usual_start_imports_neither_alembic_nor_a_driver(path: Path) -> None:
     prepare(path, CLOCK)
     program = (
         "import sys; from pathlib import Path; from usageflow.storage.sql import prepare;"
         "from usageflow.domain.clock import ManualClock;"
-        "prepare(Path(sys.argv[1]), ManualClock()); print('alembic' in sys.modules)"
+        "prepare(Path(sys.argv[1]), ManualClock()); print({'alembic', 'psycopg'} & {*sys.modules})"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
     )
-    assert ended.stdout == "False\n"
+    assert ended.stdout == "set()\n"
 
 
 async def test_an_older_file_is_copied_and_upgraded_with_its_data(older: Path) -> None:

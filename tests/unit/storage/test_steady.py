@@ -6,9 +6,10 @@ import pytest
 
 from tests.unit.fakes import FakeControl, limit, policy
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import FailedPrecondition, Unavailable
 from usageflow.domain.policies import PolicySet
-from usageflow.storage.ports import Credential, CredentialKind, Versions
+from usageflow.storage.ports import Versions
 from usageflow.storage.steady import Kept, SteadySource
 
 OLD = PolicySet(policies=(policy("old", limits=[limit(1)]),))

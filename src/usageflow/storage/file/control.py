@@ -10,13 +10,14 @@ from pathlib import Path
 
 import structlog
 
+from usageflow.domain.credentials import Credential
 from usageflow.domain.directory import Entry
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.file.document import Exported, decode
-from usageflow.storage.ports import Application, ApplicationState, Credential, Versions
+from usageflow.storage.ports import Application, ApplicationState, Versions
 
 _SHOWN = 3
 """Faults of a bad file that are told; the first ones are enough to see what went wrong."""

@@ -6,8 +6,10 @@ Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the store
 
 from __future__ import annotations
 
+from usageflow.storage.sql.audit import SqlAuditLog
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
+from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
@@ -25,8 +27,10 @@ __all__ = [
     "MigrationOutcome",
     "PostgresAddress",
     "PostgresRelay",
+    "SqlAuditLog",
     "SqlCheckpointStore",
     "SqlControlStore",
+    "SqlCredentialStore",
     "SqlReplicaStore",
     "SqlUsageStore",
     "lock_folder",

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from usageflow.domain.changes import Cause
 from usageflow.domain.clock import Clock
+from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.directories import DirectoryChanges
-from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Credential, Versions
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Versions
 from usageflow.storage.sql import control_read, control_write, directory_read
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import APPLICATIONS

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from usageflow.domain.blocks import block_id, stored_key
 from usageflow.domain.changes import Actor, Cause
-from usageflow.domain.errors import FailedPrecondition
+from usageflow.domain.credentials import Credential, CredentialKind
+from usageflow.domain.errors import AlreadyExists, FailedPrecondition
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
-from usageflow.storage.ports import Application, ChangeSet, Credential, CredentialKind, NumberKind
+from usageflow.storage.ports import Application, ChangeSet, NumberKind
+from usageflow.storage.sql import credential_rows
 from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import (
@@ -26,7 +28,7 @@ from usageflow.storage.sql.control_read import (
 from usageflow.storage.sql.directory_write import change_directory
 from usageflow.storage.sql.numbers import assign_numbers
 from usageflow.storage.sql.statements import chunked, upsert
-from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, REVISIONS
+from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, ENDPOINTS, REVISIONS
 
 FIRST_PLAN_VERSION = 1
 """0 is what a client that has no plan sends."""
@@ -154,22 +156,14 @@ def _store_credential(
     connection: Connection, application: Application, credential: Credential, now_us: int
 ) -> None:
     of_application = credential.kind is CredentialKind.API_KEY
-    statement = (
-        upsert(connection, CREDENTIALS)
-        .on_conflict_do_nothing()
-        .values(
-            credential_id=credential.credential_id,
-            name=credential.credential_id,
-            kind=credential.kind.value,
-            application_id=application.application_id if of_application else None,
-            prefix=credential.prefix,
-            secret_hash=credential.secret_hash,
-            created_us=now_us,
+    owner = application.application_id if of_application else ""
+    try:
+        credential_rows.insert(connection, replace(credential, application_id=owner, created_us=now_us))
+    except AlreadyExists:
+        message = (
+            f"the credential {credential.prefix!r}, or one of its name, is stored already: make a new one"
         )
-        .returning(CREDENTIALS.c.credential_id)
-    )
-    if connection.execute(statement).one_or_none() is None:
-        raise _exists(f"the credential {credential.prefix!r} is stored already: make a new one")
+        raise _exists(message) from None
 
 
 def _delete_blocks(connection: Connection, application_id: str, blocks: Sequence[Block]) -> None:

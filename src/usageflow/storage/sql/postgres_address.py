@@ -22,7 +22,8 @@ class PostgresAddress:
     parameters: Mapping[str, Any] = field(repr=False)
 
     def __str__(self) -> str:
-        hosts, ports = (str(self.parameters.get(name) or "") for name in ("host", "port"))
+        hosts = self.parameters.get("host") or self.parameters.get("hostaddr") or ""
+        ports = self.parameters.get("port") or ""
         where = f"{hosts or 'the local socket'}{':' * bool(ports)}{ports}"
         return f"{self.parameters['dbname']} on {where}"
 

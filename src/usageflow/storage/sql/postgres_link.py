@@ -70,10 +70,18 @@ def connect(address: PostgresAddress, patience: Patience, *, read_only: bool) ->
     }
     parameters = {**defaults, **address.parameters, "client_encoding": "utf8"}
     link = Link.connect(**parameters, autocommit=True)
+    try:
+        _set_up(link, patience, read_only=read_only)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def _set_up(link: Link, patience: Patience, *, read_only: bool) -> None:
     link.wait_s = patience.statement_s + _MARGIN_S if patience.statement_s else None
     times = (patience.statement_s, patience.lock_s, patience.idle_s)
     link.execute(_SESSION, [str(round(seconds * 1000)) for seconds in times]).close()
     link.autocommit = False
     link.isolation_level = IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
     link.read_only = read_only
-    return link

@@ -99,8 +99,8 @@ def _row_insert(table: Table, *, skip_known: bool) -> str:
 
 @functools.cache
 def _array_insert(table: Table) -> str:
-    """Returns PostgreSQL's insert of any number of rows that are not there, with a placeholder per column for the array of its values: one short
-    statement and one answer, however many rows there are.
+    """Returns PostgreSQL's insert of whichever rows are not there, with a placeholder per column for the array of its values:
+    one short statement and one answer, however many rows there are.
     """
     names = _filled(table)
     arrays = ", ".join(f"%s::{table.c[name].type.compile(_POSTGRESQL)}[]" for name in names)

@@ -30,7 +30,7 @@ def token(number: int, **fields: Any) -> Credential:
 
 
 def key(number: int, application_id: str, **fields: Any) -> Credential:
-    of_key = {"kind": CredentialKind.API_KEY, "application_id": application_id, "role": None}
+    of_key: dict[str, Any] = {"kind": CredentialKind.API_KEY, "application_id": application_id, "role": None}
     of_key |= {"prefix": "uf_live_ab", "scopes": frozenset({Scope.READ}), "credential_id": f"k-{number}"}
     return token(number, **(of_key | fields))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from admin.customers import Entering
+from admin.planning import resources, with_fields
 from usageflow.domain.blocks import block_id
 from usageflow.domain.changes import Action, Cause, Change
 from usageflow.domain.customers import Customer
@@ -80,8 +81,14 @@ class Applying:
             state = await self._control.load(application.application_id)
             customers = await entering.difference(state.policies, wanted.policies, prune=wanted.prune)
             difference = _difference(state, wanted, blocks, customers.changes, self._check)
-            if wanted.validate_only or not difference.changes:
-                return Applied(state.application.revision, difference.changes)
+            if wanted.validate_only:
+                before = resources(state.policies, state.blocks, customers.present)
+                after = resources(
+                    wanted.policies, (block for block, _ in blocks.values()), customers.upserted
+                )
+                return Applied(state.application.revision, with_fields(difference.changes, before, after))
+            if not difference.changes:
+                return Applied(state.application.revision, ())
             try:
                 change = replace(
                     difference.change_set,

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Value
 
 from admin.applying import Applied
+from usageflow.domain.comparing import FieldDifference
 from usageflow.domain.units import format_units
 from usageflow.domain.usage import UsageRow
 from usageflow.v1 import admin_pb2
@@ -19,10 +24,19 @@ def apply_response(applied: Applied) -> admin_pb2.ApplyResponse:
                 action=admin_pb2.ChangeAction.Value(f"CHANGE_ACTION_{change.action}"),
                 kind=change.kind,
                 name=change.name,
+                fields=[_difference(field) for field in change.fields],
             )
             for change in applied.changes
         ],
     )
+
+
+def _difference(field: FieldDifference) -> admin_pb2.FieldDifference:
+    return admin_pb2.FieldDifference(path=field.path, before=_value(field.before), after=_value(field.after))
+
+
+def _value(value: Any) -> Value | None:
+    return None if value is None else ParseDict(value, Value())
 
 
 def usage_response(rows: Iterable[UsageRow]) -> admin_pb2.QueryUsageResponse:

@@ -39,13 +39,14 @@ def apply(
     """Make strategies, policies and plans equal to a file; what is absent from it is deleted."""
     from usageflow.cli.convert import apply_request
 
-    loaded = _load(file)
-    response = _send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run), timeout)
+    loaded = read_policies(file)
+    response = send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run), timeout)
     result = _result(loaded, response, dry_run=dry_run)
     (print_json if output is Output.JSON else _print)(result)
 
 
-def _load(file: str) -> LoadedFile:
+def read_policies(file: str) -> LoadedFile:
+    """Returns what a policy file declares. Raises Failure with every problem of it."""
     from usageflow.cli.files import read_text, title_of
     from usageflow.expressions import check
     from usageflow.policyfile import MAX_BYTES, PolicyFileError, load
@@ -56,7 +57,8 @@ def _load(file: str) -> LoadedFile:
         raise _refused(error.problems) from error
 
 
-def _send(loaded: LoadedFile, request: ApplyRequest, timeout: float) -> ApplyResponse:
+def send(loaded: LoadedFile, request: ApplyRequest, timeout: float) -> ApplyResponse:
+    """Returns the service's answer. Raises Failure, with the places in the file where the service refuses what it says."""
     from usageflow.cli.connection import connect
     from usageflow.cli.rpc_errors import RpcFailure
 

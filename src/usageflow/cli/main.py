@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, check, explain, meter, report, schema, serve, snapshot, usage
+from usageflow.cli import apply, check, explain, meter, plan, report, schema, serve, snapshot, usage
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 app.command(epilog=examples(serve.EXAMPLES))(serve.serve)
 app.command(epilog=examples(apply.EXAMPLES))(apply.apply)
+app.command(epilog=examples(plan.EXAMPLES))(plan.plan)
 app.command(epilog=examples(check.EXAMPLES))(check.check)
 app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)

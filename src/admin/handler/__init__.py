@@ -48,6 +48,6 @@ class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ExportSnapshotRequest, context: _Context
     ) -> AsyncIterator[admin_pb2.ExportSnapshotResponse]:
         """See the contract."""
-        snapshot = await self._exporting.export(request.application)
+        snapshot = await self._exporting.export(request.application, request.revision)
         for piece in snapshot.pieces:
             yield admin_pb2.ExportSnapshotResponse(data=piece, revision=snapshot.revision)

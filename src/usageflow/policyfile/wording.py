@@ -28,6 +28,10 @@ _EXAMPLES = {
     "window": "window: 1h` or `align: day",
     "price": "price: price_123",
     "policy": "policy: transactions",
+    "request": "request: {method: GET, path: /api/users}",
+    "expect": "expect: {decision: ALLOW}",
+    "decision": "decision: ALLOW",
+    "cases": "cases: [{name: ..., request: {path: /api/users}, expect: {decision: ALLOW}}]",
 }
 _READ_AS = {
     "bool": "true or false",
@@ -129,7 +133,7 @@ def _text(wrong: _Wrong) -> Words:
 def _whole_number(wrong: _Wrong) -> Words:
     if wrong.steps[-1] == "window":
         return f"{wrong.label} must be a window, not {wrong.shown}", "write one such as 30s, 1h or 7d"
-    if wrong.steps[-1] in {"anchor", "expires"}:
+    if wrong.steps[-1] in {"anchor", "expires", "at"}:
         return (
             f"{wrong.label} must be an instant, not {wrong.shown}",
             "write one such as 2026-01-31T00:00:00Z",
@@ -157,6 +161,14 @@ def _list(wrong: _Wrong) -> Words:
 def _mapping(wrong: _Wrong) -> Words:
     keys = ", ".join(wrong.shape.known_keys(wrong.steps))
     return f"{wrong.label} must be a mapping, not {wrong.shown}", f"write keys and values: {keys}"
+
+
+def _names(wrong: _Wrong) -> Words:
+    return f"{wrong.label} must be a mapping, not {wrong.shown}", "write names and values: {a: b}"
+
+
+def _json_value(wrong: _Wrong) -> Words:
+    return f"{wrong.label} cannot be {wrong.shown}", f'put it in quotes: "{wrong.shown}"'
 
 
 def _flag(wrong: _Wrong) -> Words:
@@ -201,6 +213,8 @@ _WORDS: dict[str, Callable[[_Wrong], Words]] = {
     "tuple_type": _list,
     "model_type": _mapping,
     "model_attributes_type": _mapping,
+    "dict_type": _names,
+    "invalid-json-value": _json_value,
     "bool_type": _flag,
     "bool_parsing": _flag,
     "string_pattern_mismatch": _pattern,

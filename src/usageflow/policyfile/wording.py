@@ -131,7 +131,7 @@ def _text(wrong: _Wrong) -> Words:
 
 
 def _whole_number(wrong: _Wrong) -> Words:
-    if wrong.steps[-1] == "window":
+    if wrong.steps[-1] in {"window", "after", "retry_after"}:
         return f"{wrong.label} must be a window, not {wrong.shown}", "write one such as 30s, 1h or 7d"
     if wrong.steps[-1] in {"anchor", "expires", "at"}:
         return (

@@ -14,8 +14,16 @@ from tests.causes import NOBODY
 from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
 from usageflow.storage.counters import CounterStore
+from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
-from usageflow.storage.sql import SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite, prepare
+from usageflow.storage.sql import (
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlDecisionLog,
+    SqlUsageStore,
+    open_sqlite,
+    prepare,
+)
 from usageflow.storage.sql.tables import NUMBERS
 
 
@@ -26,6 +34,7 @@ class Stores:
     control: ControlStore
     usage: UsageStore
     checkpoints: CheckpointStore
+    decision_log: DecisionLog
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -50,6 +59,7 @@ async def _sqlite(folder: Path, clock: ManualClock) -> AsyncIterator[Opener]:
                 control=SqlControlStore(database, clock),
                 usage=SqlUsageStore(database, clock),
                 checkpoints=SqlCheckpointStore(database, clock),
+                decision_log=SqlDecisionLog(database, clock),
                 forget_numbers=forget_numbers,
             )
 
@@ -111,6 +121,16 @@ def checkpoints(stores: Stores) -> CheckpointStore:
 @pytest.fixture
 def other_checkpoints(other_stores: Stores) -> CheckpointStore:
     return other_stores.checkpoints
+
+
+@pytest.fixture
+def decision_log(stores: Stores) -> DecisionLog:
+    return stores.decision_log
+
+
+@pytest.fixture
+def other_decision_log(other_stores: Stores) -> DecisionLog:
+    return other_stores.decision_log
 
 
 @pytest.fixture

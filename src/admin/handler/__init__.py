@@ -11,16 +11,21 @@ from admin.applying import Applying
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.causes import cause_of
+from admin.handler.decision_log import DecisionLogMethods
+from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminHandler(admin_pb2_grpc.AdminServiceServicer):
+class AdminHandler(DecisionLogMethods, admin_pb2_grpc.AdminServiceServicer):
     """AdminService over its use-cases."""
 
-    def __init__(self, applying: Applying, querying: Querying, exporting: Exporting) -> None:
+    def __init__(
+        self, applying: Applying, querying: Querying, exporting: Exporting, logged: LoggedDecisions
+    ) -> None:
+        self.logged = logged
         self._applying = applying
         self._querying = querying
         self._exporting = exporting

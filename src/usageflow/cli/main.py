@@ -11,7 +11,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, check, explain, meter, plan, report, schema, serve, snapshot, test, usage
+from usageflow.cli import (
+    apply,
+    check,
+    explain,
+    meter,
+    plan,
+    replay,
+    report,
+    schema,
+    serve,
+    snapshot,
+    test,
+    usage,
+)
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
@@ -64,6 +77,7 @@ app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
 app.command("test", epilog=examples(test.EXAMPLES))(test.run)
+app.command(epilog=examples(replay.EXAMPLES))(replay.replay)
 app.command(epilog=examples(schema.EXAMPLES))(schema.schema)
 app.add_typer(meter.app, name="meter")
 

@@ -14,6 +14,7 @@ import structlog
 from decision.batching import Batching
 from decision.checking import Checking
 from decision.checkpoints import Checkpointer
+from decision.decision_log import DecisionLogger
 from decision.engine import Engine
 from decision.explaining import Explaining
 from decision.handler import DecisionHandler, DecisionUseCases, add_to_server
@@ -36,6 +37,7 @@ from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.counters import CounterStore
+from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.ports import CheckpointStore, ControlStore, SnapshotSource, UsageStore
@@ -48,7 +50,7 @@ KEYS_WAIT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What decisions rest on. ``control`` and ``usage`` are None where there is no database."""
+    """What decisions rest on. ``control``, ``usage`` and ``decision_log`` are None where there is no database."""
 
     source: SnapshotSource
     key_of: KeyOf
@@ -58,6 +60,7 @@ class Stores:
     """Whether the counters are in this process, which need no deadline."""
     control: ControlStore | None = None
     usage: UsageStore | None = None
+    decision_log: DecisionLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Decision:
     watching: Watching
     counters: CounterStore
     ingest: Ingest | None
+    logger: DecisionLogger | None
     use_cases: DecisionUseCases
 
     def serve_on(self, rpc: RpcServer) -> None:
@@ -95,6 +99,8 @@ class Decision:
             await self.checkpointer.save()
         except Unavailable as error:
             log.warning("the last second of long quotas was not saved", error=str(error))
+        if self.logger is not None:
+            await self.logger.flush()
         await self.counters.close()
 
     def jobs(self) -> Mapping[str, Coroutine[Any, Any, None]]:
@@ -104,7 +110,11 @@ class Decision:
             "keys": self.ring.run(),
             "checkpoints": self.checkpointer.run(),
         }
-        return jobs if self.ingest is None else {**jobs, "ingest": self.ingest.run()}
+        if self.ingest is not None:
+            jobs["ingest"] = self.ingest.run()
+        if self.logger is not None:
+            jobs["decision log"] = self.logger.run()
+        return jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,14 @@ def build_decision(
     store = ResilientStore(
         stores.counters, MonotonicClock(), metrics.store_operations, in_process=stores.in_process
     )
-    engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
+    logger = (
+        None
+        if stores.decision_log is None
+        else DecisionLogger(stores.decision_log, clock, metrics.decision_log)
+    )
+    engine = Engine(
+        store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens, logger
+    )
     snapshots = SnapshotRegistry(
         stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term
     )
@@ -156,4 +173,4 @@ def build_decision(
         explaining=Explaining(stores.source, snapshots, engine),
     )
     checkpointer = Checkpointer(stores.counters, stores.checkpoints, clock, swept=[local])
-    return Decision(snapshots, ring, checkpointer, watching, stores.counters, ingest, use_cases)
+    return Decision(snapshots, ring, checkpointer, watching, stores.counters, ingest, logger, use_cases)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from admin.applying import Applying
 from admin.exporting import Exporting
 from admin.handler import AdminHandler
+from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from meter.handler import MeterHandler
 from meter.pending import Pending
@@ -28,7 +30,14 @@ from usageflow.runtime.composition import Composed, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.sql import Database, SqlCheckpointStore, SqlControlStore, SqlUsageStore, open_sqlite
+from usageflow.storage.sql import (
+    Database,
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlDecisionLog,
+    SqlUsageStore,
+    open_sqlite,
+)
 from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
@@ -41,6 +50,14 @@ class Embedded(Composed):
     database: Database
     control: SqlControlStore
     applying: Applying
+    logged: LoggedDecisions
+
+    def background(self) -> list[asyncio.Task[None]]:
+        """See Composed."""
+        return [
+            *Composed.background(self),
+            asyncio.create_task(self.logged.purge_for_ever(), name="log purge"),
+        ]
 
 
 def compose(
@@ -58,9 +75,17 @@ def compose(
     counters = open_counters(redis_url, clock)
     database = open_sqlite(folder / DATABASE_NAME)
     control, usage = SqlControlStore(database, clock), SqlUsageStore(database, clock)
+    decision_log = SqlDecisionLog(database, clock)
     key_of = keys_under(hash_key)
     stores = Stores(
-        control, key_of, counters, SqlCheckpointStore(database, clock), not redis_url, control, usage
+        control,
+        key_of,
+        counters,
+        SqlCheckpointStore(database, clock),
+        not redis_url,
+        control,
+        usage,
+        decision_log,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
     applying = Applying(control, notices, hash_key, expressions.check)
@@ -68,7 +93,8 @@ def compose(
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_times)
     rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
     decision.serve_on(rpc)
-    admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of))
+    logged = LoggedDecisions(control, decision_log, clock)
+    admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of), logged)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.handlers)
     meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
-    return Embedded(decision, rpc, database, control, applying)
+    return Embedded(decision, rpc, database, control, applying, logged)

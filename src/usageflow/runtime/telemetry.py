@@ -25,7 +25,8 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """The instruments of a server process: plain numbers to add to, read when somebody looks, because an instrument's own cost
-    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field.
+    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` and
+    ``decision_log`` by outcome, ``term_failures`` by field.
     """
 
     provider: MeterProvider
@@ -33,6 +34,7 @@ class Metrics:
     decisions: dict[tuple[bool, str], int]
     store_operations: dict[str, int]
     term_failures: dict[str, int]
+    decision_log: dict[str, int]
 
 
 def set_up_logs(level: str) -> None:
@@ -84,7 +86,15 @@ def set_up_metrics() -> Metrics:
         failures,
         lambda field: {"field": field},
     )
-    return Metrics(provider, times, decisions, operations, failures)
+    logged: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.log",
+        "Decisions for the decision log by outcome.",
+        logged,
+        lambda outcome: {"outcome": outcome},
+    )
+    return Metrics(provider, times, decisions, operations, failures, logged)
 
 
 def _observe(

@@ -16,67 +16,68 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from usageflow.v1 import common_pb2 as usageflow_dot_v1_dot_common__pb2
+from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18usageflow/v1/admin.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\"\xa9\x01\n\x06Source\x12\x31\n\x08location\x18\x01 \x01(\x0e\x32\x1f.usageflow.v1.AttributeLocation\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tsensitive\x18\x03 \x01(\x08\x12\"\n\x04join\x18\x04 \x03(\x0b\x32\x14.usageflow.v1.Source\x12\'\n\x05token\x18\x05 \x01(\x0b\x32\x18.usageflow.v1.TokenRules\"\xa4\x01\n\nTokenRules\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x10\n\x08jwks_url\x18\x03 \x01(\t\x12%\n\x04keys\x18\x04 \x03(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nalgorithms\x18\x05 \x03(\t\x12\r\n\x05place\x18\x06 \x01(\t\x12\x18\n\x10\x61llow_unverified\x18\x07 \x01(\x08\"Y\n\x05Guard\x12\r\n\x05limit\x18\x01 \x01(\x03\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0enew_identities\x18\x03 \x01(\x03\"\xa9\x01\n\x08Strategy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x07sources\x18\x02 \x03(\x0b\x32\x14.usageflow.v1.Source\x12+\n\non_missing\x18\x03 \x01(\x0e\x32\x17.usageflow.v1.OnMissing\x12\x17\n\x0f\x61llow_unlimited\x18\x04 \x01(\x08\x12\"\n\x05guard\x18\x05 \x01(\x0b\x32\x13.usageflow.v1.Guard\"&\n\x05Match\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xb7\x02\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\talgorithm\x18\x02 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x03 \x01(\x03\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x62urst\x18\x05 \x01(\x03\x12\'\n\x05scope\x18\x06 \x01(\x0e\x32\x18.usageflow.v1.LimitScope\x12,\n\x05\x61lign\x18\x07 \x01(\x0e\x32\x1d.usageflow.v1.WindowAlignment\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x12*\n\x06\x61nchor\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rcharge_denied\x18\n \x01(\x08\"R\n\x08Metering\x12\x12\n\nexpression\x18\x01 \x01(\t\x12\x0f\n\x07trigger\x18\x02 \x01(\t\x12\r\n\x05price\x18\x03 \x01(\t\x12\x12\n\nevent_name\x18\x04 \x01(\t\"\x8b\x03\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x05match\x18\x02 \x01(\x0b\x32\x13.usageflow.v1.Match\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12#\n\x06limits\x18\x04 \x03(\x0b\x32\x13.usageflow.v1.Limit\x12(\n\x08metering\x18\x05 \x01(\x0b\x32\x16.usageflow.v1.Metering\x12&\n\x04mode\x18\x06 \x01(\x0e\x32\x18.usageflow.v1.PolicyMode\x12)\n\tfail_mode\x18\x07 \x01(\x0e\x32\x16.usageflow.v1.FailMode\x12\x10\n\x08priority\x18\x08 \x01(\x05\x12\x0c\n\x04\x63ost\x18\t \x01(\x03\x12\x0c\n\x04stop\x18\n \x01(\x08\x12\x0f\n\x07message\x18\x0b \x01(\t\x12\x1c\n\x0f\x65nforce_percent\x18\x0c \x01(\rH\x00\x88\x01\x01\x12\x11\n\tcondition\x18\r \x01(\t\x12\x17\n\x0f\x63ost_expression\x18\x0e \x01(\tB\x12\n\x10_enforce_percent\"H\n\x05\x42lock\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa3\x01\n\rLimitOverride\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nlimit_name\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x12\n\x05\x62urst\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08identity\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_burst\"L\n\x0c\x43ustomerPlan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\toverrides\x18\x02 \x03(\x0b\x32\x1b.usageflow.v1.LimitOverride\"\x83\x01\n\x08\x43ustomer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nidentities\x18\x02 \x03(\t\x12\x17\n\x0fstripe_customer\x18\x03 \x01(\t\x12\x0c\n\x04plan\x18\x04 \x01(\t\x12.\n\toverrides\x18\x05 \x03(\x0b\x32\x1b.usageflow.v1.LimitOverride\"\x98\x02\n\x0c\x41pplyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12*\n\nstrategies\x18\x02 \x03(\x0b\x32\x16.usageflow.v1.Strategy\x12&\n\x08policies\x18\x03 \x03(\x0b\x32\x14.usageflow.v1.Policy\x12#\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x13.usageflow.v1.Block\x12\r\n\x05prune\x18\x05 \x01(\x08\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12)\n\x05plans\x18\x07 \x03(\x0b\x32\x1a.usageflow.v1.CustomerPlan\x12)\n\tcustomers\x18\x08 \x03(\x0b\x32\x16.usageflow.v1.Customer\"\x7f\n\x06\x43hange\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.usageflow.v1.ChangeAction\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12-\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x1d.usageflow.v1.FieldDifference\"n\n\x0f\x46ieldDifference\x12\x0c\n\x04path\x18\x01 \x01(\t\x12&\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12%\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"H\n\rApplyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12%\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x14.usageflow.v1.Change\"\xb2\x01\n\x11QueryUsageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08group_by\x18\x04 \x01(\x0e\x32\x18.usageflow.v1.UsageGroup\"\xbe\x01\n\x08UsageRow\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.usageflow.v1.EndpointH\x00\x12\x10\n\x06status\x18\x02 \x01(\rH\x00\x12,\n\x06minute\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x05 \x01(\x04\x12\x0e\n\x06\x64\x65nied\x18\x06 \x01(\x04\x12\r\n\x05units\x18\x07 \x01(\tB\x05\n\x03key\":\n\x12QueryUsageResponse\x12$\n\x04rows\x18\x01 \x03(\x0b\x32\x16.usageflow.v1.UsageRow\">\n\x15\x45xportSnapshotRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"8\n\x16\x45xportSnapshotResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x04*\x93\x01\n\tOnMissing\x12\x1a\n\x16ON_MISSING_UNSPECIFIED\x10\x00\x12\x1f\n\x1bON_MISSING_ANONYMOUS_PER_IP\x10\x01\x12\x1f\n\x1bON_MISSING_ANONYMOUS_SHARED\x10\x02\x12\x13\n\x0fON_MISSING_DENY\x10\x03\x12\x13\n\x0fON_MISSING_SKIP\x10\x04*\x82\x01\n\nLimitScope\x12\x1b\n\x17LIMIT_SCOPE_UNSPECIFIED\x10\x00\x12\x18\n\x14LIMIT_SCOPE_IDENTITY\x10\x01\x12%\n!LIMIT_SCOPE_IDENTITY_AND_ENDPOINT\x10\x02\x12\x16\n\x12LIMIT_SCOPE_SHARED\x10\x03*\xda\x01\n\x0fWindowAlignment\x12 \n\x1cWINDOW_ALIGNMENT_UNSPECIFIED\x10\x00\x12\x1b\n\x17WINDOW_ALIGNMENT_MINUTE\x10\x01\x12\x19\n\x15WINDOW_ALIGNMENT_HOUR\x10\x02\x12\x18\n\x14WINDOW_ALIGNMENT_DAY\x10\x03\x12\x19\n\x15WINDOW_ALIGNMENT_WEEK\x10\x04\x12\x1a\n\x16WINDOW_ALIGNMENT_MONTH\x10\x05\x12\x1c\n\x18WINDOW_ALIGNMENT_BILLING\x10\x06*~\n\x0c\x43hangeAction\x12\x1d\n\x19\x43HANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HANGE_ACTION_CREATED\x10\x01\x12\x19\n\x15\x43HANGE_ACTION_UPDATED\x10\x02\x12\x19\n\x15\x43HANGE_ACTION_DELETED\x10\x03*s\n\nUsageGroup\x12\x1b\n\x17USAGE_GROUP_UNSPECIFIED\x10\x00\x12\x18\n\x14USAGE_GROUP_ENDPOINT\x10\x01\x12\x16\n\x12USAGE_GROUP_STATUS\x10\x02\x12\x16\n\x12USAGE_GROUP_MINUTE\x10\x03\x32\x80\x02\n\x0c\x41\x64minService\x12@\n\x05\x41pply\x12\x1a.usageflow.v1.ApplyRequest\x1a\x1b.usageflow.v1.ApplyResponse\x12O\n\nQueryUsage\x12\x1f.usageflow.v1.QueryUsageRequest\x1a .usageflow.v1.QueryUsageResponse\x12]\n\x0e\x45xportSnapshot\x12#.usageflow.v1.ExportSnapshotRequest\x1a$.usageflow.v1.ExportSnapshotResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18usageflow/v1/admin.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\x1a\x1fusageflow/v1/decision_log.proto\"\xa9\x01\n\x06Source\x12\x31\n\x08location\x18\x01 \x01(\x0e\x32\x1f.usageflow.v1.AttributeLocation\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tsensitive\x18\x03 \x01(\x08\x12\"\n\x04join\x18\x04 \x03(\x0b\x32\x14.usageflow.v1.Source\x12\'\n\x05token\x18\x05 \x01(\x0b\x32\x18.usageflow.v1.TokenRules\"\xa4\x01\n\nTokenRules\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x10\n\x08jwks_url\x18\x03 \x01(\t\x12%\n\x04keys\x18\x04 \x03(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nalgorithms\x18\x05 \x03(\t\x12\r\n\x05place\x18\x06 \x01(\t\x12\x18\n\x10\x61llow_unverified\x18\x07 \x01(\x08\"Y\n\x05Guard\x12\r\n\x05limit\x18\x01 \x01(\x03\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0enew_identities\x18\x03 \x01(\x03\"\xa9\x01\n\x08Strategy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x07sources\x18\x02 \x03(\x0b\x32\x14.usageflow.v1.Source\x12+\n\non_missing\x18\x03 \x01(\x0e\x32\x17.usageflow.v1.OnMissing\x12\x17\n\x0f\x61llow_unlimited\x18\x04 \x01(\x08\x12\"\n\x05guard\x18\x05 \x01(\x0b\x32\x13.usageflow.v1.Guard\"&\n\x05Match\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xb7\x02\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\talgorithm\x18\x02 \x01(\x0e\x32\x17.usageflow.v1.Algorithm\x12\r\n\x05limit\x18\x03 \x01(\x03\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x62urst\x18\x05 \x01(\x03\x12\'\n\x05scope\x18\x06 \x01(\x0e\x32\x18.usageflow.v1.LimitScope\x12,\n\x05\x61lign\x18\x07 \x01(\x0e\x32\x1d.usageflow.v1.WindowAlignment\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x12*\n\x06\x61nchor\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rcharge_denied\x18\n \x01(\x08\"R\n\x08Metering\x12\x12\n\nexpression\x18\x01 \x01(\t\x12\x0f\n\x07trigger\x18\x02 \x01(\t\x12\r\n\x05price\x18\x03 \x01(\t\x12\x12\n\nevent_name\x18\x04 \x01(\t\"\x8b\x03\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x05match\x18\x02 \x01(\x0b\x32\x13.usageflow.v1.Match\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12#\n\x06limits\x18\x04 \x03(\x0b\x32\x13.usageflow.v1.Limit\x12(\n\x08metering\x18\x05 \x01(\x0b\x32\x16.usageflow.v1.Metering\x12&\n\x04mode\x18\x06 \x01(\x0e\x32\x18.usageflow.v1.PolicyMode\x12)\n\tfail_mode\x18\x07 \x01(\x0e\x32\x16.usageflow.v1.FailMode\x12\x10\n\x08priority\x18\x08 \x01(\x05\x12\x0c\n\x04\x63ost\x18\t \x01(\x03\x12\x0c\n\x04stop\x18\n \x01(\x08\x12\x0f\n\x07message\x18\x0b \x01(\t\x12\x1c\n\x0f\x65nforce_percent\x18\x0c \x01(\rH\x00\x88\x01\x01\x12\x11\n\tcondition\x18\r \x01(\t\x12\x17\n\x0f\x63ost_expression\x18\x0e \x01(\tB\x12\n\x10_enforce_percent\"H\n\x05\x42lock\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa3\x01\n\rLimitOverride\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nlimit_name\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x12\n\x05\x62urst\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08identity\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_burst\"L\n\x0c\x43ustomerPlan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\toverrides\x18\x02 \x03(\x0b\x32\x1b.usageflow.v1.LimitOverride\"\x83\x01\n\x08\x43ustomer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nidentities\x18\x02 \x03(\t\x12\x17\n\x0fstripe_customer\x18\x03 \x01(\t\x12\x0c\n\x04plan\x18\x04 \x01(\t\x12.\n\toverrides\x18\x05 \x03(\x0b\x32\x1b.usageflow.v1.LimitOverride\"\x98\x02\n\x0c\x41pplyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12*\n\nstrategies\x18\x02 \x03(\x0b\x32\x16.usageflow.v1.Strategy\x12&\n\x08policies\x18\x03 \x03(\x0b\x32\x14.usageflow.v1.Policy\x12#\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x13.usageflow.v1.Block\x12\r\n\x05prune\x18\x05 \x01(\x08\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12)\n\x05plans\x18\x07 \x03(\x0b\x32\x1a.usageflow.v1.CustomerPlan\x12)\n\tcustomers\x18\x08 \x03(\x0b\x32\x16.usageflow.v1.Customer\"\x7f\n\x06\x43hange\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.usageflow.v1.ChangeAction\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12-\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x1d.usageflow.v1.FieldDifference\"n\n\x0f\x46ieldDifference\x12\x0c\n\x04path\x18\x01 \x01(\t\x12&\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12%\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\"H\n\rApplyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12%\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x14.usageflow.v1.Change\"\xb2\x01\n\x11QueryUsageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08group_by\x18\x04 \x01(\x0e\x32\x18.usageflow.v1.UsageGroup\"\xbe\x01\n\x08UsageRow\x12*\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.usageflow.v1.EndpointH\x00\x12\x10\n\x06status\x18\x02 \x01(\rH\x00\x12,\n\x06minute\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x05 \x01(\x04\x12\x0e\n\x06\x64\x65nied\x18\x06 \x01(\x04\x12\r\n\x05units\x18\x07 \x01(\tB\x05\n\x03key\":\n\x12QueryUsageResponse\x12$\n\x04rows\x18\x01 \x03(\x0b\x32\x16.usageflow.v1.UsageRow\">\n\x15\x45xportSnapshotRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"8\n\x16\x45xportSnapshotResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x04*\x93\x01\n\tOnMissing\x12\x1a\n\x16ON_MISSING_UNSPECIFIED\x10\x00\x12\x1f\n\x1bON_MISSING_ANONYMOUS_PER_IP\x10\x01\x12\x1f\n\x1bON_MISSING_ANONYMOUS_SHARED\x10\x02\x12\x13\n\x0fON_MISSING_DENY\x10\x03\x12\x13\n\x0fON_MISSING_SKIP\x10\x04*\x82\x01\n\nLimitScope\x12\x1b\n\x17LIMIT_SCOPE_UNSPECIFIED\x10\x00\x12\x18\n\x14LIMIT_SCOPE_IDENTITY\x10\x01\x12%\n!LIMIT_SCOPE_IDENTITY_AND_ENDPOINT\x10\x02\x12\x16\n\x12LIMIT_SCOPE_SHARED\x10\x03*\xda\x01\n\x0fWindowAlignment\x12 \n\x1cWINDOW_ALIGNMENT_UNSPECIFIED\x10\x00\x12\x1b\n\x17WINDOW_ALIGNMENT_MINUTE\x10\x01\x12\x19\n\x15WINDOW_ALIGNMENT_HOUR\x10\x02\x12\x18\n\x14WINDOW_ALIGNMENT_DAY\x10\x03\x12\x19\n\x15WINDOW_ALIGNMENT_WEEK\x10\x04\x12\x1a\n\x16WINDOW_ALIGNMENT_MONTH\x10\x05\x12\x1c\n\x18WINDOW_ALIGNMENT_BILLING\x10\x06*~\n\x0c\x43hangeAction\x12\x1d\n\x19\x43HANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HANGE_ACTION_CREATED\x10\x01\x12\x19\n\x15\x43HANGE_ACTION_UPDATED\x10\x02\x12\x19\n\x15\x43HANGE_ACTION_DELETED\x10\x03*s\n\nUsageGroup\x12\x1b\n\x17USAGE_GROUP_UNSPECIFIED\x10\x00\x12\x18\n\x14USAGE_GROUP_ENDPOINT\x10\x01\x12\x16\n\x12USAGE_GROUP_STATUS\x10\x02\x12\x16\n\x12USAGE_GROUP_MINUTE\x10\x03\x32\xdc\x02\n\x0c\x41\x64minService\x12@\n\x05\x41pply\x12\x1a.usageflow.v1.ApplyRequest\x1a\x1b.usageflow.v1.ApplyResponse\x12O\n\nQueryUsage\x12\x1f.usageflow.v1.QueryUsageRequest\x1a .usageflow.v1.QueryUsageResponse\x12]\n\x0e\x45xportSnapshot\x12#.usageflow.v1.ExportSnapshotRequest\x1a$.usageflow.v1.ExportSnapshotResponse0\x01\x12Z\n\rListDecisions\x12\".usageflow.v1.ListDecisionsRequest\x1a#.usageflow.v1.ListDecisionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'usageflow.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ONMISSING']._serialized_start=3209
-  _globals['_ONMISSING']._serialized_end=3356
-  _globals['_LIMITSCOPE']._serialized_start=3359
-  _globals['_LIMITSCOPE']._serialized_end=3489
-  _globals['_WINDOWALIGNMENT']._serialized_start=3492
-  _globals['_WINDOWALIGNMENT']._serialized_end=3710
-  _globals['_CHANGEACTION']._serialized_start=3712
-  _globals['_CHANGEACTION']._serialized_end=3838
-  _globals['_USAGEGROUP']._serialized_start=3840
-  _globals['_USAGEGROUP']._serialized_end=3955
-  _globals['_SOURCE']._serialized_start=165
-  _globals['_SOURCE']._serialized_end=334
-  _globals['_TOKENRULES']._serialized_start=337
-  _globals['_TOKENRULES']._serialized_end=501
-  _globals['_GUARD']._serialized_start=503
-  _globals['_GUARD']._serialized_end=592
-  _globals['_STRATEGY']._serialized_start=595
-  _globals['_STRATEGY']._serialized_end=764
-  _globals['_MATCH']._serialized_start=766
-  _globals['_MATCH']._serialized_end=804
-  _globals['_LIMIT']._serialized_start=807
-  _globals['_LIMIT']._serialized_end=1118
-  _globals['_METERING']._serialized_start=1120
-  _globals['_METERING']._serialized_end=1202
-  _globals['_POLICY']._serialized_start=1205
-  _globals['_POLICY']._serialized_end=1600
-  _globals['_BLOCK']._serialized_start=1602
-  _globals['_BLOCK']._serialized_end=1674
-  _globals['_LIMITOVERRIDE']._serialized_start=1677
-  _globals['_LIMITOVERRIDE']._serialized_end=1840
-  _globals['_CUSTOMERPLAN']._serialized_start=1842
-  _globals['_CUSTOMERPLAN']._serialized_end=1918
-  _globals['_CUSTOMER']._serialized_start=1921
-  _globals['_CUSTOMER']._serialized_end=2052
-  _globals['_APPLYREQUEST']._serialized_start=2055
-  _globals['_APPLYREQUEST']._serialized_end=2335
-  _globals['_CHANGE']._serialized_start=2337
-  _globals['_CHANGE']._serialized_end=2464
-  _globals['_FIELDDIFFERENCE']._serialized_start=2466
-  _globals['_FIELDDIFFERENCE']._serialized_end=2576
-  _globals['_APPLYRESPONSE']._serialized_start=2578
-  _globals['_APPLYRESPONSE']._serialized_end=2650
-  _globals['_QUERYUSAGEREQUEST']._serialized_start=2653
-  _globals['_QUERYUSAGEREQUEST']._serialized_end=2831
-  _globals['_USAGEROW']._serialized_start=2834
-  _globals['_USAGEROW']._serialized_end=3024
-  _globals['_QUERYUSAGERESPONSE']._serialized_start=3026
-  _globals['_QUERYUSAGERESPONSE']._serialized_end=3084
-  _globals['_EXPORTSNAPSHOTREQUEST']._serialized_start=3086
-  _globals['_EXPORTSNAPSHOTREQUEST']._serialized_end=3148
-  _globals['_EXPORTSNAPSHOTRESPONSE']._serialized_start=3150
-  _globals['_EXPORTSNAPSHOTRESPONSE']._serialized_end=3206
-  _globals['_ADMINSERVICE']._serialized_start=3958
-  _globals['_ADMINSERVICE']._serialized_end=4214
+  _globals['_ONMISSING']._serialized_start=3242
+  _globals['_ONMISSING']._serialized_end=3389
+  _globals['_LIMITSCOPE']._serialized_start=3392
+  _globals['_LIMITSCOPE']._serialized_end=3522
+  _globals['_WINDOWALIGNMENT']._serialized_start=3525
+  _globals['_WINDOWALIGNMENT']._serialized_end=3743
+  _globals['_CHANGEACTION']._serialized_start=3745
+  _globals['_CHANGEACTION']._serialized_end=3871
+  _globals['_USAGEGROUP']._serialized_start=3873
+  _globals['_USAGEGROUP']._serialized_end=3988
+  _globals['_SOURCE']._serialized_start=198
+  _globals['_SOURCE']._serialized_end=367
+  _globals['_TOKENRULES']._serialized_start=370
+  _globals['_TOKENRULES']._serialized_end=534
+  _globals['_GUARD']._serialized_start=536
+  _globals['_GUARD']._serialized_end=625
+  _globals['_STRATEGY']._serialized_start=628
+  _globals['_STRATEGY']._serialized_end=797
+  _globals['_MATCH']._serialized_start=799
+  _globals['_MATCH']._serialized_end=837
+  _globals['_LIMIT']._serialized_start=840
+  _globals['_LIMIT']._serialized_end=1151
+  _globals['_METERING']._serialized_start=1153
+  _globals['_METERING']._serialized_end=1235
+  _globals['_POLICY']._serialized_start=1238
+  _globals['_POLICY']._serialized_end=1633
+  _globals['_BLOCK']._serialized_start=1635
+  _globals['_BLOCK']._serialized_end=1707
+  _globals['_LIMITOVERRIDE']._serialized_start=1710
+  _globals['_LIMITOVERRIDE']._serialized_end=1873
+  _globals['_CUSTOMERPLAN']._serialized_start=1875
+  _globals['_CUSTOMERPLAN']._serialized_end=1951
+  _globals['_CUSTOMER']._serialized_start=1954
+  _globals['_CUSTOMER']._serialized_end=2085
+  _globals['_APPLYREQUEST']._serialized_start=2088
+  _globals['_APPLYREQUEST']._serialized_end=2368
+  _globals['_CHANGE']._serialized_start=2370
+  _globals['_CHANGE']._serialized_end=2497
+  _globals['_FIELDDIFFERENCE']._serialized_start=2499
+  _globals['_FIELDDIFFERENCE']._serialized_end=2609
+  _globals['_APPLYRESPONSE']._serialized_start=2611
+  _globals['_APPLYRESPONSE']._serialized_end=2683
+  _globals['_QUERYUSAGEREQUEST']._serialized_start=2686
+  _globals['_QUERYUSAGEREQUEST']._serialized_end=2864
+  _globals['_USAGEROW']._serialized_start=2867
+  _globals['_USAGEROW']._serialized_end=3057
+  _globals['_QUERYUSAGERESPONSE']._serialized_start=3059
+  _globals['_QUERYUSAGERESPONSE']._serialized_end=3117
+  _globals['_EXPORTSNAPSHOTREQUEST']._serialized_start=3119
+  _globals['_EXPORTSNAPSHOTREQUEST']._serialized_end=3181
+  _globals['_EXPORTSNAPSHOTRESPONSE']._serialized_start=3183
+  _globals['_EXPORTSNAPSHOTRESPONSE']._serialized_end=3239
+  _globals['_ADMINSERVICE']._serialized_start=3991
+  _globals['_ADMINSERVICE']._serialized_end=4339
 # @@protoc_insertion_point(module_scope)

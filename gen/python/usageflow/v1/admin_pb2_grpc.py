@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
+from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
 
 GRPC_GENERATED_VERSION = '1.63.2'
 GRPC_VERSION = grpc.__version__
@@ -56,6 +57,11 @@ class AdminServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
                 _registered_method=True)
+        self.ListDecisions = channel.unary_stream(
+                '/usageflow.v1.AdminService/ListDecisions',
+                request_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -85,6 +91,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDecisions(self, request, context):
+        """The logged decisions of an application, where its settings ask for a log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -102,6 +115,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ExportSnapshot,
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -186,6 +204,33 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ExportSnapshot',
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListDecisions',
+            usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
+            usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import typing
 import usageflow.v1.admin_pb2
+import usageflow.v1.decision_log_pb2
 
 _T = typing.TypeVar("_T")
 
@@ -43,6 +44,12 @@ class AdminServiceStub:
     its API keys.
     """
 
+    ListDecisions: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        usageflow.v1.decision_log_pb2.ListDecisionsResponse,
+    ]
+    """The logged decisions of an application, where its settings ask for a log."""
+
 class AdminServiceAsyncStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
     token. What belongs to another application is NOT_FOUND.
@@ -67,6 +74,12 @@ class AdminServiceAsyncStub:
     """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
     its API keys.
     """
+
+    ListDecisions: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        usageflow.v1.decision_log_pb2.ListDecisionsResponse,
+    ]
+    """The logged decisions of an application, where its settings ask for a log."""
 
 class AdminServiceServicer(metaclass=abc.ABCMeta):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
@@ -98,5 +111,13 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
         its API keys.
         """
+
+    @abc.abstractmethod
+    def ListDecisions(
+        self,
+        request: usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse], collections.abc.AsyncIterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse]]:
+        """The logged decisions of an application, where its settings ask for a log."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

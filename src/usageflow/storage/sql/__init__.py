@@ -8,6 +8,7 @@ from __future__ import annotations
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.database import Database, open_sqlite
+from usageflow.storage.sql.decision_log import SqlDecisionLog
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
 from usageflow.storage.sql.usage import SqlUsageStore
@@ -19,6 +20,7 @@ __all__ = [
     "MigrationOutcome",
     "SqlCheckpointStore",
     "SqlControlStore",
+    "SqlDecisionLog",
     "SqlUsageStore",
     "lock_folder",
     "open_sqlite",

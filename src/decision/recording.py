@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from decision.resolving import found, matching
 from usageflow.domain.decision_log import CLAIM, LoggedDecision
@@ -138,6 +139,7 @@ def _raw_values(key: AttributeKey, attributes: Attributes) -> Sequence[str | byt
     return () if text is None else (text,)
 
 
+@lru_cache(maxsize=10_000)
 def _address(client_ip: str) -> str:
     """Returns an address of the same network: all that tells callers apart."""
     return network_of(client_ip).partition("/")[0]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-
-import structlog
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.decision_log import LoggedDecision, decision_of
-from usageflow.domain.errors import InvalidArgument, NotFound, UsageFlowError
+from usageflow.domain.errors import InvalidArgument, NotFound
 from usageflow.storage.decision_log import START, DecisionLog
 from usageflow.storage.ports import ControlStore
 
 PAGE = 500
 DEFAULT_SPAN_US = 86_400_000_000
-PURGE_EVERY_S = 3_600
-
-log = structlog.get_logger()
 
 
 class LoggedDecisions:
@@ -52,11 +46,6 @@ class LoggedDecisions:
             after = page[-1][0]
             yield [decision_of(entry) for _, entry in page]
 
-    async def purge_for_ever(self) -> None:
-        """Forgets what is old, once an hour; a database that does not answer is asked again an hour later."""
-        while True:
-            try:
-                await self._decisions.purge(now_us=self._clock.now_us())
-            except UsageFlowError as error:
-                log.warning("old decisions were not forgotten", error=str(error))
-            await asyncio.sleep(PURGE_EVERY_S)
+    async def purge(self) -> int:
+        """Forgets what is older than each application keeps; returns how many decisions there were."""
+        return await self._decisions.purge(now_us=self._clock.now_us())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 import structlog
 
@@ -13,7 +14,7 @@ from decision.collecting import building
 from decision.plan import Plan, build_plan
 from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.directory import Directory
-from usageflow.domain.errors import UsageFlowError
+from usageflow.domain.errors import NotFound, UsageFlowError
 from usageflow.domain.expressions import CompileTerm, compile_nothing
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.policies import PolicySet
@@ -57,13 +58,20 @@ class SnapshotRegistry:
         """Returns the plan in force, None for an application that is not loaded."""
         return self._plans.get(application_id)
 
+    @property
+    def loaded(self) -> AbstractSet[str]:
+        """The ids of the applications that are decided for."""
+        return self._plans.keys()
+
     async def refresh(self) -> None:
         """Loads what changed and swaps it in; a state that does not compile never replaces a good one. Customers are
         swapped in beside the policies: nothing is compiled for them.
         """
         async with self._refreshing:
             changed = await self._load_directories()
-            for application_id, version in (await self._control.plan_versions()).items():
+            versions = await self._control.plan_versions()
+            await self._forget(self._plans.keys() - versions.keys())
+            for application_id, version in versions.items():
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
                 if version not in (known, self._refused.get(application_id)):
@@ -71,6 +79,15 @@ class SnapshotRegistry:
                         await self._load(application_id)
             for application_id in changed:
                 self._swap_directory(application_id)
+
+    async def _forget(self, deleted: AbstractSet[str]) -> None:
+        """Drops applications that were deleted; whoever waits for their plans is told."""
+        for application_id in deleted:
+            del self._plans[application_id]
+            self._directories.pop(application_id, None)
+        if deleted:
+            async with self._changed:
+                self._changed.notify_all()
 
     async def _load_directories(self) -> list[str]:
         """Brings every directory up to date, and returns whose changed."""
@@ -153,10 +170,15 @@ class SnapshotRegistry:
         )
 
     async def wait_for_other(self, application_id: str, plan_version: int) -> Plan:
-        """Returns the plan of an application as soon as its version is not ``plan_version``."""
+        """Returns the plan of an application as soon as its version is not ``plan_version``. Raises NotFound where the application is
+        deleted meanwhile.
+        """
         async with self._changed:
+            known = application_id in self._plans
             while True:
                 plan = self._plans.get(application_id)
+                if plan is None and known:
+                    raise NotFound("this application was deleted", reason="APPLICATION_NOT_FOUND")
                 if plan is not None and plan.snapshot.plan_version != plan_version:
                     return plan
                 await self._changed.wait()

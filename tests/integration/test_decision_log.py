@@ -97,7 +97,7 @@ async def logged(service: Running) -> list[LoggedDecision]:
         lambda connection: connection.execute(select(DECISION_LOG.c.document)).scalars().all()
     )
     assert len(rows) == len([each async for page in pages(service) for each in page.decisions])
-    store = service.embedded.logged
+    store = service.embedded.plane.logged
     return [each async for page in store.read("demo", since_us=0, until_us=None) for each in page]
 
 

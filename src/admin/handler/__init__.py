@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
 
 import grpc.aio
 
@@ -12,28 +12,41 @@ from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.resources import ResourceMethods, check_message
+from admin.handler.revisions import RevisionMethods
 from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
+from admin.resources import Resources
+from admin.revising import Revising
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminHandler(DecisionLogMethods, admin_pb2_grpc.AdminServiceServicer):
-    """AdminService over its use-cases."""
+class AdminHandler(ResourceMethods, RevisionMethods, DecisionLogMethods):
+    """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
     def __init__(
-        self, applying: Applying, querying: Querying, exporting: Exporting, logged: LoggedDecisions
+        self,
+        applying: Applying,
+        querying: Querying,
+        exporting: Exporting,
+        resources: Mapping[str, Resources],
+        revising: Revising,
+        logged: LoggedDecisions,
     ) -> None:
         self.logged = logged
         self._applying = applying
         self._querying = querying
         self._exporting = exporting
+        self._resources = resources
+        self._revising = revising
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context
     ) -> admin_pb2.ApplyResponse:
         """See the contract."""
+        check_message(request.message)
         applied = await self._applying.apply(unpack.wanted(request), cause_of(context, "Apply"))
         return pack.apply_response(applied)
 
@@ -56,3 +69,10 @@ class AdminHandler(DecisionLogMethods, admin_pb2_grpc.AdminServiceServicer):
         snapshot = await self._exporting.export(request.application, request.revision)
         for piece in snapshot.pieces:
             yield admin_pb2.ExportSnapshotResponse(data=piece, revision=snapshot.revision)
+
+
+def add_to_server(handler: AdminHandler, server: Any) -> None:
+    """Serves AdminService. The handler's methods are made from tables, which no type checker follows; a test compares them."""
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(
+        cast("admin_pb2_grpc.AdminServiceServicer", handler), server
+    )

@@ -96,7 +96,7 @@ def _refused(problems: tuple[Problem, ...]) -> Failure:
 
 def _result(loaded: LoadedFile, response: ApplyResponse, *, dry_run: bool) -> dict[str, Any]:
     from usageflow.cli.convert import bare_name
-    from usageflow.v1 import admin_pb2
+    from usageflow.v1 import revisions_pb2
 
     return {
         "application": loaded.application,
@@ -104,7 +104,7 @@ def _result(loaded: LoadedFile, response: ApplyResponse, *, dry_run: bool) -> di
         "dry_run": dry_run,
         "changes": [
             {
-                "action": bare_name(admin_pb2.ChangeAction.DESCRIPTOR, each.action, "CHANGE_ACTION_"),
+                "action": bare_name(revisions_pb2.ChangeAction.DESCRIPTOR, each.action, "CHANGE_ACTION_"),
                 "kind": each.kind,
                 "name": each.name,
             }

@@ -12,7 +12,8 @@ from usageflow.cli.apply import FileOption, Prune, read_policies, send
 from usageflow.cli.output import Output, print_json, print_line
 
 if TYPE_CHECKING:  # the contract's messages are heavy to import, and only this verb needs them
-    from usageflow.v1.admin_pb2 import ApplyResponse, Change
+    from usageflow.v1.admin_pb2 import ApplyResponse
+    from usageflow.v1.revisions_pb2 import Change
 
 EXAMPLES = (
     "usageflow plan -f usageflow.yaml",
@@ -60,13 +61,13 @@ def _change(change: Change) -> dict[str, Any]:
     from google.protobuf.json_format import MessageToDict
 
     from usageflow.cli.convert import bare_name
-    from usageflow.v1 import admin_pb2
+    from usageflow.v1 import revisions_pb2
 
     def value(field: Any, name: str) -> Any:
         return _whole(MessageToDict(getattr(field, name))) if field.HasField(name) else None
 
     return {
-        "action": bare_name(admin_pb2.ChangeAction.DESCRIPTOR, change.action, "CHANGE_ACTION_"),
+        "action": bare_name(revisions_pb2.ChangeAction.DESCRIPTOR, change.action, "CHANGE_ACTION_"),
         "kind": change.kind,
         "name": change.name,
         "fields": [

@@ -106,7 +106,7 @@ async def _replayed(snapshot: Snapshot, log: Iterator[LoggedDecision], span: tup
 
 def _logged(application: str, span: tuple[int, int], timeout: float) -> Iterator[LoggedDecision]:
     from usageflow.cli.connection import connect
-    from usageflow.cli.convert import timestamp_of
+    from usageflow.messages import timestamp_of
     from usageflow.v1.decision_log_pb2 import ListDecisionsRequest
 
     request = ListDecisionsRequest(

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admin.applying import Applying
-from admin.exporting import Exporting
-from admin.handler import AdminHandler
-from admin.logged_decisions import LoggedDecisions
-from admin.querying import Querying
+from admin.handler import add_to_server
 from meter.handler import MeterHandler
 from meter.pending import Pending
-from usageflow import expressions
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
@@ -27,6 +23,7 @@ from usageflow.rpc.server import (
 )
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Stores, build_decision
+from usageflow.runtime.control_plane import ControlPlane, build_control_plane
 from usageflow.runtime.counter_stores import open_counters
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
@@ -35,10 +32,11 @@ from usageflow.storage.sql import (
     SqlCheckpointStore,
     SqlControlStore,
     SqlDecisionLog,
+    SqlResourceStore,
     SqlUsageStore,
     open_sqlite,
 )
-from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
+from usageflow.v1 import meter_pb2_grpc
 
 DATABASE_NAME = "usageflow.db"
 
@@ -50,14 +48,11 @@ class Embedded(Composed):
     database: Database
     control: SqlControlStore
     applying: Applying
-    logged: LoggedDecisions
+    plane: ControlPlane
 
     def background(self) -> list[asyncio.Task[None]]:
         """See Composed."""
-        return [
-            *Composed.background(self),
-            asyncio.create_task(self.logged.purge_for_ever(), name="log purge"),
-        ]
+        return [*Composed.background(self), asyncio.create_task(self.plane.purge_for_ever(), name="purge")]
 
 
 def compose(
@@ -88,13 +83,12 @@ def compose(
         decision_log,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    applying = Applying(control, notices, hash_key, expressions.check)
+    resources = SqlResourceStore(database, clock)
+    plane = build_control_plane(control, usage, resources, decision_log, notices, clock, hash_key)
     policy = CallPolicy(credentials_needed())
     interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_times)
     rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
     decision.serve_on(rpc)
-    logged = LoggedDecisions(control, decision_log, clock)
-    admin = AdminHandler(applying, Querying(control, usage, clock), Exporting(control, key_of), logged)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.handlers)
+    add_to_server(plane.handler, rpc.handlers)
     meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
-    return Embedded(decision, rpc, database, control, applying, logged)
+    return Embedded(decision, rpc, database, control, plane.applying, plane)

@@ -6,27 +6,27 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
 
-from usageflow.v1 import admin_pb2
+from usageflow.v1 import admin_pb2, revisions_pb2
 
 TEXT = "version: 1\napplication: demo\npolicies: [{name: p, match: {path: /a}}]\n"
 
 
-def field(path: str, **values: Any) -> admin_pb2.FieldDifference:
+def field(path: str, **values: Any) -> revisions_pb2.FieldDifference:
     made = {name: ParseDict(value, Value()) for name, value in values.items()}
-    return admin_pb2.FieldDifference(path=path, **made)
+    return revisions_pb2.FieldDifference(path=path, **made)
 
 
 ANSWER = admin_pb2.ApplyResponse(
     revision=7,
     changes=[
-        admin_pb2.Change(
-            action=admin_pb2.CHANGE_ACTION_DELETED,
+        revisions_pb2.Change(
+            action=revisions_pb2.CHANGE_ACTION_DELETED,
             kind="policy",
             name="old",
             fields=[field("stop", before=True)],
         ),
-        admin_pb2.Change(
-            action=admin_pb2.CHANGE_ACTION_UPDATED,
+        revisions_pb2.Change(
+            action=revisions_pb2.CHANGE_ACTION_UPDATED,
             kind="policy",
             name="p",
             fields=[

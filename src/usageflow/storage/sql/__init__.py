@@ -11,6 +11,7 @@ from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.decision_log import SqlDecisionLog
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
+from usageflow.storage.sql.resources import SqlResourceStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "SqlCheckpointStore",
     "SqlControlStore",
     "SqlDecisionLog",
+    "SqlResourceStore",
     "SqlUsageStore",
     "lock_folder",
     "open_sqlite",

@@ -42,7 +42,8 @@ class SqlControlStore:
 
     async def plan_versions(self) -> Mapping[str, int]:
         """See ControlStore."""
-        statement = select(APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version)
+        columns = (APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version)
+        statement = select(*columns).where(APPLICATIONS.c.deleted_us.is_(None))
         return await self._database.read(lambda connection: dict(connection.execute(statement).all()))
 
     async def load(self, application_id: str) -> ApplicationState:
@@ -50,7 +51,7 @@ class SqlControlStore:
         return await self._database.read(lambda connection: control_read.load(connection, application_id))
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int | None
     ) -> Application:
         """See ControlStore. Deletions come before insertions: a block that is in both is there afterwards."""
         revision = control_write.NewRevision(cause, self._clock.now_us(), expected_plan_version)

@@ -34,8 +34,9 @@ def unknown_application(application_id: str) -> NotFound:
 
 
 def find_application(connection: Connection, condition: ColumnElement[bool]) -> Application | None:
-    """Returns the one application for which the condition holds."""
-    row = connection.execute(select(*APPLICATION_COLUMNS).where(condition)).one_or_none()
+    """Returns the one application for which the condition holds and that is not deleted."""
+    present = APPLICATIONS.c.deleted_us.is_(None)
+    row = connection.execute(select(*APPLICATION_COLUMNS).where(condition, present)).one_or_none()
     return None if row is None else application_of(row)
 
 
@@ -67,10 +68,14 @@ def find_credential(connection: Connection, secret_hash: bytes) -> Credential | 
     """Returns the credential whose secret has this SHA-256."""
     table = CREDENTIALS
     columns = (table.c.credential_id, table.c.kind, table.c.application_id, table.c.prefix)
-    row = connection.execute(select(*columns).where(table.c.secret_hash == secret_hash)).one_or_none()
-    if row is None:
+    gone = APPLICATIONS.c.deleted_us
+    found = select(*columns, gone).select_from(
+        table.outerjoin(APPLICATIONS, APPLICATIONS.c.application_id == table.c.application_id)
+    )
+    row = connection.execute(found.where(table.c.secret_hash == secret_hash)).one_or_none()
+    if row is None or row[-1] is not None:
         return None
-    credential_id, kind, application_id, prefix = row
+    credential_id, kind, application_id, prefix, _ = row
     return Credential(credential_id, CredentialKind(kind), application_id or "", prefix, secret_hash)
 
 
@@ -91,7 +96,7 @@ def api_keys(connection: Connection, application_id: str) -> list[Credential]:
 def _blocks(connection: Connection, application_id: str) -> tuple[Block, ...]:
     documents = connection.scalars(
         select(BLOCKS.c.document)
-        .where(BLOCKS.c.application_id == application_id)
+        .where(BLOCKS.c.application_id == application_id, BLOCKS.c.deleted_us.is_(None))
         .order_by(BLOCKS.c.block_key)
     )
     return tuple(Block.model_validate_json(document) for document in documents)
@@ -110,7 +115,7 @@ def _numbers(connection: Connection, application_id: str) -> dict[tuple[NumberKi
 def _endpoints(connection: Connection, application_id: str) -> tuple[EndpointName, ...]:
     rows = connection.execute(
         select(ENDPOINTS.c.method, ENDPOINTS.c.template)
-        .where(ENDPOINTS.c.application_id == application_id)
+        .where(ENDPOINTS.c.application_id == application_id, ENDPOINTS.c.deleted_us.is_(None))
         .order_by(ENDPOINTS.c.method, ENDPOINTS.c.template)
     )
     return tuple(EndpointName(method, template) for method, template in rows)

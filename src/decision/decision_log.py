@@ -55,6 +55,7 @@ class DecisionLogger:
         self._bytes = 0
         self._wake = asyncio.Event()
         self._down = False
+        self._storing = asyncio.Lock()
 
     def wants(self, snapshot: Snapshot, question: Question, identity: Identity | None) -> bool:
         """Tells whether a request is logged: all of some callers', since limits mean nothing to a part of them."""
@@ -87,11 +88,12 @@ class DecisionLogger:
             await self.flush()
 
     async def flush(self) -> None:
-        """Stores what waits now; what the store does not take is lost."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            self._bytes -= sum(len(entry.document) for entry in batch)
-            self._count(await self._stored(batch), len(batch))
+        """Returns once what waits now is stored, or lost where the store does not take it."""
+        async with self._storing:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                self._bytes -= sum(len(entry.document) for entry in batch)
+                self._count(await self._stored(batch), len(batch))
 
     async def _stored(self, batch: list[LogEntry]) -> str:
         try:

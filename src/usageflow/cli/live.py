@@ -1,8 +1,13 @@
-"""What decides for an application just now, or did at an older revision: fetched as a snapshot, kept in memory only."""
+"""What decides for an application just now, or did at an older revision: fetched, kept in memory only."""
 
 from __future__ import annotations
 
-from usageflow.storage.file import Exported
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # heavy to import
+    from usageflow.domain.policies import PolicySet
+    from usageflow.storage.file import Exported
+    from usageflow.v1.revisions_pb2 import GetRevisionResponse
 
 
 def exported(application: str, *, revision: int = 0, timeout_s: float) -> Exported:
@@ -25,3 +30,25 @@ def exported(application: str, *, revision: int = 0, timeout_s: float) -> Export
             f"the service's snapshot cannot be read ({error}): use a command of its version"
         ) from error
     return found
+
+
+def live_policies(application: str, *, revision: str = "", timeout_s: float) -> PolicySet:
+    """Returns what a revision (a number, a tag, "" for the one in force) declares. Raises Failure."""
+    from usageflow.cli.connection import connect
+    from usageflow.v1.revisions_pb2 import GetRevisionRequest
+
+    with connect(timeout_s) as connection:
+        request = GetRevisionRequest(application=application, revision=revision)
+        return policies_of(connection.as_admin(connection.admin.GetRevision, request))
+
+
+def policies_of(response: GetRevisionResponse) -> PolicySet:
+    """Returns what an answer of GetRevision declares."""
+    from usageflow.domain.policies import CustomerPlan, Policy, PolicySet, Strategy
+    from usageflow.messages import plan_fields, policy_fields, strategy_fields
+
+    return PolicySet(
+        strategies=tuple(Strategy.model_validate(strategy_fields(each)) for each in response.strategies),
+        policies=tuple(Policy.model_validate(policy_fields(each)) for each in response.policies),
+        plans=tuple(CustomerPlan.model_validate(plan_fields(each)) for each in response.plans),
+    )

@@ -14,7 +14,9 @@ from typer.core import TyperGroup
 from usageflow.cli import (
     apply,
     check,
+    diff,
     explain,
+    export,
     meter,
     plan,
     replay,
@@ -76,6 +78,8 @@ app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
+app.command(epilog=examples(diff.EXAMPLES))(diff.diff)
+app.command(epilog=examples(export.EXAMPLES))(export.export)
 app.command("test", epilog=examples(test.EXAMPLES))(test.run)
 app.command(epilog=examples(replay.EXAMPLES))(replay.replay)
 app.command(epilog=examples(schema.EXAMPLES))(schema.schema)

@@ -18,9 +18,9 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
 from usageflow.cli.main import app
-from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2, usage_pb2
+from usageflow.v1 import admin_pb2, decision_log_pb2, decision_pb2, meter_pb2, revisions_pb2, usage_pb2
 
-STREAMING = {"ExportSnapshot"}
+STREAMING = {"ExportSnapshot", "ListDecisions"}
 
 METHODS: dict[str, dict[str, Any]] = {
     "DecisionService": {
@@ -32,6 +32,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "Apply": admin_pb2.ApplyRequest,
         "QueryUsage": admin_pb2.QueryUsageRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
+        "GetRevision": revisions_pb2.GetRevisionRequest,
+        "ListDecisions": decision_log_pb2.ListDecisionsRequest,
     },
     "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
 }

@@ -26,6 +26,7 @@ FileOption = Annotated[str, typer.Option("--file", "-f", help="YAML file of poli
 Prune = Annotated[
     bool, typer.Option("--prune", help="Delete blocks and customers that the file does not hold.")
 ]
+Reason = Annotated[str, typer.Option("--reason", help="What for, as the list of revisions shall tell.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and list the changes; save nothing.")]
 
 
@@ -33,6 +34,7 @@ def apply(
     file: FileOption,
     prune: Prune = False,
     dry_run: DryRun = False,
+    reason: Reason = "",
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
 ) -> None:
@@ -40,7 +42,7 @@ def apply(
     from usageflow.cli.convert import apply_request
 
     loaded = read_policies(file)
-    response = send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run), timeout)
+    response = send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run, message=reason), timeout)
     result = _result(loaded, response, dry_run=dry_run)
     (print_json if output is Output.JSON else _print)(result)
 

@@ -16,7 +16,9 @@ from usageflow.policyfile import LoadedFile
 from usageflow.v1 import admin_pb2, common_pb2
 
 
-def apply_request(loaded: LoadedFile, *, prune: bool, dry_run: bool) -> admin_pb2.ApplyRequest:
+def apply_request(
+    loaded: LoadedFile, *, prune: bool, dry_run: bool, message: str = ""
+) -> admin_pb2.ApplyRequest:
     """Returns what makes the service equal to the file; items keep the file's order, so field paths fit both."""
     return admin_pb2.ApplyRequest(
         application=loaded.application,
@@ -27,6 +29,7 @@ def apply_request(loaded: LoadedFile, *, prune: bool, dry_run: bool) -> admin_pb
         customers=[customer_message(each) for each in loaded.customers],
         prune=prune,
         validate_only=dry_run,
+        message=message,
     )
 
 

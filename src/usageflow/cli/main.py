@@ -21,6 +21,7 @@ from usageflow.cli import (
     plan,
     replay,
     report,
+    revisions,
     schema,
     serve,
     snapshot,
@@ -30,6 +31,7 @@ from usageflow.cli import (
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
+from usageflow.cli.resources import KINDS, app_of
 
 EXAMPLES = (
     "usageflow serve",
@@ -84,6 +86,9 @@ app.command("test", epilog=examples(test.EXAMPLES))(test.run)
 app.command(epilog=examples(replay.EXAMPLES))(replay.replay)
 app.command(epilog=examples(schema.EXAMPLES))(schema.schema)
 app.add_typer(meter.app, name="meter")
+for _kind in KINDS:
+    app.add_typer(app_of(_kind), name=_kind.command)
+app.add_typer(revisions.app, name="revisions")
 
 
 def _print_version(asked: bool) -> None:

@@ -9,6 +9,7 @@ from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
+from tools.prove.cases.replay import replay
 from tools.prove.cases.takers import takers
 from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
 from tools.prove.refusals import refusals
@@ -27,6 +28,7 @@ CASES: dict[str, Case] = {
         accuracy,
         midmonth,
         change,
+        replay,
         stall,
         redis_errors,
         stop_in_stall,

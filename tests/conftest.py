@@ -1,4 +1,6 @@
-"""Real Redis servers for every test that asks for one: started when the first does, one set per worker."""
+"""Real Redis servers for every test that asks for one: started when the first does, one set per worker. And no time limits:
+a property holds on a busy machine too.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tools.redis_servers import NEEDED, RedisCluster, RedisServer, is_installed
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def _need_redis() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from decision.accounts import Accounts
 from decision.epochs import Epochs
 from decision.leasing import longest_life_us
 from decision.memo import Memo
@@ -64,6 +65,11 @@ class Plan:
     def with_directory(self, directory: Directory) -> Plan:
         """Returns the same plan over another state of the directory, with nothing remembered of what was asked before."""
         return Plan(self.snapshot.with_directory(directory), self.instructions, self.attributes)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Under what reported requests are accounted for."""
+        return Accounts(self.snapshot)
 
     @cached_property
     def has_local_fallback(self) -> bool:

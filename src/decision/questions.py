@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from decision.endpoints import endpoint_of
 from decision.plan import EndpointInstruction
 from usageflow.domain.decisions import Question
 from usageflow.domain.errors import Fault, InvalidArgument
@@ -25,13 +25,12 @@ from usageflow.domain.policies import MAX_UNITS
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.sources import Location
-from usageflow.domain.templates import UNMATCHED, canonical_template
+from usageflow.domain.templates import UNMATCHED
 from usageflow.domain.tokens import COOKIE_PREFIX
 from usageflow.domain.usage import EndpointName
 
 Pair = tuple[AttributeKey, str | bytes]
 
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 MAX_ATTRIBUTES = 256
 MAX_VALUE_BYTES = 8192
 MAX_HOLD_US = 3_600_000_000
@@ -60,15 +59,6 @@ class Terms:
     refund_on_expiry: bool = False
     lease_tokens: int = 0
     lease_life_us: int = 0
-
-
-def endpoint_of(method: str, template: str) -> EndpointName:
-    """Returns the canonical endpoint. Raises InvalidArgument, field ``method`` or ``template``."""
-    if not _METHOD.fullmatch(method):
-        raise InvalidArgument.of(
-            "method", "is not an HTTP method of 1 to 32 characters", "send one such as GET"
-        )
-    return EndpointName(method.upper(), canonical_template(template))
 
 
 def question_by_name(snapshot: Snapshot, request: HttpRequest, terms: Terms) -> Question:

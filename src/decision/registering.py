@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from decision.endpoints import endpoint_of
 from decision.plan import Plan, missing_parameters
-from decision.questions import endpoint_of
 from decision.snapshots import SnapshotRegistry
 from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.clock import Clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from usageflow.storage.counters import Amendment
 
@@ -11,8 +12,7 @@ EndpointRef = int | tuple[str, str]
 """A number of the plan, or (method, template); an empty template leaves it to the path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What was decided for reported requests, as the reporter says. ``denied`` None: not said; not ``understood``: a value
     that this version does not know.
     """
@@ -25,8 +25,7 @@ class Verdict:
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedEvent:
+class ReportedEvent(NamedTuple):
     """One event, unchecked. ``payload`` is its canonical form, ``identity`` an identity's key or ""."""
 
     event_id: str
@@ -45,8 +44,7 @@ class ReportedEvent:
     payload_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedCount:
+class ReportedCount(NamedTuple):
     """Requests that share everything but their number, unchecked.
 
     ``latency`` holds (bucket, requests), None where the two lists did not go together.
@@ -64,8 +62,7 @@ class ReportedCount:
     latency: tuple[tuple[int, int], ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedBatch:
+class ReportedBatch(NamedTuple):
     """A count batch, unchecked."""
 
     batch_id: str

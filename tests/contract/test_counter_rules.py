@@ -220,3 +220,22 @@ async def test_fixed_windows_begin_with_a_charge_too(store: CounterStore, clock:
     await take(store, item("quota", cost=11), item(cost=10, charge_denied=True, algorithm=FIXED))
     clock.advance(seconds=60)
     assert (await take(store, item())).standings == (Standing(0, HOUR - 60 * S, HOUR - 60 * S),)
+
+
+# changed limits
+
+
+@pytest.mark.parametrize(("limit", "then"), [(1000, 100), (100, 1000)])
+async def test_a_denial_under_a_changed_rate_is_told_the_wait_that_comes_true(
+    store: CounterStore, clock: ManualClock, limit: int, then: int
+) -> None:
+    """The bucket goes on at the new rate from the first request that it decides, be that denied."""
+    await take(store, item("k", limit, HOUR, 1000, TOKENS, burst=1000))
+    clock.advance(seconds=1)
+    changed = item("k", then, HOUR, 500, TOKENS, burst=1000)
+    (told,) = (await take(store, changed)).standings
+    assert told.wait_us
+    clock.advance(seconds=(told.wait_us - 1) / S)
+    assert not (await take(store, changed)).admitted
+    clock.advance(seconds=1 / S)
+    assert (await take(store, changed)).admitted

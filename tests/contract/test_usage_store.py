@@ -7,7 +7,6 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -41,11 +40,11 @@ _METERING = MeteringDelta(ORDERS, "ann", "p", "price_1", 1, 60, 1, Decimal(1))
 
 
 def delta(endpoint: EndpointName = ORDERS, *, units: str = "1", **changes: Any) -> UsageDelta:
-    return replace(_DELTA, endpoint=endpoint, units=Decimal(units), **changes)
+    return _DELTA._replace(endpoint=endpoint, units=Decimal(units), **changes)
 
 
 def metering(endpoint: EndpointName = ORDERS, *, units: str = "1", **changes: Any) -> MeteringDelta:
-    return replace(_METERING, endpoint=endpoint, units=Decimal(units), **changes)
+    return _METERING._replace(endpoint=endpoint, units=Decimal(units), **changes)
 
 
 def record(

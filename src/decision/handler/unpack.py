@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from google.protobuf import json_format
@@ -135,20 +136,20 @@ class _Lazily(Collection[Made], Generic[Made]):
 
 def _event(event: usage_pb2.UsageEvent) -> ReportedEvent:
     return ReportedEvent(
-        event_id=event.event_id,
-        time_us=_micros(event.time) if event.HasField("time") else None,
-        endpoint=_endpoint(event),
-        path=event.path,
-        identity=_identity(event.identity),
-        status=event.status,
-        latency_us=event.latency.ToMicroseconds(),
-        request_bytes=event.request_bytes,
-        response_bytes=event.response_bytes,
-        quantity=event.quantity if event.HasField("quantity") else None,
-        verdict=_verdict(event),
-        detail_json=_detail(event),
-        counted=event.counted,
-        payload_hash=_payload_hash(event),
+        event.event_id,
+        _micros(event.time) if event.HasField("time") else None,
+        _endpoint(event),
+        event.path,
+        _identity(event.identity) if event.HasField("identity") else "",
+        event.status,
+        event.latency.ToMicroseconds(),
+        event.request_bytes,
+        event.response_bytes,
+        event.quantity if event.HasField("quantity") else None,
+        _verdict(event),
+        _detail(event),
+        event.counted,
+        _payload_hash(event),
     )
 
 
@@ -179,13 +180,21 @@ def _endpoint(item: usage_pb2.UsageEvent | usage_pb2.Count) -> EndpointRef:
 
 
 def _verdict(item: usage_pb2.UsageEvent | usage_pb2.Count) -> Verdict:
+    degraded = item.degraded.reason if item.HasField("degraded") else 0
+    return _verdict_of(item.decision, item.reason, degraded, item.policy_number, item.revision)
+
+
+@lru_cache(maxsize=4096)  # a service makes few kinds of decisions, again and again
+def _verdict_of(
+    decision: common_pb2.Decision.ValueType, reason: int, degraded: int, policy_number: int, revision: int
+) -> Verdict:
     return Verdict(
-        denied=_DENIED.get(item.decision),
-        understood=item.decision in _DENIED,
-        reason=_bare(common_pb2.Reason.Name, item.reason, "REASON_"),
-        degraded=_bare(common_pb2.DegradedReason.Name, item.degraded.reason, "DEGRADED_REASON_"),
-        policy_number=item.policy_number,
-        revision=item.revision,
+        denied=_DENIED.get(decision),
+        understood=decision in _DENIED,
+        reason=_bare(common_pb2.Reason.Name, reason, "REASON_"),
+        degraded=_bare(common_pb2.DegradedReason.Name, degraded, "DEGRADED_REASON_"),
+        policy_number=policy_number,
+        revision=revision,
     )
 
 
@@ -201,7 +210,7 @@ def _identity(identity: common_pb2.Identity) -> str:
 
 def _detail(event: usage_pb2.UsageEvent) -> str:
     detail: dict[str, object] = {}
-    if event.metadata.fields:
+    if event.HasField("metadata") and event.metadata.fields:
         detail["metadata"] = json_format.MessageToDict(event.metadata)
     for name in ("client_ip", "user_agent", "reservation_id"):
         if value := getattr(event, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 
 PICO = 10**12
 _CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN)
@@ -20,6 +21,7 @@ def parse_units(text: str) -> Decimal:
     return Decimal(text)
 
 
+@lru_cache(maxsize=4096)  # most are the same few
 def units_of_quantity(quantity: float) -> Decimal:
     """Returns the units of a reported quantity: its shortest decimal, rounded half even to 12 places."""
     return Decimal(repr(quantity)).quantize(_QUANTUM, context=_CONTEXT)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointName:
+class EndpointName(NamedTuple):
     """A route of an application: method in upper case and canonical template."""
 
     method: str
     template: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsageDelta:
+class UsageDelta(NamedTuple):
     """What one event, or one count of a batch, adds. ``identity`` is the plain value or ``hash:`` and 64 hex digits;
     empty for nobody. ``units`` counts only where it was not denied. ``latency`` maps bucket to requests.
     """
@@ -37,8 +36,7 @@ class UsageDelta:
     latency: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MeteringDelta:
+class MeteringDelta(NamedTuple):
     """Units on their way to an invoice: never those of our own denials."""
 
     endpoint: EndpointName
@@ -51,8 +49,7 @@ class MeteringDelta:
     units: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One request in detail. ``time_us`` is Unix time; ``detail_json`` holds what the capture level allowed."""
 
     event_id: str
@@ -68,8 +65,7 @@ class StoredEvent:
     detail_json: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(NamedTuple):
     """One event or one count batch: what is stored whole or not at all, once per id.
 
     ``day`` is the UTC day number of a UUIDv7 id and 0 for any other id; (application, id, day) is unique.

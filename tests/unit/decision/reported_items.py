@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from decision.plan import build_plan
@@ -66,7 +65,7 @@ def desk(state: Snapshot = STATE, offset_us: int = 0, **revisions: Snapshot) -> 
 
 
 def event(at: Desk | None = None, **fields: Any) -> UsageRecord:
-    return record_of_event(replace(EVENT, **fields), at or desk())
+    return record_of_event(EVENT._replace(**fields), at or desk())
 
 
 def batch(*counts: ReportedCount, at: Desk | None = None, batch_id: str = "b1") -> UsageRecord:

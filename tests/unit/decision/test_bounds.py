@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ def test_a_corrected_clock_corrects_events_and_counts() -> None:
     record = event(at, time_us=NOW + 3_600_000_000)
     assert record.event is not None
     assert (record.event.time_us, record.usage[0].second) == (NOW, NOW_S)
-    assert batch(replace(COUNT, second=NOW_S + 3600), at=at).usage[0].second == NOW_S
+    assert batch(COUNT._replace(second=NOW_S + 3600), at=at).usage[0].second == NOW_S
 
 
 def test_an_event_without_a_time_is_now_whatever_the_reporters_clock() -> None:
@@ -57,7 +56,7 @@ def test_an_event_without_a_time_is_now_whatever_the_reporters_clock() -> None:
 def test_34_days_back_and_5_minutes_ahead(second: int, reason: str) -> None:
     reports: list[tuple[str, Report]] = [
         ("time", lambda: event(time_us=second * 1_000_000)),
-        ("counts[1].second", lambda: batch(COUNT, replace(COUNT, second=second))),
+        ("counts[1].second", lambda: batch(COUNT, COUNT._replace(second=second))),
     ]
     for field, report in reports:
         if not reason:
@@ -145,7 +144,7 @@ def test_an_event_at_its_bounds_is_taken(fields: dict[str, Any]) -> None:
 )
 def test_a_count_out_of_bounds_refuses_its_batch_by_path(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidArgument) as error:
-        batch(COUNT, replace(COUNT, **fields))
+        batch(COUNT, COUNT._replace(**fields))
     assert [fault.field for fault in error.value.faults] == [f"counts[1].{field}"]
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decision.endpoints import endpoint_of
 from decision.plan import EndpointInstruction, build_plan
-from decision.questions import HttpRequest, Terms, endpoint_of, question_by_name, question_by_number
+from decision.questions import HttpRequest, Terms, question_by_name, question_by_number
 from tests.unit.fakes import limit, policy, request, snapshot, steady
 from usageflow.domain.decisions import Question
 from usageflow.domain.errors import InvalidArgument

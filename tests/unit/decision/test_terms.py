@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,10 +184,10 @@ def test_a_count_has_no_values_of_its_route() -> None:
     state = metered("request.path_parameters.id == '2'")
     cond = state.policies[0].number
     for number, winner in ((cond, "cond"), (0, "wide")):
-        count = replace(COUNT, endpoint=("GET", "/things/{id}"), verdict=Verdict(policy_number=number))
+        count = COUNT._replace(endpoint=("GET", "/things/{id}"), verdict=Verdict(policy_number=number))
         assert billed(batch(count, at=desk(state))) == [(winner, "price_1")]
     plain = snapshot(policy("cond", "/plain", condition="request.path == '/plain'", metering=metering()))
-    count = replace(COUNT, endpoint=("GET", "/plain"))
+    count = COUNT._replace(endpoint=("GET", "/plain"))
     assert billed(batch(count, at=desk(plain))) == [("cond", "price_1")]
 
 

@@ -145,9 +145,14 @@ class MemoryCounterStore:
         return self._take(Take(limits, slot_id=slot_id), now_us)
 
     def _charge(self, take: Take, before: Sequence[Standing], now_us: int) -> tuple[Standing, ...]:
-        """Lets a denied request take where rules say so; returns where all limits stand then."""
+        """Lets a denied request take where rules say so; returns where all limits stand then. A bucket that denies and
+        whose rate was changed goes on at the new one from here, as its wait was told, though nothing was taken.
+        """
         after = list(before)
         for index, item in enumerate(take.limits):
+            known = self._states.get(item.key)
+            if isinstance(known, Bucket) and before[index].wait_us != 0 and known.rate != item.rule.limit:
+                self._put(item.key, self._state(item, now_us), now_us)
             if item.rule.charge_denied:
                 state = self._state(item, now_us)
                 charged = charge(state, item.rule, now_us, item.cost)

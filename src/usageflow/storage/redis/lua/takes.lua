@@ -87,18 +87,20 @@ local function debit_all(first, count, nows, times, undo)
   end
 end
 
--- Lets a denied request take what is left, where rules say so.
+-- Lets a denied request take what is left, where rules say so. A bucket that denies and whose rate was changed goes on at the new
+-- one from here, as its wait was told, though nothing was taken.
 local function charge_all(first, count, nows)
   for n = 1, count do
     local place, rule, cost = numbers[first + 1], rules[numbers[first + 2]], numbers[first + 3]
     first = first + 3
-    if rule.charges and rule.kind ~= CONCURRENCY then
-      local left = room(nows[n], rule, NOW)
-      local charged = left < cost and left or cost
-      if charged > 0 then
-        debit(nows[n], charged)
-        put(place, nows[n])
-      end
+    local state, before = nows[n], states[place]
+    local left = rule.kind ~= CONCURRENCY and room(state, rule, NOW) or 0
+    local charged = rule.charges and (left < cost and left or cost) or 0
+    if charged > 0 then
+      debit(state, charged)
+      put(place, state)
+    elseif rule.kind == TOKEN_BUCKET and left < cost and before and before.rate and before.rate ~= rule.limit then
+      put(place, state)
     end
   end
 end

@@ -135,7 +135,9 @@ class Applying:
         if wanted.validate_only:
             before = resources(state.policies, state.blocks, customers.present)
             after = resources(wanted.policies, (block for block, _ in blocks.values()), customers.upserted)
-            return Applied(application.revision, with_fields(difference.changes, before, after))
+            # Beside the event loop, as above.
+            told = await asyncio.to_thread(with_fields, difference.changes, before, after)
+            return Applied(application.revision, told)
         if not difference.changes:
             return Applied(application.revision, ())
         change = replace(

@@ -15,6 +15,9 @@ from usageflow.domain.hashing import display
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.policyfile.writing import plain
 
+MAX_FIELDS = 5_000
+"""Fields that one answer tells of, give or take those of one resource."""
+
 Resources = Mapping[tuple[str, str], Declared]
 """What there is, by kind and id."""
 
@@ -31,13 +34,16 @@ def resources(
 
 
 def with_fields(changes: Sequence[Change], before: Resources, after: Resources) -> tuple[Change, ...]:
-    """Returns the changes with the fields that differ; of what is new or gone, all that it says."""
-
-    def told(change: Change) -> Change:
+    """Returns the changes with the fields that differ; of what is new or gone, all that it says. Beyond MAX_FIELDS changes come
+    without: nobody reads so many, and an answer has to fit into a message.
+    """
+    told, room = [], MAX_FIELDS
+    for change in changes:
         key = (change.kind, change.logged_id)
-        return replace(change, fields=differences(_shown(before.get(key)), _shown(after.get(key))))
-
-    return tuple(map(told, changes))
+        fields = differences(_shown(before.get(key)), _shown(after.get(key))) if room > 0 else ()
+        room -= len(fields)
+        told.append(replace(change, fields=fields))
+    return tuple(told)
 
 
 def _shown(declared: Declared | None) -> Plain:

@@ -91,6 +91,8 @@ def _print(result: dict[str, Any]) -> None:
         print_line(f"{_SIGNS.get(change['action'], '~')} {change['kind']} {change['name']}")
         for field in change["fields"]:
             print_line(f"    {field_line(field)}")
+        if not change["fields"] and change["action"] != "DELETED":
+            print_line("    (its fields are not told)")
     actions = [change["action"] for change in result["changes"]]
     counts = [f"{actions.count(action)} {words}" for action, words in _COUNTED if action in actions]
     print_line(

@@ -47,6 +47,9 @@ log = structlog.get_logger()
 KEYS_WAIT_S = 2.0
 """The most that readiness waits for issuers of tokens."""
 
+LOG_WAIT_S = 1.0
+"""The most that the end waits for the decision log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -100,7 +103,9 @@ class Decision:
         except Unavailable as error:
             log.warning("the last second of long quotas was not saved", error=str(error))
         if self.logger is not None:
-            await self.logger.flush()
+            with contextlib.suppress(TimeoutError):  # what a silent database does not take is lost, as ever
+                async with asyncio.timeout(LOG_WAIT_S):
+                    await self.logger.flush()
         await self.counters.close()
 
     def jobs(self) -> Mapping[str, Coroutine[Any, Any, None]]:

@@ -48,3 +48,12 @@ def test_identities_are_cut_hashes() -> None:
     assert f"hash:{block.identity[:12]}" in told
     assert block.identity not in told
     assert "secret-user" not in told
+
+
+def test_an_answer_fits_into_a_message() -> None:
+    many = [policy(f"p{number}", "/a") for number in range(3_000)]
+    changes = [Change(Action.CREATED, "policy", item.name) for item in many]
+    told = with_fields(changes, resources(PolicySet()), resources(PolicySet(policies=tuple(many))))
+    assert len(told) == 3_000
+    assert 5_000 <= sum(len(each.fields) for each in told) < 5_100
+    assert not told[-1].fields

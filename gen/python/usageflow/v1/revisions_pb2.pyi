@@ -453,7 +453,9 @@ class Change(google.protobuf.message.Message):
     """Its name; for a block its methods, path and identity."""
     @property
     def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___FieldDifference]:
-        """Of a request that only checks (`validate_only`): which fields differ; of what is new or gone, all that it says."""
+        """Of a request that only checks (`validate_only`): which fields differ; of what is new or gone, all that it says.
+        An answer tells of about 5,000; changes after that come without.
+        """
 
     def __init__(
         self,

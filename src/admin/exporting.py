@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from usageflow.domain.errors import NotFound
 from usageflow.domain.hashing import KeyOf
 from usageflow.storage.file import encode, gather
-from usageflow.storage.ports import ControlStore
+from usageflow.storage.ports import ApplicationState, ControlStore
 
 PIECE_BYTES = 1024 * 1024
 
@@ -35,11 +35,22 @@ class Exporting:
         self._control = control
         self._key_of = key_of
 
-    async def export(self, application: str) -> SnapshotText:
-        """Returns the file of an application. Raises NotFound."""
+    async def export(self, application: str, revision: int = 0) -> SnapshotText:
+        """Returns the file of an application, with the policies of a revision (0: the one in force). Raises NotFound."""
         found = await self._control.find_application(application)
         if found is None:
             raise NotFound(f"there is no application {application[:64]!r}", reason="APPLICATION_NOT_FOUND")
         exported = await gather(self._control, found.application_id, self._key_of)
-        revision = exported.state.application.revision
-        return SnapshotText(revision, await asyncio.to_thread(encode, [exported]))
+        state = await self._at(exported.state, revision)
+        data = await asyncio.to_thread(encode, [replace(exported, state=state)])
+        return SnapshotText(state.application.revision, data)
+
+    async def _at(self, state: ApplicationState, revision: int) -> ApplicationState:
+        if revision in (0, state.application.revision):
+            return state
+        policies = await self._control.policies_at(state.application.application_id, revision)
+        if policies is None:
+            message = f"there is no revision {revision} (any more): the one in force is {state.application.revision}"
+            raise NotFound(message, reason="REVISION_NOT_FOUND")
+        application = replace(state.application, revision=revision)
+        return replace(state, application=application, policies=policies)

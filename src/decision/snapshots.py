@@ -150,6 +150,7 @@ class SnapshotRegistry:
             numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},
             endpoints=state.endpoints,
             directory=self._directories.get(application.application_id),
+            decision_log_percent=application.decision_log_percent,
             compile_term=self._compile_term,
         )
 

@@ -15,6 +15,7 @@ from usageflow.domain.clock import ManualClock
 from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
+from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.sql import (
     Database,
@@ -22,6 +23,7 @@ from usageflow.storage.sql import (
     SqlCheckpointStore,
     SqlControlStore,
     SqlCredentialStore,
+    SqlDecisionLog,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
@@ -39,6 +41,7 @@ class Stores:
     checkpoints: CheckpointStore
     credentials: CredentialStore
     audit: AuditLog
+    decision_log: DecisionLog
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -69,6 +72,7 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         checkpoints=SqlCheckpointStore(database, clock),
         credentials=SqlCredentialStore(database, clock),
         audit=SqlAuditLog(database),
+        decision_log=SqlDecisionLog(database, clock),
         forget_numbers=forget_numbers,
     )
 
@@ -156,6 +160,16 @@ def other_credentials(other_stores: Stores) -> CredentialStore:
 @pytest.fixture
 def audit(stores: Stores) -> AuditLog:
     return stores.audit
+
+
+@pytest.fixture
+def decision_log(stores: Stores) -> DecisionLog:
+    return stores.decision_log
+
+
+@pytest.fixture
+def other_decision_log(other_stores: Stores) -> DecisionLog:
+    return other_stores.decision_log
 
 
 @pytest.fixture

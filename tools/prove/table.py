@@ -10,6 +10,7 @@ from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
+from tools.prove.cases.replay import replay
 from tools.prove.cases.resources import bulk, editors, fuzz
 from tools.prove.cases.roles import roles
 from tools.prove.cases.takers import takers
@@ -30,6 +31,7 @@ CASES: dict[str, Case] = {
         accuracy,
         midmonth,
         change,
+        replay,
         stall,
         redis_errors,
         stop_in_stall,

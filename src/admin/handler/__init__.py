@@ -15,10 +15,12 @@ from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
+from admin.handler.decision_log import DecisionLogMethods
 from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
 from admin.handler.revisions import RevisionMethods
 from admin.handler.status import StatusMethods
+from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import Resources
 from admin.revising import Revising
@@ -40,9 +42,18 @@ class AdminUseCases:
     statuses: Statuses
     resources: Mapping[str, Resources]
     revising: Revising
+    logged: LoggedDecisions
 
 
-class AdminHandler(ResourceMethods, RevisionMethods, KeyMethods, TokenMethods, AuditMethods, StatusMethods):
+class AdminHandler(
+    ResourceMethods,
+    RevisionMethods,
+    KeyMethods,
+    TokenMethods,
+    AuditMethods,
+    StatusMethods,
+    DecisionLogMethods,
+):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
     def __init__(self, use: AdminUseCases) -> None:
@@ -54,6 +65,7 @@ class AdminHandler(ResourceMethods, RevisionMethods, KeyMethods, TokenMethods, A
         self._statuses = use.statuses
         self._resources = use.resources
         self._revising = use.revising
+        self.logged = use.logged
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context
@@ -79,7 +91,7 @@ class AdminHandler(ResourceMethods, RevisionMethods, KeyMethods, TokenMethods, A
         self, request: admin_pb2.ExportSnapshotRequest, context: _Context
     ) -> AsyncIterator[admin_pb2.ExportSnapshotResponse]:
         """See the contract."""
-        snapshot = await self._exporting.export(request.application)
+        snapshot = await self._exporting.export(request.application, request.revision)
         for piece in snapshot.pieces:
             yield admin_pb2.ExportSnapshotResponse(data=piece, revision=snapshot.revision)
 

@@ -16,14 +16,20 @@ from usageflow.cli import (
     audit,
     bootstrap,
     check,
+    diff,
     explain,
+    export,
     keys,
     meter,
+    plan,
+    replay,
     report,
     revisions,
+    schema,
     serve,
     snapshot,
     status,
+    test,
     tokens,
     usage,
 )
@@ -74,6 +80,7 @@ app = typer.Typer(
 app.command(epilog=examples(serve.EXAMPLES))(serve.serve)
 app.command(epilog=examples(bootstrap.EXAMPLES))(bootstrap.bootstrap)
 app.command(epilog=examples(apply.EXAMPLES))(apply.apply)
+app.command(epilog=examples(plan.EXAMPLES))(plan.plan)
 app.command(epilog=examples(check.EXAMPLES))(check.check)
 app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)
@@ -83,6 +90,11 @@ app.command(epilog=examples(status.EXAMPLES))(status.status)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
+app.command(epilog=examples(diff.EXAMPLES))(diff.diff)
+app.command(epilog=examples(export.EXAMPLES))(export.export)
+app.command("test", epilog=examples(test.EXAMPLES))(test.run)
+app.command(epilog=examples(replay.EXAMPLES))(replay.replay)
+app.command(epilog=examples(schema.EXAMPLES))(schema.schema)
 app.add_typer(meter.app, name="meter")
 for _kind in KINDS:
     app.add_typer(app_of(_kind), name=_kind.command)

@@ -16,6 +16,7 @@ import structlog
 from decision.batching import Batching
 from decision.checking import Checking
 from decision.checkpoints import Checkpointer
+from decision.decision_log import DecisionLogger
 from decision.engine import Engine
 from decision.explaining import Explaining
 from decision.handler import DecisionHandler, DecisionUseCases, add_to_server
@@ -42,6 +43,7 @@ from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.counters import CounterStore
+from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.file import SnapshotCache
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import ChangeNotices, Relay
@@ -54,6 +56,9 @@ log = structlog.get_logger()
 KEYS_WAIT_S = 2.0
 """The most that readiness waits for issuers of tokens."""
 
+LOG_WAIT_S = 1.0
+"""The most that the end waits for the decision log."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptSource:
@@ -65,7 +70,7 @@ class KeptSource:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What decisions rest on. ``control`` and ``usage`` are None where there is no database."""
+    """What decisions rest on. ``control``, ``usage`` and ``decision_log`` are None where there is no database."""
 
     source: SnapshotSource
     key_of: KeyOf
@@ -77,6 +82,7 @@ class Stores:
     usage: UsageStore | None = None
     replicas: ReplicaStore | None = None
     kept: KeptSource | None = None
+    decision_log: DecisionLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ class Decision:
     counters: CounterStore
     ingest: Ingest | None
     use_cases: DecisionUseCases
+    logger: DecisionLogger | None = None
     presence: Presence | None = None
     keeping: Keeping | None = None
     kept: SteadySource | None = None
@@ -130,6 +137,10 @@ class Decision:
             await self.checkpointer.save()
         except Unavailable as error:
             log.warning("the last second of long quotas was not saved", error=str(error))
+        if self.logger is not None:
+            with contextlib.suppress(TimeoutError):  # what a silent database does not take is lost, as ever
+                async with asyncio.timeout(LOG_WAIT_S):
+                    await self.logger.flush()
         await self.counters.close()
 
     def jobs(self) -> Mapping[str, Coroutine[Any, Any, None]]:
@@ -139,7 +150,12 @@ class Decision:
             "keys": self.ring.run(),
             "checkpoints": self.checkpointer.run(),
         }
-        further = {"ingest": self.ingest, "presence": self.presence, "keeping": self.keeping}
+        further = {
+            "ingest": self.ingest,
+            "decision log": self.logger,
+            "presence": self.presence,
+            "keeping": self.keeping,
+        }
         return jobs | {name: worker.run() for name, worker in further.items() if worker is not None}
 
 
@@ -205,7 +221,8 @@ def build_decision(
     store = ResilientStore(
         stores.counters, MonotonicClock(), metrics.store_operations, in_process=stores.in_process
     )
-    engine = Engine(store, local, clock, lambda: new_id(clock), tokens)
+    logger = _logger(stores, clock, metrics)
+    engine = Engine(store, local, clock, lambda: new_id(clock), tokens, logger)
     snapshots = SnapshotRegistry(
         stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term
     )
@@ -230,10 +247,17 @@ def build_decision(
         stores.counters,
         ingest,
         use_cases,
+        logger,
         _presence(stores, snapshots, clock),
         _keeping(stores, snapshots),
         stores.kept.source if stores.kept is not None else None,
     )
+
+
+def _logger(stores: Stores, clock: Clock, metrics: Metrics) -> DecisionLogger | None:
+    if stores.decision_log is None:
+        return None
+    return DecisionLogger(stores.decision_log, clock, metrics.decision_log)
 
 
 def _presence(stores: Stores, snapshots: SnapshotRegistry, clock: Clock) -> Presence | None:

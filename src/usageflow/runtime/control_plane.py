@@ -13,6 +13,7 @@ from admin.auditing import Auditing
 from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import AdminHandler, AdminUseCases
+from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import (
     Applications,
@@ -44,13 +45,14 @@ class ControlPlane:
     handler: AdminHandler
     applying: Applying
     revising: Revising
+    logged: LoggedDecisions
 
     async def purge_for_ever(self) -> None:
         """Forgets what is old, once an hour."""
         while True:
             try:
-                forgotten = await self.revising.purge()
-                log.info("old revisions and deleted resources forgotten", rows=forgotten)
+                forgotten = await self.revising.purge() + await self.logged.purge()
+                log.info("old revisions, deleted resources and logged decisions forgotten", rows=forgotten)
             except Unavailable as error:
                 log.warning("nothing was forgotten: the database does not answer", error=str(error))
             await asyncio.sleep(PURGE_EVERY_S)
@@ -78,6 +80,7 @@ def build_control_plane(
     }
     for title, kind in declared.items():
         resources[title] = DeclaredResources(kind, applying, declarations, store)
+    logged = LoggedDecisions(control, stores.decision_log, clock)
     use_cases = AdminUseCases(
         applying=applying,
         querying=Querying(control, stores.usage, clock),
@@ -87,5 +90,6 @@ def build_control_plane(
         statuses=Statuses(stores.replicas, clock),
         resources=resources,
         revising=revising,
+        logged=logged,
     )
-    return ControlPlane(AdminHandler(use_cases), applying, revising)
+    return ControlPlane(AdminHandler(use_cases), applying, revising, logged)

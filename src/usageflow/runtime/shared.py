@@ -176,6 +176,7 @@ def _decision(
         control=sql.control,
         usage=sql.usage,
         replicas=sql.replicas,
+        decision_log=sql.decision_log,
         kept=KeptSource(source, cache),
     )
     return build_decision(stores, clock, notices, metrics, jwks_allow_private=settings.jwks_allow_private)

@@ -12,6 +12,7 @@ from usageflow.storage.sql import (
     SqlCheckpointStore,
     SqlControlStore,
     SqlCredentialStore,
+    SqlDecisionLog,
     SqlReplicaStore,
     SqlResourceStore,
     SqlUsageStore,
@@ -30,6 +31,7 @@ class SqlStores:
     credentials: SqlCredentialStore
     audit: SqlAuditLog
     resources: SqlResourceStore
+    decision_log: SqlDecisionLog
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -43,4 +45,5 @@ class SqlStores:
             SqlCredentialStore(database, clock),
             SqlAuditLog(database),
             SqlResourceStore(database, clock),
+            SqlDecisionLog(database, clock),
         )

@@ -21,12 +21,15 @@ from usageflow.storage.directories import Directories, DirectorySource
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application. ``plan_version`` rises with every change that decisions or plans depend on."""
+    """An application. ``plan_version`` rises with every change that decisions or plans depend on. Of 100 callers
+    ``decision_log_percent`` have their decisions logged.
+    """
 
     application_id: str
     name: str
     revision: int
     plan_version: int
+    decision_log_percent: int = 0
 
 
 class NumberKind(StrEnum):

@@ -18,9 +18,18 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
 from usageflow.cli.main import app
-from usageflow.v1 import admin_pb2, audit_pb2, decision_pb2, keys_pb2, meter_pb2, usage_pb2
+from usageflow.v1 import (
+    admin_pb2,
+    audit_pb2,
+    decision_log_pb2,
+    decision_pb2,
+    keys_pb2,
+    meter_pb2,
+    revisions_pb2,
+    usage_pb2,
+)
 
-STREAMING = {"ExportSnapshot"}
+STREAMING = {"ExportSnapshot", "ListDecisions"}
 
 METHODS: dict[str, dict[str, Any]] = {
     "DecisionService": {
@@ -40,6 +49,8 @@ METHODS: dict[str, dict[str, Any]] = {
             for thing in ("ApiKey", "AdminToken")
         },
         "ListAuditEntries": audit_pb2.ListAuditEntriesRequest,
+        "GetRevision": revisions_pb2.GetRevisionRequest,
+        "ListDecisions": decision_log_pb2.ListDecisionsRequest,
     },
     "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
 }

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tools.postgres_servers import PostgresServer
@@ -98,7 +99,12 @@ async def show_outage(form: SharedForm, server: PostgresServer, size: Size, p99_
 
 def _until_cached(form: SharedForm) -> None:
     for decision in form.decisions:
-        decision.wait_until(lambda d=decision: any((d.data / "snapshots").glob("*.json")), _CACHED_S)
+        folder = decision.data / "snapshots"
+        decision.wait_until(partial(_has_snapshot, folder), _CACHED_S)
+
+
+def _has_snapshot(folder: Path) -> bool:
+    return any(folder.glob("*.json"))
 
 
 def _started_again(server: PostgresServer) -> None:

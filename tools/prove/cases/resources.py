@@ -273,7 +273,8 @@ def _run(cases: int, drawn: Any, once: Callable[[Any], None]) -> None:
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    test = quiet(given(drawn)(once))
+    drawing: Any = given(drawn)
+    test: Callable[[], None] = quiet(drawing(once))
     test()
 
 

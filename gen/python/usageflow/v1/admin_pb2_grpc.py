@@ -6,6 +6,7 @@ import warnings
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
 from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_application__methods__pb2
 from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
+from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
 from usageflow.v1 import directory_methods_pb2 as usageflow_dot_v1_dot_directory__methods__pb2
 from usageflow.v1 import keys_pb2 as usageflow_dot_v1_dot_keys__pb2
 from usageflow.v1 import policies_pb2 as usageflow_dot_v1_dot_policies__pb2
@@ -135,6 +136,11 @@ class AdminServiceStub(object):
                 '/usageflow.v1.AdminService/ListAuditEntries',
                 request_serializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.ListDecisions = channel.unary_stream(
+                '/usageflow.v1.AdminService/ListDecisions',
+                request_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
                 _registered_method=True)
         self.GetStrategy = channel.unary_unary(
                 '/usageflow.v1.AdminService/GetStrategy',
@@ -495,6 +501,13 @@ class AdminServiceServicer(object):
 
     def ListAuditEntries(self, request, context):
         """The audit log, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecisions(self, request, context):
+        """The logged decisions of an application, where its settings ask for a log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -916,6 +929,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEntries,
                     request_deserializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.SerializeToString,
             ),
             'GetStrategy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStrategy,
@@ -1615,6 +1633,33 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ListAuditEntries',
             usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
             usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListDecisions',
+            usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
+            usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

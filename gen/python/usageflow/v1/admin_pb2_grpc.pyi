@@ -11,6 +11,7 @@ import typing
 import usageflow.v1.admin_pb2
 import usageflow.v1.application_methods_pb2
 import usageflow.v1.audit_pb2
+import usageflow.v1.decision_log_pb2
 import usageflow.v1.directory_methods_pb2
 import usageflow.v1.keys_pb2
 import usageflow.v1.policies_pb2
@@ -136,6 +137,12 @@ class AdminServiceStub:
         usageflow.v1.audit_pb2.ListAuditEntriesResponse,
     ]
     """The audit log, page by page."""
+
+    ListDecisions: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        usageflow.v1.decision_log_pb2.ListDecisionsResponse,
+    ]
+    """The logged decisions of an application, where its settings ask for a log."""
 
     GetStrategy: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.policy_methods_pb2.GetStrategyRequest,
@@ -529,6 +536,12 @@ class AdminServiceAsyncStub:
         usageflow.v1.audit_pb2.ListAuditEntriesResponse,
     ]
     """The audit log, page by page."""
+
+    ListDecisions: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        usageflow.v1.decision_log_pb2.ListDecisionsResponse,
+    ]
+    """The logged decisions of an application, where its settings ask for a log."""
 
     GetStrategy: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.policy_methods_pb2.GetStrategyRequest,
@@ -956,6 +969,14 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.audit_pb2.ListAuditEntriesResponse, collections.abc.Awaitable[usageflow.v1.audit_pb2.ListAuditEntriesResponse]]:
         """The audit log, page by page."""
+
+    @abc.abstractmethod
+    def ListDecisions(
+        self,
+        request: usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse], collections.abc.AsyncIterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse]]:
+        """The logged decisions of an application, where its settings ask for a log."""
 
     @abc.abstractmethod
     def GetStrategy(

@@ -444,19 +444,27 @@ class Change(google.protobuf.message.Message):
     ACTION_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
     action: global___ChangeAction.ValueType
     """What happened."""
     kind: builtins.str
     """`strategy`, `policy`, `plan`, `block` or `customer`."""
     name: builtins.str
     """Its name; for a block its methods, path and identity."""
+    @property
+    def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___FieldDifference]:
+        """Of a request that only checks (`validate_only`): which fields differ; of what is new or gone, all that it says.
+        An answer tells of about 5,000; changes after that come without.
+        """
+
     def __init__(
         self,
         *,
         action: global___ChangeAction.ValueType = ...,
         kind: builtins.str = ...,
         name: builtins.str = ...,
+        fields: collections.abc.Iterable[global___FieldDifference] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "kind", b"kind", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "fields", b"fields", "kind", b"kind", "name", b"name"]) -> None: ...
 
 global___Change = Change

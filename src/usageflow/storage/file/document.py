@@ -123,6 +123,7 @@ class ApplicationDocument(PolicySet):
     api_keys: tuple[ApiKeyDocument, ...] = ()
     customers: tuple[Customer, ...] = ()
     directory_version: Version = 0
+    decision_log_percent: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
 
     @classmethod
     def of(cls, exported: Exported) -> Self:
@@ -145,6 +146,7 @@ class ApplicationDocument(PolicySet):
             api_keys=tuple(map(ApiKeyDocument.of, exported.api_keys)),
             customers=exported.customers,
             directory_version=exported.directory_version,
+            decision_log_percent=application.decision_log_percent,
             **_policies(state.policies),
         )
 
@@ -152,7 +154,13 @@ class ApplicationDocument(PolicySet):
     def state(self) -> ApplicationState:
         """Returns the state."""
         return ApplicationState(
-            application=Application(self.application_id, self.name, self.revision, self.plan_version),
+            application=Application(
+                self.application_id,
+                self.name,
+                self.revision,
+                self.plan_version,
+                self.decision_log_percent,
+            ),
             policies=PolicySet(**_policies(self)),
             blocks=self.blocks,
             numbers={

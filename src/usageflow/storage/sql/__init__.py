@@ -11,6 +11,7 @@ from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
+from usageflow.storage.sql.decision_log import SqlDecisionLog
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
 from usageflow.storage.sql.postgres import open_postgres
@@ -32,6 +33,7 @@ __all__ = [
     "SqlCheckpointStore",
     "SqlControlStore",
     "SqlCredentialStore",
+    "SqlDecisionLog",
     "SqlReplicaStore",
     "SqlResourceStore",
     "SqlUsageStore",

@@ -29,13 +29,14 @@ APPLICATION_COLUMNS = (
     APPLICATIONS.c.name,
     APPLICATIONS.c.revision,
     APPLICATIONS.c.plan_version,
+    APPLICATIONS.c.decision_log_percent,
 )
 
 
 def application_of(row: Sequence[Any]) -> Application:
     """Returns the application of a row of APPLICATION_COLUMNS."""
-    application_id, name, revision, plan_version = row
-    return Application(application_id, name, revision, plan_version)
+    application_id, name, revision, plan_version, percent = row
+    return Application(application_id, name, revision, plan_version, percent)
 
 
 def unknown_application(application_id: str) -> NotFound:

@@ -204,7 +204,7 @@ def build_decision(
     )
     engine = Engine(store, local, clock, lambda: new_id(clock), tokens)
     snapshots = SnapshotRegistry(
-        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term
+        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term, metrics.snapshots
     )
     ingest = Ingest(stores.usage) if stores.usage is not None else None
     watching = Watching(snapshots)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tools.postgres_servers import PostgresServer
@@ -15,7 +16,7 @@ from tools.prove.asking import Ask, Asker, askers
 from tools.prove.figures import percentile, spread
 from tools.prove.policies import limit, policy, policy_file
 from tools.prove.showing import ensure
-from tools.shared_form import SharedForm, shared_form
+from tools.shared_form import Role, SharedForm, shared_form
 
 P99_S = 0.25
 """With everything on this machine's two cores; the figure tells what it was."""
@@ -98,7 +99,11 @@ async def show_outage(form: SharedForm, server: PostgresServer, size: Size, p99_
 
 def _until_cached(form: SharedForm) -> None:
     for decision in form.decisions:
-        decision.wait_until(lambda d=decision: any((d.data / "snapshots").glob("*.json")), _CACHED_S)
+        decision.wait_until(partial(_is_cached, decision), _CACHED_S)
+
+
+def _is_cached(decision: Role) -> bool:
+    return any((decision.data / "snapshots").glob("*.json"))
 
 
 def _started_again(server: PostgresServer) -> None:

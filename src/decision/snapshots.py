@@ -13,7 +13,7 @@ from decision.collecting import building
 from decision.plan import Plan, build_plan
 from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.directory import Directory
-from usageflow.domain.errors import UsageFlowError
+from usageflow.domain.errors import NotFound, UsageFlowError
 from usageflow.domain.expressions import CompileTerm, compile_nothing
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.policies import PolicySet
@@ -190,10 +190,15 @@ class SnapshotRegistry:
         )
 
     async def wait_for_other(self, application_id: str, plan_version: int) -> Plan:
-        """Returns the plan of an application as soon as its version is not ``plan_version``."""
+        """Returns the plan of an application as soon as its version is not ``plan_version``. Raises NotFound where the application is
+        deleted meanwhile.
+        """
         async with self._changed:
+            known = application_id in self._plans
             while True:
                 plan = self._plans.get(application_id)
+                if plan is None and known:
+                    raise NotFound("this application was deleted", reason="APPLICATION_NOT_FOUND")
                 if plan is not None and plan.snapshot.plan_version != plan_version:
                     return plan
                 await self._changed.wait()

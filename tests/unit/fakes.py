@@ -249,7 +249,7 @@ class FakeControl:
         return self.states[application_id]
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int | None
     ) -> Application:
         self._up()
         state = self.states[application_id]

@@ -20,6 +20,7 @@ from usageflow.cli import (
     keys,
     meter,
     report,
+    revisions,
     serve,
     snapshot,
     status,
@@ -29,6 +30,7 @@ from usageflow.cli import (
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
+from usageflow.cli.resources import KINDS, app_of
 
 EXAMPLES = (
     "usageflow serve",
@@ -82,6 +84,9 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
 app.add_typer(meter.app, name="meter")
+for _kind in KINDS:
+    app.add_typer(app_of(_kind), name=_kind.command)
+app.add_typer(revisions.app, name="revisions")
 
 
 def _print_version(asked: bool) -> None:

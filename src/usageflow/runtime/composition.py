@@ -37,6 +37,7 @@ from usageflow.domain.ids import uuid7
 from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import RpcServer
 from usageflow.runtime.clock import MonotonicClock
+from usageflow.runtime.control_plane import ControlPlane
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
@@ -152,6 +153,7 @@ class Composed:
     """Where administration is served, if apart from decisions."""
     relays: tuple[Relay, ...] = ()
     last_used: LastUsed | None = None
+    plane: ControlPlane | None = None
 
     @property
     def servers(self) -> tuple[RpcServer, ...]:
@@ -168,6 +170,7 @@ class Composed:
         jobs = dict(self.decision.jobs()) if self.decision is not None else {}
         jobs |= {type(relay).__name__: relay.run() for relay in self.relays}
         jobs |= {"last used": self.last_used.run()} if self.last_used is not None else {}
+        jobs |= {"purge": self.plane.purge_for_ever()} if self.plane is not None else {}
         return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
     async def start(self) -> None:

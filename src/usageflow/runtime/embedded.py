@@ -11,8 +11,10 @@ from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
+from usageflow.runtime.control_plane import ControlPlane
 from usageflow.runtime.counter_stores import open_counters
-from usageflow.runtime.services import ALL, SqlStores, build_office, build_rpc
+from usageflow.runtime.services import ALL, build_office, build_rpc
+from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
 from usageflow.storage.sql import Database, SqlControlStore, open_sqlite
@@ -28,6 +30,8 @@ class Embedded(Composed):
     database: Database
     control: SqlControlStore
     applying: Applying
+    plane: ControlPlane
+    last_used: LastUsed
 
     async def close(self) -> None:
         """See Composed."""
@@ -70,5 +74,6 @@ def compose(
         last_used=last_used,
         database=sql.database,
         control=sql.control,
-        applying=office.applying,
+        plane=office.plane,
+        applying=office.plane.applying,
     )

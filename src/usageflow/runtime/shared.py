@@ -17,8 +17,9 @@ from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Decision, KeptSource, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
-from usageflow.runtime.services import Role, SqlStores, build_office, build_rpc
+from usageflow.runtime.services import Role, build_office, build_rpc
 from usageflow.runtime.settings import Settings
+from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.file import SnapshotCache
 from usageflow.storage.notices import Relay, RelayedNotices
@@ -119,14 +120,16 @@ def _wired(
         if own
         else None
     )
-    if office_roles:
-        build_office(sql, notices, settings.hash_key_bytes, clock).serve_on(own_rpc or rpc, office_roles)
+    office = build_office(sql, notices, settings.hash_key_bytes, clock) if office_roles else None
+    if office is not None:
+        office.serve_on(own_rpc or rpc, office_roles)
     return Shared(
         decision=decision,
         rpc=rpc,
         own_rpc=own_rpc,
         relays=relays,
         last_used=last_used,
+        plane=office.plane if office is not None and Role.ADMIN in roles else None,
         database=sql.database,
         cache=cache,
     )

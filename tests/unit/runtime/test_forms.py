@@ -15,9 +15,11 @@ def settings(**values: str) -> Settings:
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def faults(role: str, workers: int = 1, *, edge: bool = False, **values: str) -> set[str]:
+def faults(
+    role: str, values: dict[str, str] | None = None, *, workers: int = 1, edge: bool = False
+) -> set[str]:
     try:
-        check_form(role, settings(**values), workers=workers, edge=edge)
+        check_form(role, settings(**values or {}), workers=workers, edge=edge)
     except InvalidArgument as error:
         return {fault.field.removeprefix("USAGEFLOW_") for fault in error.faults}
     return set()
@@ -32,31 +34,32 @@ def test_roles() -> None:
 def test_one_service_alone_needs_a_database_that_is_shared(role: str) -> None:
     with pytest.raises(FailedPrecondition, match="USAGEFLOW_DATABASE_URL"):
         check_form(role, settings())
-    assert faults(role, **SHARED) == set()
+    assert faults(role, SHARED) == set()
 
 
 def test_a_snapshot_file_needs_no_database() -> None:
     assert faults("decision", edge=True) == set()
-    assert faults("decision", 2, edge=True) == {"REDIS_URL"}
-    assert faults("decision", 2, edge=True, **REDIS) == set()
+    assert faults("decision", workers=2, edge=True) == {"REDIS_URL"}
+    assert faults("decision", REDIS, workers=2, edge=True) == set()
 
 
 def test_processes_over_one_database_share_the_hash_key() -> None:
-    assert faults("all", database_url=SHARED["database_url"]) == {"HASH_KEY"}
+    assert faults("all", {"database_url": SHARED["database_url"]}) == {"HASH_KEY"}
     assert faults("all") == set()
 
 
 def test_administration_is_not_served_where_every_client_comes_in() -> None:
     public = {**SHARED, "listen": "0.0.0.0:1", "http_listen": "", "insecure": "1"}
-    assert faults("all", **public) == {"ADMIN_LISTEN"}
-    assert faults("all", **public, admin_listen="127.0.0.1:2") == set()
-    assert faults("admin", **public) == set()
+    assert faults("all", public) == {"ADMIN_LISTEN"}
+    assert faults("all", {**public, "admin_listen": "127.0.0.1:2"}) == set()
+    assert faults("admin", public) == set()
 
 
 def test_workers_share_counters_and_a_port() -> None:
-    assert faults("decision", 2, **SHARED) == {"REDIS_URL"}
-    assert faults("decision", 2, **SHARED, **REDIS) == set()
-    assert faults("decision", 2, **SHARED, **REDIS, listen="unix:/s", http_listen="unix:/h") == {
+    assert faults("decision", SHARED, workers=2) == {"REDIS_URL"}
+    assert faults("decision", SHARED | REDIS, workers=2) == set()
+    sockets = {"listen": "unix:/s", "http_listen": "unix:/h"}
+    assert faults("decision", SHARED | REDIS | sockets, workers=2) == {
         "LISTEN",
         "HTTP_LISTEN",
     }

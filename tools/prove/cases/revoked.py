@@ -21,6 +21,8 @@ POLICIES = policy_file([policy("first", "/first", [limit("n", 1_000_000, "window
 _ASK = Ask("/first", "anybody")
 _LOOK_S = 0.02
 _GIVE_UP_S = 20.0
+_USES = 10
+"""Of each key before it is revoked, so that it is remembered as good everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ async def show_revoked(form: SharedForm, size: Size, dead_s: float = DEAD_S) -> 
         askers(form.addresses, installation.api_key) as steady,
     ):
         secrets = [await _create(admin, f"key-{number}") for number in range(size.keys)]
+        for secret in secrets:
+            await _use(form.addresses, secret, 1)
         load = _Load(steady, size)
         try:
             for number, secret in enumerate(secrets):
@@ -92,12 +96,19 @@ async def _create(admin: Administrator, name: str) -> str:
     return (await admin.stub.CreateApiKey(request, metadata=admin.metadata, timeout=20)).secret
 
 
+async def _use(addresses: Sequence[str], secret: str, times: int) -> None:
+    """Uses a key at every process: where a key was good the throttle of failed attempts does not stop it."""
+    async with askers(addresses, secret) as users:
+        for _ in range(times):
+            for user in users:
+                ensure((await user.check(_ASK)).answered, "a key was refused before it was revoked")
+            await asyncio.sleep(_LOOK_S)
+
+
 async def _revoke(admin: Administrator, addresses: Sequence[str], name: str, secret: str) -> list[float]:
     """Returns the seconds from the answer to the first refusal, for each process; none of them answers afterwards."""
+    await _use(addresses, secret, _USES)
     async with askers(addresses, secret) as users:
-        for user in users:
-            seen = await user.check(_ASK)
-            ensure(seen.answered, f"{name} was refused before it was revoked")
         request = keys_pb2.RevokeApiKeyRequest(application="demo", name=name)
         await admin.stub.RevokeApiKey(request, metadata=admin.metadata, timeout=20)
         revoked_s = asyncio.get_running_loop().time()

@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, cast
 import grpc.aio
 
 from tools.postgres_servers import PostgresServer
+from tools.prove.administration import Administrator, administrator
 from tools.prove.asking import Ask, Asker, askers
 from tools.prove.figures import percentile, spread
 from tools.prove.policies import limit, policy, policy_file
 from tools.prove.showing import ensure
 from tools.shared_form import SharedForm, shared_form
-from usageflow.domain.changes import Action, Actor, Cause, Change
-from usageflow.domain.customers import Customer, CustomerOverride
-from usageflow.domain.hashing import derive_key, keyed_hash
-from usageflow.runtime.clock import SystemClock
-from usageflow.storage.ports import ChangeSet
-from usageflow.storage.sql import SqlControlStore, open_postgres
-from usageflow.v1 import plan_pb2
+from usageflow.v1 import directory_methods_pb2, plan_pb2, policies_pb2
 from usageflow.v1.common_pb2 import Endpoint
 from usageflow.v1.decision_pb2_grpc import DecisionServiceStub
 
@@ -48,7 +43,7 @@ class Size:
 
 
 def signups(folder: Path) -> str:
-    """1,000 customers sign up within a minute, each with a limit of its own: no decision process compiles anything, no plan is sent again and
+    """1,000 customers sign up within a minute (CreateCustomer), each with a limit of its own: no decision process compiles anything, no plan is sent again and
     no lease is void, and the limits are enforced within a second.
     """
     size = Size()
@@ -132,55 +127,30 @@ def _loads(form: SharedForm) -> list[int]:
 async def _sign_up_all(form: SharedForm, size: Size) -> list[float]:
     """Signs customers up one after another; returns the seconds until some of their limits were enforced, at each process."""
     loop, every = asyncio.get_running_loop(), max(1, size.customers // size.looked_at)
-    database = open_postgres(form.installation.url)
-    looks: list[asyncio.Task[float]] = []
-    try:
-        desk = _Desk(SqlControlStore(database, SystemClock()), bytes.fromhex(form.installation.hash_key))
-        await desk.open()
-        async with askers(form.addresses, form.installation.api_key) as all_askers:
-            began = loop.time()
-            for number in range(size.customers):
-                await asyncio.sleep(max(0.0, began + number * size.seconds / size.customers - loop.time()))
-                await desk.sign_up(number)
-                if number % every == 0:
-                    looks += [
-                        asyncio.create_task(_enforced(asker, number, loop.time())) for asker in all_askers
-                    ]
-            ensure(loop.time() - began < size.seconds * 1.1 + 1, "the database could not keep up")
-            return list(await asyncio.gather(*looks))
-    finally:
-        await database.close()
+    installation, looks = form.installation, list[asyncio.Task[float]]()
+    async with (
+        administrator(installation.admin_address, installation.admin_token) as admin,
+        askers(form.addresses, installation.api_key) as all_askers,
+    ):
+        began = loop.time()
+        for number in range(size.customers):
+            await asyncio.sleep(max(0.0, began + number * size.seconds / size.customers - loop.time()))
+            await _sign_up(admin, number)
+            if number % every == 0:
+                looks += [asyncio.create_task(_enforced(asker, number, loop.time())) for asker in all_askers]
+        took_s = loop.time() - began
+        ensure(took_s < size.seconds * 1.1 + 1, f"{size.customers} sign-ups took {took_s:.0f} s")
+        return list(await asyncio.gather(*looks))
 
 
-class _Desk:
-    """Signs customers up in the store, as AdminService does."""
-
-    def __init__(self, control: SqlControlStore, hash_key: bytes) -> None:
-        self._control = control
-        self._key = derive_key(hash_key, "demo")
-
-    async def open(self) -> None:
-        application = await self._control.find_application("demo")
-        ensure(application is not None, "there is no application")
-        if application is not None:
-            self._application = application
-
-    async def sign_up(self, number: int) -> None:
-        name, identity = f"customer-{number}", keyed_hash(self._key, f"user-{number}").hex()
-        override = CustomerOverride(policy="first", limit_name="n", limit=_OVERRIDE)
-        customer = Customer(name=name, identities=(identity,), plan="", overrides=(override,))
-        change = ChangeSet(None, (), (), (), customers_upserted=(customer,))
-        cause = Cause(Actor("", "prove"), "CreateCustomer", (Change(Action.CREATED, "customer", name),))
-        await self._control.change(
-            self._application.application_id,
-            change,
-            cause=cause,
-            expected_plan_version=self._plan_version,
-        )
-
-    @property
-    def _plan_version(self) -> int:
-        return self._application.plan_version
+async def _sign_up(admin: Administrator, number: int) -> None:
+    customer = policies_pb2.Customer(
+        name=f"customer-{number}",
+        identities=[f"user-{number}"],
+        overrides=[policies_pb2.LimitOverride(policy="first", limit_name="n", limit=_OVERRIDE)],
+    )
+    request = directory_methods_pb2.CreateCustomerRequest(application="demo", customer=customer)
+    await admin.stub.CreateCustomer(request, metadata=admin.metadata, timeout=20)
 
 
 async def _enforced(asker: Asker, number: int, saved_s: float) -> float:

@@ -18,6 +18,7 @@ from usageflow.storage.sql.postgres_address import PostgresAddress, parse_postgr
 from usageflow.storage.sql.postgres_notices import PostgresRelay
 from usageflow.storage.sql.postgres_prepare import prepare_postgres
 from usageflow.storage.sql.replicas import SqlReplicaStore
+from usageflow.storage.sql.resources import SqlResourceStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SqlControlStore",
     "SqlCredentialStore",
     "SqlReplicaStore",
+    "SqlResourceStore",
     "SqlUsageStore",
     "lock_folder",
     "open_postgres",

@@ -52,7 +52,7 @@ class SqlControlStore:
         return await self._database.read(lambda connection: control_read.load(connection, application_id))
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int | None
     ) -> Application:
         """See ControlStore. Deletions come before insertions: a block that is in both is there afterwards."""
         revision = control_write.NewRevision(cause, self._clock.now_us(), expected_plan_version)

@@ -44,8 +44,9 @@ def unknown_application(application_id: str) -> NotFound:
 
 
 def find_application(connection: Connection, condition: ColumnElement[bool]) -> Application | None:
-    """Returns the one application for which the condition holds."""
-    row = connection.execute(select(*APPLICATION_COLUMNS).where(condition)).one_or_none()
+    """Returns the one application for which the condition holds and that is not deleted."""
+    present = APPLICATIONS.c.deleted_us.is_(None)
+    row = connection.execute(select(*APPLICATION_COLUMNS).where(condition, present)).one_or_none()
     return None if row is None else application_of(row)
 
 
@@ -101,7 +102,7 @@ def api_keys(connection: Connection, application_id: str) -> list[Credential]:
 def _blocks(connection: Connection, application_id: str) -> tuple[Block, ...]:
     documents = connection.scalars(
         select(BLOCKS.c.document)
-        .where(BLOCKS.c.application_id == application_id)
+        .where(BLOCKS.c.application_id == application_id, BLOCKS.c.deleted_us.is_(None))
         .order_by(BLOCKS.c.block_key)
     )
     return tuple(Block.model_validate_json(document) for document in documents)
@@ -120,7 +121,7 @@ def _numbers(connection: Connection, application_id: str) -> dict[tuple[NumberKi
 def _endpoints(connection: Connection, application_id: str) -> tuple[EndpointName, ...]:
     rows = connection.execute(
         select(ENDPOINTS.c.method, ENDPOINTS.c.template)
-        .where(ENDPOINTS.c.application_id == application_id)
+        .where(ENDPOINTS.c.application_id == application_id, ENDPOINTS.c.deleted_us.is_(None))
         .order_by(ENDPOINTS.c.method, ENDPOINTS.c.template)
     )
     return tuple(EndpointName(method, template) for method, template in rows)

@@ -10,7 +10,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.processes import COMMAND, ROOT, Process, ProcessFailed, address_of, clean_environment
+from tools.processes import COMMAND, ROOT, Process, ProcessFailed, address_of, clean_environment, free_port
+
+_READY_S = 90
+"""Several processes start at once, on machines with few cores too."""
 
 
 class Role(Process):
@@ -26,7 +29,7 @@ class Role(Process):
 
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
-        self.ready_after_s = self.wait_for("usageflow ready on ")
+        self.ready_after_s = self.wait_for("usageflow ready on ", _READY_S)
         return address_of(self.lines)
 
 
@@ -99,6 +102,7 @@ class SharedForm:
     decisions: list[Role]
     addresses: list[str]
     running: ExitStack
+    http_ports: list[int]
 
     def replace(self, old: Role, new: Role) -> None:
         """Starts another process in the place of one that has ended."""
@@ -110,13 +114,17 @@ def shared_form(
     url: str, folder: Path, policies: str, *, decisions: int = 3, **settings: str
 ) -> Iterator[SharedForm]:
     """Bootstraps an empty database, starts its processes and yields them once all enforce ``policies``."""
+    ports = [free_port() for _ in range(decisions)]
     folder.mkdir(parents=True, exist_ok=True)
     installation = Installation(url, folder, settings)
     installation.bootstrap()
     with ExitStack() as running:
         admin = running.enter_context(installation.role("admin", "admin"))
         crew = [
-            running.enter_context(installation.role("decision", f"decision-{n}")) for n in range(decisions)
+            running.enter_context(
+                installation.role("decision", f"decision-{n}", USAGEFLOW_HTTP_LISTEN=f"127.0.0.1:{port}")
+            )
+            for n, port in enumerate(ports)
         ]
         installation.admin_address = admin.wait_ready()
         addresses = [one.wait_ready() for one in crew]
@@ -124,4 +132,4 @@ def shared_form(
         waited = installation.command("status", "--wait", "--timeout", "30")
         if waited.returncode:
             raise ProcessFailed(waited.stderr)
-        yield SharedForm(installation, admin, crew, addresses, running)
+        yield SharedForm(installation, admin, crew, addresses, running, ports)

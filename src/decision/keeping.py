@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -25,14 +26,18 @@ SHARE = 20
 
 log = structlog.get_logger()
 
-_Stamp = tuple[int, int, tuple[Credential, ...]]
-"""Plan version, version of the directory, API keys: what another content goes with."""
+_Stamp = tuple[int, int, tuple[tuple[str, int], ...]]
+"""Plan version, version of the directory, ids and versions of API keys: what another content goes with. Uses of keys are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
     stamp: _Stamp
     text: bytes
+
+
+def _versions(keys: Iterable[Credential]) -> tuple[tuple[str, int], ...]:
+    return tuple((key.credential_id, key.version) for key in keys)
 
 
 class Keeping:
@@ -90,7 +95,7 @@ class Keeping:
         keys = {key: tuple(await self._control.api_keys(key)) for key in in_force}
         self._source.remember(key for those in keys.values() for key in those)
         for application_id, snapshot in in_force.items():
-            stamp = (snapshot.plan_version, snapshot.directory.version, keys[application_id])
+            stamp = (snapshot.plan_version, snapshot.directory.version, _versions(keys[application_id]))
             known = self._written.get(application_id)
             if known is None or known.stamp != stamp:
                 await self._encode(application_id, snapshot.plan_version)
@@ -100,6 +105,6 @@ class Keeping:
         if exported.state.application.plan_version != plan_version:
             return  # not in force yet: it comes by again
         text = await asyncio.to_thread(encode_application, exported)
-        stamp = (plan_version, exported.directory_version, exported.api_keys)
+        stamp = (plan_version, exported.directory_version, _versions(exported.api_keys))
         self._written[application_id] = _Written(stamp, text)
         self._unsaved = True

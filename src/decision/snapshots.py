@@ -40,7 +40,10 @@ class SnapshotRegistry:
         key_of: KeyOf,
         on_load: Callable[[Snapshot], None] | None = None,
         compile_term: CompileTerm = compile_nothing,
+        loads: dict[str, int] | None = None,
     ) -> None:
+        """``loads`` counts what was compiled, by outcome: ``loaded`` or ``refused``."""
+        self._loads = {} if loads is None else loads
         self._compile_term = compile_term
         self._on_load = on_load
         self._control = control
@@ -105,6 +108,9 @@ class SnapshotRegistry:
             self._refused.pop(application_id, None)
             log.info("application gone", application=name)
 
+    def _count(self, outcome: str) -> None:
+        self._loads[outcome] = self._loads.get(outcome, 0) + 1
+
     def _tell(self) -> None:
         for tell in self._told:
             tell()
@@ -122,11 +128,13 @@ class SnapshotRegistry:
         except Exception:  # whatever is wrong with it, it must not end the process or replace a good one
             # Tried again with the next change only: compiling the same state again would end the same way.
             self._refused[application_id] = state.application.plan_version
+            self._count("refused")
             log.exception("snapshot refused; deciding by the last one", application=state.application.name)
             return
         if self._on_load is not None:
             self._on_load(plan.snapshot)
         self._plans[application_id] = plan
+        self._count("loaded")
         self._tell()
         async with self._changed:
             self._changed.notify_all()

@@ -14,11 +14,16 @@ import pytest
 
 from tools.postgres_servers import PostgresServer
 from tools.processes import COMMAND, ROOT, ProcessFailed, clean_environment, free_port
-from tools.prove.cases import database_down, propagation
+from tools.prove.cases import database_down, propagation, revoked, signups
 from tools.redis_servers import RedisServer
 from tools.shared_form import Installation, Role, shared_form
 
 EXAMPLE = (ROOT / "examples" / "usageflow.yaml").read_text()
+
+pytestmark = pytest.mark.timeout(
+    300
+)  # several processes start in each, which takes its time on a busy machine
+
 CHECK = ("check", "--method", "POST", "--path", "/api/transactions", "--header", "X-User-Id: alice")
 
 
@@ -43,11 +48,15 @@ def fetched(port: int, path: str) -> str:
         return text
 
 
-async def test_a_change_is_enforced_by_every_process(empty_postgres_url: str, tmp_path: Path) -> None:
+async def test_changes_revocations_and_customers_reach_every_process(
+    empty_postgres_url: str, tmp_path: Path
+) -> None:
     size = propagation.Size(changes=3, policies=3, decisions=2)
     policies = propagation.policies_at(1_000_000, size)
     with shared_form(empty_postgres_url, tmp_path, policies, decisions=size.decisions) as form:
-        assert "3 changes of one of 3 policies" in await propagation.show_propagation(form, size)
+        assert "3 changes of one of 3 policies" in await propagation.show_propagation(
+            form, size, enforced_s=10.0
+        )
         status = json.loads(form.installation.command("status", "--output", "json").stdout)
         (application,) = status["applications"]
         assert application["revision"] == 4
@@ -55,6 +64,12 @@ async def test_a_change_is_enforced_by_every_process(empty_postgres_url: str, tm
         for replica in status["replicas"]:
             assert replica["live"]
             assert [state["revision"] for state in replica["enforced"]] == [4]
+        form.installation.apply(revoked.POLICIES)
+        assert form.installation.command("status", "--wait").returncode == 0
+        few = revoked.Size(keys=2, callers=1, decisions=2)
+        assert "2 keys, 2 decision processes" in await revoked.show_revoked(form, few, dead_s=10.0)
+        some = signups.Size(customers=20, seconds=1.0, looked_at=4, decisions=2)
+        assert "20 customers in 1 s" in await signups.show_signups(form, some, enforced_s=10.0)
         ended = form.decisions[0]
         code, _ = ended.stop(signal.SIGTERM)
         assert code == 0, ended.output

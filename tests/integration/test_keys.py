@@ -241,7 +241,9 @@ async def test_lists_come_in_pages_of_their_own(desk: Desk) -> None:
 async def test_the_last_use_is_written_at_the_end(desk: Desk) -> None:
     issued = await desk.create()
     await desk.opens(issued.secret)
-    await desk.running.embedded.last_used.flush()
+    last_used = desk.running.embedded.last_used
+    assert last_used is not None
+    await last_used.flush()
     key = await desk.do("GetApiKey", application="demo", name="web")
     assert abs(key.last_use_time.seconds - time.time()) < 60
     assert key.etag == issued.api_key.etag

@@ -224,7 +224,7 @@ def build_decision(
     logger = _logger(stores, clock, metrics)
     engine = Engine(store, local, clock, lambda: new_id(clock), tokens, logger)
     snapshots = SnapshotRegistry(
-        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term
+        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term, metrics.snapshots
     )
     ingest = Ingest(stores.usage) if stores.usage is not None else None
     watching = Watching(snapshots)

@@ -26,7 +26,7 @@ Kind = TypeVar("Kind")
 class Metrics:
     """The instruments of a server process: plain numbers to add to, read when somebody looks, because an instrument's own cost
     would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field,
-    ``credential_failures`` by reason, ``decision_log`` by outcome.
+    ``credential_failures`` by reason, ``decision_log`` and ``snapshots`` (compiled ones) by outcome.
     """
 
     provider: MeterProvider
@@ -36,6 +36,7 @@ class Metrics:
     term_failures: dict[str, int]
     credential_failures: dict[str, int]
     decision_log: dict[str, int]
+    snapshots: dict[str, int]
 
     def show(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Shows a number that is read when somebody looks."""
@@ -110,7 +111,15 @@ def set_up_metrics() -> Metrics:
         logged,
         lambda outcome: {"outcome": outcome},
     )
-    return Metrics(provider, times, decisions, operations, failures, refused, logged)
+    snapshots: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.snapshots",
+        "Snapshots that were compiled, by outcome.",
+        snapshots,
+        lambda outcome: {"outcome": outcome},
+    )
+    return Metrics(provider, times, decisions, operations, failures, refused, logged, snapshots)
 
 
 def _observe(

@@ -16,7 +16,7 @@ from tools.prove.asking import Ask, Asker, askers
 from tools.prove.figures import percentile, spread
 from tools.prove.policies import limit, policy, policy_file
 from tools.prove.showing import ensure
-from tools.shared_form import SharedForm, shared_form
+from tools.shared_form import Role, SharedForm, shared_form
 
 P99_S = 0.25
 """With everything on this machine's two cores; the figure tells what it was."""
@@ -99,12 +99,11 @@ async def show_outage(form: SharedForm, server: PostgresServer, size: Size, p99_
 
 def _until_cached(form: SharedForm) -> None:
     for decision in form.decisions:
-        folder = decision.data / "snapshots"
-        decision.wait_until(partial(_has_snapshot, folder), _CACHED_S)
+        decision.wait_until(partial(_is_cached, decision), _CACHED_S)
 
 
-def _has_snapshot(folder: Path) -> bool:
-    return any(folder.glob("*.json"))
+def _is_cached(decision: Role) -> bool:
+    return any((decision.data / "snapshots").glob("*.json"))
 
 
 def _started_again(server: PostgresServer) -> None:

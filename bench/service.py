@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from bench.figures import NotMeasured
 from tools.processes import Process, ProcessFailed, Service, clean_environment, free_port
-from usageflow.v1 import admin_pb2, common_pb2, decision_pb2, plan_pb2
+from usageflow.v1 import admin_pb2, common_pb2, decision_pb2, plan_pb2, policies_pb2
 from usageflow.v1.admin_pb2_grpc import AdminServiceStub
 from usageflow.v1.decision_pb2_grpc import DecisionServiceStub
 
@@ -124,7 +124,7 @@ class Operator:
     ) -> None:
         self._channel.close()
 
-    def apply(self, policies: Sequence[admin_pb2.Policy], timeout_s: float = 30) -> int:
+    def apply(self, policies: Sequence[policies_pb2.Policy], timeout_s: float = 30) -> int:
         """Makes these the application's policies; returns the revision."""
         answer = self._admin.Apply(apply_request(policies), metadata=self._as_admin, timeout=timeout_s)
         return int(answer.revision)
@@ -149,37 +149,37 @@ class Operator:
         return self._decision.Check(request, metadata=self._as_app, timeout=60)
 
 
-def apply_request(policies: Sequence[admin_pb2.Policy]) -> admin_pb2.ApplyRequest:
+def apply_request(policies: Sequence[policies_pb2.Policy]) -> admin_pb2.ApplyRequest:
     """Returns these policies with the strategy that they name: ``by-user``, the header X-User-Id."""
-    source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User-Id")
+    source = policies_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User-Id")
     return admin_pb2.ApplyRequest(
         application=APPLICATION,
-        strategies=[admin_pb2.Strategy(name="by-user", sources=[source])],
+        strategies=[policies_pb2.Strategy(name="by-user", sources=[source])],
         policies=policies,
         prune=True,
     )
 
 
 def policy(
-    name: str, methods: Sequence[str], path: str, limits: Sequence[admin_pb2.Limit]
-) -> admin_pb2.Policy:
+    name: str, methods: Sequence[str], path: str, limits: Sequence[policies_pb2.Limit]
+) -> policies_pb2.Policy:
     """Returns a policy per user."""
-    match = admin_pb2.Match(methods=methods, path=path)
-    return admin_pb2.Policy(name=name, match=match, strategy="by-user", limits=limits)
+    match = policies_pb2.Match(methods=methods, path=path)
+    return policies_pb2.Policy(name=name, match=match, strategy="by-user", limits=limits)
 
 
-def bucket(limit: int, window_s: int) -> admin_pb2.Limit:
+def bucket(limit: int, window_s: int) -> policies_pb2.Limit:
     """Returns a TOKEN_BUCKET."""
     window = Duration(seconds=window_s)
-    return admin_pb2.Limit(
+    return policies_pb2.Limit(
         name="rate", algorithm=common_pb2.ALGORITHM_TOKEN_BUCKET, limit=limit, window=window
     )
 
 
-def fixed(limit: int, window_s: int) -> admin_pb2.Limit:
+def fixed(limit: int, window_s: int) -> policies_pb2.Limit:
     """Returns a FIXED_WINDOW."""
     window = Duration(seconds=window_s)
-    return admin_pb2.Limit(
+    return policies_pb2.Limit(
         name="quota", algorithm=common_pb2.ALGORITHM_FIXED_WINDOW, limit=limit, window=window
     )
 

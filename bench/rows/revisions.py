@@ -10,7 +10,7 @@ from bench.figures import NotMeasured
 from bench.run import Run
 from bench.service import MeasuredService, Operator, bucket, fixed, policy, unary
 from bench.statistics import percentile
-from usageflow.v1 import admin_pb2
+from usageflow.v1 import policies_pb2
 
 POLICIES = 1_000
 CHANGES = 30
@@ -36,7 +36,7 @@ def p99_s(run: Run) -> float:
     return percentile(seconds, 0.99)
 
 
-def policies(count: int, change: int) -> list[admin_pb2.Policy]:
+def policies(count: int, change: int) -> list[policies_pb2.Policy]:
     """Returns policies of two limits on paths of their own; ``change`` alters the first one's limit."""
     limits = (bucket(100, 60), fixed(10_000, 3600))
     first = policy("p0", ["POST"], path(0), (bucket(10**6 + change, 60), fixed(10**9, 3600)))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from admin.customers import Entering
+from admin.turns import Turns
 from usageflow.domain.blocks import block_id
 from usageflow.domain.changes import Action, Cause, Change
 from usageflow.domain.customers import Customer
-from usageflow.domain.errors import FailedPrecondition, NotFound
+from usageflow.domain.errors import NotFound
 from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.hashing import derive_key, keyed_hash
 from usageflow.domain.identity import source_keys
@@ -20,8 +22,6 @@ from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.validation import ensure_valid
 from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.ports import Application, ApplicationState, ChangeSet, ControlStore, NumberKind
-
-_ATTEMPTS = 10
 
 Named = TypeVar("Named", Strategy, Policy, CustomerPlan)
 
@@ -36,6 +36,7 @@ class Wanted:
     customers: tuple[Customer, ...] = ()
     prune: bool = False
     validate_only: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,15 @@ class Applied:
     changes: tuple[Change, ...]
 
 
+Edit = Callable[[ApplicationState], Awaitable[PolicySet]]
+"""Returns what becomes of an application's policies; it is asked again where somebody else changed them meanwhile."""
+
+
+OnRevision = Callable[[Application, PolicySet], Awaitable[object]]
+
+
 class Applying:
-    """Makes applications equal to policy sets."""
+    """Makes applications equal to policy sets, whole or with one thing changed. Every revision is made here."""
 
     def __init__(
         self,
@@ -55,11 +63,16 @@ class Applying:
         notices: ChangeNotices,
         hash_key: bytes,
         check: ExpressionCheck = refuse_expressions,
+        turns: Turns | None = None,
+        on_revision: OnRevision | None = None,
     ) -> None:
+        """``on_revision`` sees each revision that was saved here."""
+        self._on_revision = on_revision
         self._check = check
         self._control = control
         self._notices = notices
         self._hash_key = hash_key
+        self._turns = turns or Turns()
 
     async def apply(self, wanted: Wanted, cause: Cause) -> Applied:
         """Applies a set: one transaction, at most one revision, all or nothing. ``cause`` need not name the changes.
@@ -67,44 +80,76 @@ class Applying:
         Raises InvalidArgument (every fault of the set, and of what would stay beside it), NotFound, and FailedPrecondition where other writers kept changing
         the application.
         """
-        ensure_valid(wanted.policies, wanted.blocks, wanted.customers, self._check)
-        application = await self._control.find_application(wanted.application)
-        if application is None:
-            message = f"there is no application {wanted.application[:64]!r}: name an existing one under `application`"
-            raise NotFound(message, reason="APPLICATION_NOT_FOUND")
+        await self._ensure_valid(wanted)
+        application = await self.find(wanted.application)
         blocks = self._hashed(application, wanted.blocks)
-        entering = Entering(
-            self._control, application, derive_key(self._hash_key, application.name), wanted.customers
-        )
-        for _ in range(_ATTEMPTS):
-            state = await self._control.load(application.application_id)
-            customers = await entering.difference(state.policies, wanted.policies, prune=wanted.prune)
-            difference = _difference(state, wanted, blocks, customers.changes, self._check)
-            if wanted.validate_only or not difference.changes:
-                return Applied(state.application.revision, difference.changes)
-            try:
-                change = replace(
-                    difference.change_set,
-                    customers_upserted=customers.upserted,
-                    customers_deleted=customers.deleted,
-                )
-                saved = await self._save(state, change, replace(cause, changes=difference.changes))
-            except FailedPrecondition:
-                continue  # somebody else changed it meanwhile: compare again
-            return Applied(saved.revision, difference.changes)
-        raise FailedPrecondition(
-            "others keep changing this application: try again", reason="CHANGED_MEANWHILE"
-        )
 
-    async def _save(self, state: ApplicationState, change: ChangeSet, cause: Cause) -> Application:
+        async def attempt() -> Applied:
+            state = await self._control.load(application.application_id)
+            return await self._once(state, wanted, blocks, cause)
+
+        return await self._turns.take(application.application_id, attempt)
+
+    async def edit(
+        self, application: Application, edit: Edit, cause: Cause, *, validate_only: bool, message: str = ""
+    ) -> Applied:
+        """Makes the next revision of what ``edit`` returns; blocks and customers stay. Raises as ``apply`` does, and what ``edit`` raises."""
+
+        async def attempt() -> Applied:
+            state = await self._control.load(application.application_id)
+            wanted = Wanted(application.name, await edit(state), validate_only=validate_only, message=message)
+            if wanted.policies != state.policies:
+                await self._ensure_valid(wanted)
+            return await self._once(state, wanted, {}, cause)
+
+        return await self._turns.take(application.application_id, attempt)
+
+    async def find(self, application: str) -> Application:
+        """Returns an application by name. Raises NotFound."""
+        found = await self._control.find_application(application)
+        if found is None:
+            message = (
+                f"there is no application {application[:64]!r}: name an existing one under `application`"
+            )
+            raise NotFound(message, reason="APPLICATION_NOT_FOUND")
+        return found
+
+    async def _ensure_valid(self, wanted: Wanted) -> None:
+        # Beside the event loop: a set of 10,000 policies takes a second.
+        await asyncio.to_thread(ensure_valid, wanted.policies, wanted.blocks, wanted.customers, self._check)
+
+    async def _once(
+        self,
+        state: ApplicationState,
+        wanted: Wanted,
+        blocks: Mapping[BlockKey, tuple[Block, str]],
+        cause: Cause,
+    ) -> Applied:
+        """Compares and saves. Raises FailedPrecondition (CHANGED_MEANWHILE)."""
+        application = state.application
+        key = derive_key(self._hash_key, application.name)
+        entering = Entering(self._control, application, key, wanted.customers)
+        customers = await entering.difference(state.policies, wanted.policies, prune=wanted.prune)
+        difference = _difference(state, wanted, blocks, customers.changes, self._check)
+        if wanted.validate_only or not difference.changes:
+            return Applied(application.revision, difference.changes)
+        change = replace(
+            difference.change_set,
+            customers_upserted=customers.upserted,
+            customers_deleted=customers.deleted,
+            message=wanted.message,
+        )
+        changes = _as_done(difference.changes, cause.changes)
         saved = await self._control.change(
-            state.application.application_id,
+            application.application_id,
             change,
-            cause=cause,
-            expected_plan_version=state.application.plan_version,
+            cause=replace(cause, changes=changes),
+            expected_plan_version=application.plan_version,
         )
         self._notices.publish()
-        return saved
+        if change.policies is not None and self._on_revision is not None:
+            await self._on_revision(saved, change.policies)
+        return Applied(saved.revision, changes)
 
     def _hashed(self, application: Application, blocks: Iterable[Block]) -> dict[BlockKey, tuple[Block, str]]:
         """Returns what is stored of each block, and its title: raw identities are never stored."""
@@ -158,6 +203,16 @@ def _difference(
     ):  # only the order of declaration differs; that is stored, but changes nothing
         changes.append(Change(Action.UPDATED, "policy", "order of declaration"))
     return _Difference(change_set, tuple(changes))
+
+
+def _as_done(changes: Sequence[Change], told: Sequence[Change]) -> tuple[Change, ...]:
+    """Returns the changes, with the action that the cause tells of a resource: what comes back was not made anew."""
+    actions = {(change.kind, change.name): change.action for change in told}
+    if not actions:
+        return tuple(changes)
+    return tuple(
+        replace(change, action=actions.get((change.kind, change.name), change.action)) for change in changes
+    )
 
 
 def _changes(kind: str, old: Sequence[Named], new: Sequence[Named]) -> Iterable[Change]:

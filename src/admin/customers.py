@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from usageflow.domain.changes import Action, Change
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
-from usageflow.domain.hashing import keyed_hash
+from usageflow.domain.hashing import display, keyed_hash
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.directories import Directories
 from usageflow.storage.ports import Application
@@ -23,17 +24,44 @@ class CustomerChanges:
     changes: tuple[Change, ...]
 
 
-def stored(customer: Customer, hash_key: bytes) -> Customer:
-    """Returns a customer as it is stored: identities by hash, in order. Raw values are never stored."""
+_SHORT = re.compile(r"hash:[0-9a-f]{12}")
+
+
+def stored(customer: Customer, hash_key: bytes, kept: Mapping[str, str] | None = None) -> Customer:
+    """Returns a customer as it is stored: identities by hash, in order. Raw values are never stored; ``kept`` are texts that stand for
+    hashes.
+    """
+    known = kept or {}
 
     def hashed(identity: str) -> str:
-        return keyed_hash(hash_key, identity).hex() if identity else ""
+        return known.get(identity) or (keyed_hash(hash_key, identity).hex() if identity else "")
 
     overrides = tuple(
         item.model_copy(update={"identity": hashed(item.identity)}) for item in customer.overrides
     )
-    identities = tuple(sorted(hashed(each) for each in customer.identities))
+    identities = tuple(sorted({hashed(each) for each in customer.identities}))
     return customer.model_copy(update={"identities": identities, "overrides": overrides})
+
+
+def short_forms(raw: Customer, present: Customer | None) -> Mapping[str, str]:
+    """Returns the hashes that ``hash:`` and 12 digits stand for: of identities that the customer has, so that what was read can be sent
+    back. Raises InvalidArgument for those of others.
+    """
+    have = {display(bytes.fromhex(each)): each for each in present.identities} if present else {}
+    used = [("identities", index, each) for index, each in enumerate(raw.identities)]
+    used += [("overrides", index, each.identity) for index, each in enumerate(raw.overrides)]
+    faults = [
+        Fault(
+            f"customer.{field}[{index}]",
+            "is the short form of an identity that this customer does not have",
+            "send the raw value",
+        )
+        for field, index, each in used
+        if _SHORT.fullmatch(each) and each not in have
+    ]
+    if faults:
+        raise InvalidArgument(faults)
+    return have
 
 
 class Entering:

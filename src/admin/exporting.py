@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from usageflow.domain.customers import Customer
 from usageflow.domain.errors import NotFound
 from usageflow.domain.hashing import KeyOf
-from usageflow.storage.file import Exported, encode
+from usageflow.storage.file import encode, gather
 from usageflow.storage.ports import ControlStore
 
 PIECE_BYTES = 1024 * 1024
@@ -41,17 +40,6 @@ class Exporting:
         found = await self._control.find_application(application)
         if found is None:
             raise NotFound(f"there is no application {application[:64]!r}", reason="APPLICATION_NOT_FOUND")
-        state = await self._control.load(found.application_id)
-        keys = await self._control.api_keys(found.application_id)
-        version, customers = await self._directory(found.application_id)
-        exported = Exported(state, self._key_of(found.name), tuple(keys), customers, version)
-        return SnapshotText(state.application.revision, await asyncio.to_thread(encode, [exported]))
-
-    async def _directory(self, application_id: str) -> tuple[int, tuple[Customer, ...]]:
-        """Returns the version of the directory and its customers; what only billing needs is left out."""
-        changes = (await self._control.directory_changes({})).get(application_id)
-        if changes is None:
-            return 0, ()
-        names = list(await self._control.customer_plans(application_id))
-        stored = await self._control.customers(application_id, names)
-        return changes.version, tuple(item.model_copy(update={"stripe_customer": ""}) for item in stored)
+        exported = await gather(self._control, found.application_id, self._key_of)
+        revision = exported.state.application.revision
+        return SnapshotText(revision, await asyncio.to_thread(encode, [exported]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -13,14 +13,14 @@ from decision.collecting import building
 from decision.plan import Plan, build_plan
 from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.directory import Directory
-from usageflow.domain.errors import UsageFlowError
+from usageflow.domain.errors import NotFound, UsageFlowError
 from usageflow.domain.expressions import CompileTerm, compile_nothing
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.snapshot import Snapshot
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import ChangeNotices
-from usageflow.storage.ports import ApplicationState, SnapshotSource
+from usageflow.storage.ports import ApplicationState, SnapshotSource, Versions
 
 POLL_S = 0.25
 _OLD_REVISIONS = 16
@@ -50,6 +50,7 @@ class SnapshotRegistry:
         self._directories: dict[str, Directory] = {}
         self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._refused: dict[str, int] = {}
+        self._told: list[Callable[[], None]] = []
         self._changed = asyncio.Condition()
         self._refreshing = asyncio.Lock()
 
@@ -57,34 +58,62 @@ class SnapshotRegistry:
         """Returns the plan in force, None for an application that is not loaded."""
         return self._plans.get(application_id)
 
+    def in_force(self) -> Mapping[str, Snapshot]:
+        """Returns what is enforced now, by application id."""
+        return {application_id: plan.snapshot for application_id, plan in self._plans.items()}
+
+    def on_swap(self, tell: Callable[[], None]) -> None:
+        """Calls ``tell`` after each change of what is enforced, customers included."""
+        self._told.append(tell)
+
     async def refresh(self) -> None:
         """Loads what changed and swaps it in; a state that does not compile never replaces a good one. Customers are
-        swapped in beside the policies: nothing is compiled for them.
+        swapped in beside the policies: nothing is compiled for them. Applications that are gone are forgotten.
         """
         async with self._refreshing:
-            changed = await self._load_directories()
-            for application_id, version in (await self._control.plan_versions()).items():
+            versions = await self._control.versions()
+            moved = await self._load_directories(versions)
+            gone = [application_id for application_id in self._plans if application_id not in versions]
+            for application_id, version in versions.items():
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
-                if version not in (known, self._refused.get(application_id)):
+                if version.plan not in (known, self._refused.get(application_id)):
                     with building():
                         await self._load(application_id)
-            for application_id in changed:
+            for application_id in moved:
                 self._swap_directory(application_id)
+            self._forget(gone)
+            if gone:
+                self._tell()
 
-    async def _load_directories(self) -> list[str]:
+    async def _load_directories(self, versions: Mapping[str, Versions]) -> list[str]:
         """Brings every directory up to date, and returns whose changed."""
         known = {application_id: directory.version for application_id, directory in self._directories.items()}
+        if all(known.get(key, 0) == version.directory for key, version in versions.items()):
+            return []
         changes = await self._control.directory_changes(known)
         for application_id, change in changes.items():
             before = self._directories.get(application_id, Directory())
             self._directories[application_id] = await asyncio.to_thread(_moved, before, change)
         return list(changes)
 
+    def _forget(self, application_ids: Iterable[str]) -> None:
+        """Lets go of applications that are gone; they may come back."""
+        for application_id in application_ids:
+            name = self._plans.pop(application_id).snapshot.application
+            self._directories.pop(application_id, None)
+            self._refused.pop(application_id, None)
+            log.info("application gone", application=name)
+
+    def _tell(self) -> None:
+        for tell in self._told:
+            tell()
+
     def _swap_directory(self, application_id: str) -> None:
         plan, directory = self._plans.get(application_id), self._directories[application_id]
         if plan is not None and plan.snapshot.directory.version != directory.version:
             self._plans[application_id] = plan.with_directory(directory)
+            self._tell()
 
     async def _load(self, application_id: str) -> None:
         state = await self._control.load(application_id)
@@ -98,6 +127,7 @@ class SnapshotRegistry:
         if self._on_load is not None:
             self._on_load(plan.snapshot)
         self._plans[application_id] = plan
+        self._tell()
         async with self._changed:
             self._changed.notify_all()
         log.info(
@@ -152,24 +182,33 @@ class SnapshotRegistry:
         )
 
     async def wait_for_other(self, application_id: str, plan_version: int) -> Plan:
-        """Returns the plan of an application as soon as its version is not ``plan_version``."""
+        """Returns the plan of an application as soon as its version is not ``plan_version``. Raises NotFound where the application is
+        deleted meanwhile.
+        """
         async with self._changed:
+            known = application_id in self._plans
             while True:
                 plan = self._plans.get(application_id)
+                if plan is None and known:
+                    raise NotFound("this application was deleted", reason="APPLICATION_NOT_FOUND")
                 if plan is not None and plan.snapshot.plan_version != plan_version:
                     return plan
                 await self._changed.wait()
 
     async def run(self) -> None:
         """Refreshes for ever; an unreachable database leaves the snapshots as they are."""
+        silent = False
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._notices.wait()
             try:
                 await self.refresh()
+                silent = False
             except UsageFlowError as error:
-                log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+                if not silent:  # once: it is tried four times a second
+                    log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+                silent = True
 
 
 def _moved(directory: Directory, change: DirectoryChanges) -> Directory:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
@@ -18,11 +17,13 @@ from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.sql import (
+    Database,
     SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
     SqlCredentialStore,
     SqlUsageStore,
+    open_postgres,
     open_sqlite,
     prepare,
 )
@@ -46,31 +47,33 @@ Opener = Callable[[], Awaitable[Stores]]
 
 
 @asynccontextmanager
-async def _sqlite(folder: Path, clock: ManualClock) -> AsyncIterator[Opener]:
-    path = folder / "usageflow.db"
-    prepare(path, clock)
-    async with AsyncExitStack() as closing:
-
-        async def open_stores() -> Stores:
-            database = open_sqlite(path)
-            closing.push_async_callback(database.close)
-
-            async def forget_numbers() -> None:
-                await database.write(lambda connection: connection.execute(delete(NUMBERS)).close())
-
-            return Stores(
-                control=SqlControlStore(database, clock),
-                usage=SqlUsageStore(database, clock),
-                checkpoints=SqlCheckpointStore(database, clock),
-                credentials=SqlCredentialStore(database, clock),
-                audit=SqlAuditLog(database),
-                forget_numbers=forget_numbers,
-            )
-
-        yield open_stores
+async def _sqlite(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Database]]:
+    path = request.getfixturevalue("tmp_path") / "usageflow.db"
+    prepare(path, ManualClock())
+    yield lambda: open_sqlite(path)
 
 
-_BACK_ENDS = {"sqlite": _sqlite}
+@asynccontextmanager
+async def _postgresql(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Database]]:
+    url: str = request.getfixturevalue("postgres_url")
+    yield lambda: open_postgres(url)
+
+
+def _stores(database: Database, clock: ManualClock) -> Stores:
+    async def forget_numbers() -> None:
+        await database.write(lambda connection: connection.execute(delete(NUMBERS)).close())
+
+    return Stores(
+        control=SqlControlStore(database, clock),
+        usage=SqlUsageStore(database, clock),
+        checkpoints=SqlCheckpointStore(database, clock),
+        credentials=SqlCredentialStore(database, clock),
+        audit=SqlAuditLog(database),
+        forget_numbers=forget_numbers,
+    )
+
+
+_BACK_ENDS = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
 @pytest.fixture
@@ -79,11 +82,24 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(params=list(_BACK_ENDS))
-async def open_stores(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
-) -> AsyncIterator[Opener]:
-    async with _BACK_ENDS[request.param](tmp_path, clock) as opener:
-        yield opener
+async def open_database(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Database]]:
+    """Opens the same database once more, as another process or a restart would; it is closed after the test."""
+    async with _BACK_ENDS[request.param](request) as opener, AsyncExitStack() as closing:
+
+        def open_one() -> Database:
+            database = opener()
+            closing.push_async_callback(database.close)
+            return database
+
+        yield open_one
+
+
+@pytest.fixture
+def open_stores(open_database: Callable[[], Database], clock: ManualClock) -> Opener:
+    async def open_all() -> Stores:
+        return _stores(open_database(), clock)
+
+    return open_all
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ async def _file(control: ControlStore, folder: Path) -> Source:
 Opener = Callable[[ControlStore, Path], Awaitable[Source]]
 
 
-@pytest.fixture(params=[_sql, _file], ids=["sqlite", "file"])
+@pytest.fixture(params=[_sql, _file], ids=["sql", "file"])
 async def desk(request: pytest.FixtureRequest, control: ControlStore, tmp_path: Path) -> Desk:
     opener: Opener = request.param
     states = {}

@@ -18,7 +18,7 @@ from admin.handler import AdminHandler
 from decision.handler import DecisionHandler
 from meter.handler import MeterHandler
 from tests.integration.conftest import Running
-from usageflow.v1 import admin_pb2, common_pb2, decision_pb2, meter_pb2, plan_pb2, usage_pb2
+from usageflow.v1 import admin_pb2, common_pb2, decision_pb2, meter_pb2, plan_pb2, policies_pb2, usage_pb2
 
 
 def check(
@@ -128,10 +128,10 @@ async def test_a_plan_from_the_future_is_unknown(service: Running) -> None:
 async def test_an_apply_reaches_watchers_and_decisions_within_a_second(service: Running) -> None:
     stream = service.decision.WatchPlan(plan_pb2.WatchPlanRequest(), metadata=service.as_app)
     before = await read(stream)
-    policy = admin_pb2.Policy(
+    policy = policies_pb2.Policy(
         name="closed",
-        match=admin_pb2.Match(path="/closed"),
-        limits=[admin_pb2.Limit(limit=1, scope=admin_pb2.LIMIT_SCOPE_SHARED)],
+        match=policies_pb2.Match(path="/closed"),
+        limits=[policies_pb2.Limit(limit=1, scope=policies_pb2.LIMIT_SCOPE_SHARED)],
     )
     policy.limits[0].window.FromSeconds(60)
     applied = await service.admin.Apply(
@@ -149,8 +149,10 @@ async def test_an_apply_reaches_watchers_and_decisions_within_a_second(service: 
 
 async def test_a_refused_apply_names_every_field_and_changes_nothing(service: Running) -> None:
     policies = [
-        admin_pb2.Policy(name="Bad Name", match=admin_pb2.Match(path="/x")),
-        admin_pb2.Policy(name="ok", match=admin_pb2.Match(path="/x"), limits=[admin_pb2.Limit(limit=0)]),
+        policies_pb2.Policy(name="Bad Name", match=policies_pb2.Match(path="/x")),
+        policies_pb2.Policy(
+            name="ok", match=policies_pb2.Match(path="/x"), limits=[policies_pb2.Limit(limit=0)]
+        ),
     ]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.admin.Apply(
@@ -237,11 +239,13 @@ async def test_explain_takes_nothing(service: Running) -> None:
 
 
 async def test_a_block_beats_everything(service: Running) -> None:
-    block = admin_pb2.Block(methods=["*"], path="/api/*", identity="mallory", reason="abuse")
+    block = policies_pb2.Block(methods=["*"], path="/api/*", identity="mallory", reason="abuse")
     request = admin_pb2.ApplyRequest(application="demo", blocks=[block])
     for policy in ("transactions",):
-        request.policies.add(name=policy, match=admin_pb2.Match(path="/api/transactions"), strategy="by-user")
-    source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User-Id")
+        request.policies.add(
+            name=policy, match=policies_pb2.Match(path="/api/transactions"), strategy="by-user"
+        )
+    source = policies_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User-Id")
     request.strategies.add(name="by-user", sources=[source])
     await service.admin.Apply(request, metadata=service.as_admin)
     await service.embedded.decision.snapshots.refresh()

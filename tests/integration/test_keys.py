@@ -17,7 +17,7 @@ from tests.integration.conftest import Running
 from usageflow.client._core.rpc_status import read_details
 from usageflow.domain.keys import is_well_formed
 from usageflow.runtime.bootstrap import FIRST_TOKEN
-from usageflow.v1 import admin_pb2, audit_pb2, keys_pb2, plan_pb2
+from usageflow.v1 import admin_pb2, audit_pb2, keys_pb2, plan_pb2, policies_pb2
 
 AGENT, REPORT, READ = keys_pb2.KEY_SCOPE_AGENT, keys_pb2.KEY_SCOPE_REPORT, keys_pb2.KEY_SCOPE_READ
 ACTIVE, EXPIRED, REVOKED = (
@@ -251,8 +251,8 @@ async def test_the_last_use_is_written_at_the_end(desk: Desk) -> None:
 async def test_the_audit_log_holds_ids_and_nothing_secret(desk: Desk) -> None:
     """Secrets and identities are planted wherever a write takes them."""
     planted = "planted-user-7@example.test"
-    customer = admin_pb2.Customer(name="acme", identities=[planted], stripe_customer="cus_planted")
-    block = admin_pb2.Block(methods=["*"], path="/x", identity=planted, reason=planted)
+    customer = policies_pb2.Customer(name="acme", identities=[planted], stripe_customer="cus_planted")
+    block = policies_pb2.Block(methods=["*"], path="/x", identity=planted, reason=planted)
     request = admin_pb2.ApplyRequest(application="demo", customers=[customer], blocks=[block])
     await desk.running.admin.Apply(request, metadata=desk.running.as_admin)
     issued = await desk.create()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.conftest import Running
 from tests.integration.test_decisions import check
-from usageflow.v1 import admin_pb2, common_pb2, meter_pb2, usage_pb2
+from usageflow.v1 import admin_pb2, common_pb2, meter_pb2, policies_pb2, usage_pb2
 
 TRANSACTIONS = common_pb2.Endpoint(method="POST", template="/api/transactions")
 
@@ -146,10 +146,10 @@ async def test_a_full_report_does_not_hold_up_checks(service: Running) -> None:
 
 
 async def test_a_raw_credential_in_a_report_is_stored_as_a_hash(service: Running, tmp_path: Path) -> None:
-    source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-Api-Key")
+    source = policies_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-Api-Key")
     request = admin_pb2.ApplyRequest(application="demo")
     request.strategies.add(name="by-key", sources=[source])
-    request.policies.add(name="keyed", match=admin_pb2.Match(path="/api/transactions"), strategy="by-key")
+    request.policies.add(name="keyed", match=policies_pb2.Match(path="/api/transactions"), strategy="by-key")
     await service.admin.Apply(request, metadata=service.as_admin)
     await service.embedded.decision.snapshots.refresh()
     raw = common_pb2.Identity(value="sk_planted_secret")

@@ -31,7 +31,7 @@ from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
-from usageflow.storage.ports import Application, ApplicationState, ChangeSet, NumberKind
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, NumberKind, Versions
 
 steady = settings(
     derandomize=True,
@@ -232,9 +232,15 @@ class FakeControl:
         self._up()
         return next((s.application for s in self.states.values() if s.application.name == name), None)
 
-    async def plan_versions(self) -> Mapping[str, int]:
+    async def versions(self) -> Mapping[str, Versions]:
         self._up()
-        return {key: state.application.plan_version for key, state in self.states.items()}
+        return {
+            key: Versions(state.application.plan_version, self.directories.get(key, (0, {}))[0])
+            for key, state in self.states.items()
+        }
+
+    async def plan_versions(self) -> Mapping[str, int]:
+        return {key: version.plan for key, version in (await self.versions()).items()}
 
     async def load(self, application_id: str) -> ApplicationState:
         self._up()
@@ -243,7 +249,7 @@ class FakeControl:
         return self.states[application_id]
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int | None
     ) -> Application:
         self._up()
         state = self.states[application_id]

@@ -16,8 +16,8 @@ from usageflow.domain.limits import (
     standing,
 )
 from usageflow.domain.policies import Algorithm
-from usageflow.v1.admin_pb2 import WindowAlignment
 from usageflow.v1.common_pb2 import Algorithm as WireAlgorithm
+from usageflow.v1.policies_pb2 import WindowAlignment
 from usageflow.vectors.v1.vectors_pb2 import CalendarCase, CalendarFile, LimitCase, LimitFile, LimitState
 
 LIMITS = [case for file in files("limits", LimitFile) for case in file.cases]

@@ -10,6 +10,7 @@ from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
+from tools.prove.cases.resources import bulk, editors, fuzz
 from tools.prove.cases.roles import roles
 from tools.prove.cases.takers import takers
 from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
@@ -36,6 +37,9 @@ CASES: dict[str, Case] = {
         refusals,
         roles,
         audit,
+        editors,
+        bulk,
+        fuzz,
         tests,
     )
 }

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from admin.applying import Applied
+from usageflow.domain.changes import Action, Change
 from usageflow.domain.units import format_units
 from usageflow.domain.usage import UsageRow
-from usageflow.v1 import admin_pb2
+from usageflow.v1 import admin_pb2, revisions_pb2
 
 
 def apply_response(applied: Applied) -> admin_pb2.ApplyResponse:
     """Returns what was applied."""
-    return admin_pb2.ApplyResponse(
-        revision=applied.revision,
-        changes=[
-            admin_pb2.Change(
-                action=admin_pb2.ChangeAction.Value(f"CHANGE_ACTION_{change.action}"),
-                kind=change.kind,
-                name=change.name,
-            )
-            for change in applied.changes
-        ],
-    )
+    changes = [change(each) for each in applied.changes]
+    return admin_pb2.ApplyResponse(revision=applied.revision, changes=changes)
+
+
+def change(made: Change) -> revisions_pb2.Change:
+    """Returns one change."""
+    return revisions_pb2.Change(action=action(made.action), kind=made.kind, name=made.name)
+
+
+def action(done: Action) -> revisions_pb2.ChangeAction.ValueType:
+    """Returns what a change did."""
+    return revisions_pb2.ChangeAction.Value(f"CHANGE_ACTION_{done}")
 
 
 def usage_response(rows: Iterable[UsageRow]) -> admin_pb2.QueryUsageResponse:

@@ -26,6 +26,7 @@ FileOption = Annotated[str, typer.Option("--file", "-f", help="YAML file of poli
 Prune = Annotated[
     bool, typer.Option("--prune", help="Delete blocks and customers that the file does not hold.")
 ]
+Reason = Annotated[str, typer.Option("--reason", help="What for, as the list of revisions shall tell.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and list the changes; save nothing.")]
 
 
@@ -33,14 +34,18 @@ def apply(
     file: FileOption,
     prune: Prune = False,
     dry_run: DryRun = False,
+    reason: Reason = "",
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
 ) -> None:
     """Make strategies, policies and plans equal to a file; what is absent from it is deleted."""
     from usageflow.cli.convert import apply_request
+    from usageflow.domain.garbage import uncollected
 
     loaded = _load(file)
-    response = _send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run), timeout)
+    with uncollected():
+        request = apply_request(loaded, prune=prune, dry_run=dry_run, message=reason)
+    response = _send(loaded, request, timeout)
     result = _result(loaded, response, dry_run=dry_run)
     (print_json if output is Output.JSON else _print)(result)
 
@@ -94,7 +99,7 @@ def _refused(problems: tuple[Problem, ...]) -> Failure:
 
 def _result(loaded: LoadedFile, response: ApplyResponse, *, dry_run: bool) -> dict[str, Any]:
     from usageflow.cli.convert import bare_name
-    from usageflow.v1 import admin_pb2
+    from usageflow.v1 import revisions_pb2
 
     return {
         "application": loaded.application,
@@ -102,7 +107,7 @@ def _result(loaded: LoadedFile, response: ApplyResponse, *, dry_run: bool) -> di
         "dry_run": dry_run,
         "changes": [
             {
-                "action": bare_name(admin_pb2.ChangeAction.DESCRIPTOR, each.action, "CHANGE_ACTION_"),
+                "action": bare_name(revisions_pb2.ChangeAction.DESCRIPTOR, each.action, "CHANGE_ACTION_"),
                 "kind": each.kind,
                 "name": each.name,
             }

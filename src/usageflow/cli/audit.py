@@ -61,7 +61,7 @@ def list_entries(
 ) -> None:
     """List changes: when, who, from where, what."""
     from usageflow.cli.connection import connect
-    from usageflow.cli.convert import timestamp_of
+    from usageflow.messages.writing import timestamp_of
     from usageflow.v1.audit_pb2 import ListAuditEntriesRequest
 
     request = ListAuditEntriesRequest(

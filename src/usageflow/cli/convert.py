@@ -4,173 +4,33 @@ from __future__ import annotations
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from usageflow.domain.calendars import Alignment
-from usageflow.domain.customers import Customer, CustomerOverride
-from usageflow.domain.guards import Guard
-from usageflow.domain.policies import Block, CustomerPlan, Limit, Metering, Override, Policy, Strategy
-from usageflow.domain.sources import Location, Source
+from usageflow.messages import (
+    block_message,
+    customer_message,
+    plan_message,
+    policy_message,
+    strategy_message,
+)
 from usageflow.policyfile import LoadedFile
 from usageflow.v1 import admin_pb2, common_pb2
 
-_US = 1_000_000
 
-
-def apply_request(loaded: LoadedFile, *, prune: bool, dry_run: bool) -> admin_pb2.ApplyRequest:
+def apply_request(
+    loaded: LoadedFile, *, prune: bool, dry_run: bool, message: str = ""
+) -> admin_pb2.ApplyRequest:
     """Returns what makes the service equal to the file; items keep the file's order, so field paths fit both."""
     return admin_pb2.ApplyRequest(
         application=loaded.application,
-        strategies=[_strategy(each) for each in loaded.policy_set.strategies],
-        policies=[_policy(each) for each in loaded.policy_set.policies],
-        plans=[_plan(each) for each in loaded.policy_set.plans],
-        blocks=[_block(each) for each in loaded.blocks],
-        customers=[_customer(each) for each in loaded.customers],
+        strategies=[strategy_message(each) for each in loaded.policy_set.strategies],
+        policies=[policy_message(each) for each in loaded.policy_set.policies],
+        plans=[plan_message(each) for each in loaded.policy_set.plans],
+        blocks=[block_message(each) for each in loaded.blocks],
+        customers=[customer_message(each) for each in loaded.customers],
         prune=prune,
         validate_only=dry_run,
+        message=message,
     )
-
-
-def _strategy(strategy: Strategy) -> admin_pb2.Strategy:
-    return admin_pb2.Strategy(
-        name=strategy.name,
-        sources=[_source(each) for each in strategy.sources],
-        on_missing=admin_pb2.OnMissing.Value(f"ON_MISSING_{strategy.on_missing}"),
-        allow_unlimited=strategy.allow_unlimited,
-        guard=_guard(strategy.guard) if strategy.guard else None,
-    )
-
-
-def _guard(guard: Guard) -> admin_pb2.Guard:
-    return admin_pb2.Guard(
-        limit=guard.limit, window=duration_of(guard.window_us), new_identities=guard.new_identities
-    )
-
-
-_LOCATIONS = {
-    None: common_pb2.ATTRIBUTE_LOCATION_UNSPECIFIED,
-    Location.HEADER: common_pb2.ATTRIBUTE_LOCATION_HEADER,
-    Location.QUERY: common_pb2.ATTRIBUTE_LOCATION_QUERY,
-    Location.PATH: common_pb2.ATTRIBUTE_LOCATION_PATH_PARAMETER,
-    Location.BODY: common_pb2.ATTRIBUTE_LOCATION_BODY,
-    Location.COOKIE: common_pb2.ATTRIBUTE_LOCATION_COOKIE,
-    Location.JWT: common_pb2.ATTRIBUTE_LOCATION_JWT_CLAIM,
-    Location.CLIENT_IP: common_pb2.ATTRIBUTE_LOCATION_CLIENT_IP,
-    Location.CONTEXT: common_pb2.ATTRIBUTE_LOCATION_APP_CONTEXT,
-}
-
-
-def _source(source: Source) -> admin_pb2.Source:
-    return admin_pb2.Source(
-        location=_LOCATIONS[source.location],
-        name=source.name,
-        sensitive=source.sensitive,
-        join=[_source(part) for part in source.join],
-        token=_token(source) if source.location is Location.JWT else None,
-    )
-
-
-def _token(source: Source) -> admin_pb2.TokenRules:
-    rules = admin_pb2.TokenRules(
-        issuer=source.issuer,
-        audience=source.audience,
-        jwks_url=source.jwks_url,
-        algorithms=source.algorithms,
-        place=source.token,
-        allow_unverified=source.allow_unverified,
-    )
-    for key in source.keys:
-        rules.keys.add().update(key.model_dump(mode="json", exclude_defaults=True))
-    return rules
-
-
-def _policy(policy: Policy) -> admin_pb2.Policy:
-    return admin_pb2.Policy(
-        name=policy.name,
-        match=admin_pb2.Match(methods=policy.match.methods, path=policy.match.path),
-        strategy=policy.strategy,
-        limits=[_limit(each) for each in policy.limits],
-        metering=_metering(policy.metering) if policy.metering else None,
-        mode=common_pb2.PolicyMode.Value(f"POLICY_MODE_{policy.mode}"),
-        fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{policy.fail_mode}"),
-        priority=policy.priority,
-        cost=policy.cost,
-        cost_expression=policy.cost_expression,
-        condition=policy.condition,
-        stop=policy.stop,
-        message=policy.message,
-        enforce_percent=policy.enforce_percent,
-    )
-
-
-def _limit(limit: Limit) -> admin_pb2.Limit:
-    return admin_pb2.Limit(
-        name=limit.name,
-        algorithm=common_pb2.Algorithm.Value(f"ALGORITHM_{limit.algorithm}"),
-        limit=limit.limit,
-        window=duration_of(limit.window_us) if limit.window_us else None,
-        burst=limit.burst,
-        scope=admin_pb2.LimitScope.Value(f"LIMIT_SCOPE_{limit.scope}"),
-        align=_alignment(limit.align),
-        time_zone=limit.time_zone if limit.align else "",
-        anchor=timestamp_of(limit.anchor_us) if limit.anchor_us is not None else None,
-        charge_denied=limit.charge_denied,
-    )
-
-
-def _alignment(align: Alignment | None) -> admin_pb2.WindowAlignment.ValueType:
-    name = align.name if align else "UNSPECIFIED"
-    return admin_pb2.WindowAlignment.Value(f"WINDOW_ALIGNMENT_{name}")
-
-
-def _metering(metering: Metering) -> admin_pb2.Metering:
-    return admin_pb2.Metering(
-        expression=metering.expression,
-        trigger=metering.trigger.value,
-        price=metering.price,
-        event_name=metering.event_name,
-    )
-
-
-def _block(block: Block) -> admin_pb2.Block:
-    return admin_pb2.Block(
-        methods=block.methods, path=block.path, identity=block.identity, reason=block.reason
-    )
-
-
-def _plan(plan: CustomerPlan) -> admin_pb2.CustomerPlan:
-    return admin_pb2.CustomerPlan(name=plan.name, overrides=[_override(each) for each in plan.overrides])
-
-
-def _customer(customer: Customer) -> admin_pb2.Customer:
-    return admin_pb2.Customer(
-        name=customer.name,
-        identities=customer.identities,
-        stripe_customer=customer.stripe_customer,
-        plan=customer.plan,
-        overrides=[_override(each) for each in customer.overrides],
-    )
-
-
-def _override(override: Override) -> admin_pb2.LimitOverride:
-    message = admin_pb2.LimitOverride(
-        policy=override.policy, limit_name=override.limit_name, limit=override.limit, burst=override.burst
-    )
-    if isinstance(override, CustomerOverride):
-        message.identity = override.identity
-        if override.expires_us is not None:
-            message.expire_time.CopyFrom(timestamp_of(override.expires_us))
-    return message
-
-
-def duration_of(microseconds: int) -> Duration:
-    """Returns a span of microseconds, 0 or more."""
-    return Duration(seconds=microseconds // _US, nanos=microseconds % _US * 1000)
-
-
-def timestamp_of(microseconds: int) -> Timestamp:
-    """Returns an instant of Unix time in microseconds."""
-    return Timestamp(seconds=microseconds // _US, nanos=microseconds % _US * 1000)
 
 
 def seconds_of(duration: Duration) -> int | float:

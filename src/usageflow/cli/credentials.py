@@ -32,7 +32,7 @@ Etag = Annotated[str, typer.Option("--etag", help="Do it only if this is still i
 
 def instant_of(text: str, option: str = "--expires") -> Timestamp | None:
     """Returns a coming instant; None for "" and ``never``."""
-    from usageflow.cli.convert import timestamp_of
+    from usageflow.messages.writing import timestamp_of
 
     if text in ("", NEVER):
         return None
@@ -44,7 +44,7 @@ def instant_of(text: str, option: str = "--expires") -> Timestamp | None:
 
 def overlap_of(text: str) -> Duration:
     """Returns a span; ``0s`` ends the old one at once."""
-    from usageflow.cli.convert import duration_of
+    from usageflow.messages.writing import duration_of
 
     try:
         return duration_of(parse_window(text))

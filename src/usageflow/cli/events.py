@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from usageflow.cli.convert import duration_of, timestamp_of
 from usageflow.cli.times import parse_rfc3339
+from usageflow.messages import duration_of, timestamp_of
 from usageflow.v1 import common_pb2
 from usageflow.v1.usage_pb2 import UsageEvent
 

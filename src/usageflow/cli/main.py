@@ -11,10 +11,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, audit, check, explain, keys, meter, report, serve, snapshot, tokens, usage
+from usageflow.cli import (
+    apply,
+    audit,
+    bootstrap,
+    check,
+    explain,
+    keys,
+    meter,
+    report,
+    revisions,
+    serve,
+    snapshot,
+    status,
+    tokens,
+    usage,
+)
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
+from usageflow.cli.resources import KINDS, app_of
 
 EXAMPLES = (
     "usageflow serve",
@@ -56,16 +72,21 @@ app = typer.Typer(
     name="usageflow", cls=_Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
 )
 app.command(epilog=examples(serve.EXAMPLES))(serve.serve)
+app.command(epilog=examples(bootstrap.EXAMPLES))(bootstrap.bootstrap)
 app.command(epilog=examples(apply.EXAMPLES))(apply.apply)
 app.command(epilog=examples(check.EXAMPLES))(check.check)
 app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
+app.command(epilog=examples(status.EXAMPLES))(status.status)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
 app.add_typer(meter.app, name="meter")
+for _kind in KINDS:
+    app.add_typer(app_of(_kind), name=_kind.command)
+app.add_typer(revisions.app, name="revisions")
 
 
 def _print_version(asked: bool) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
-from usageflow.cli.convert import timestamp_of
 from usageflow.cli.events import LineFault, parse_event
 from usageflow.cli.rpc_errors import RpcFailure
 from usageflow.domain.ids import uuid7
+from usageflow.messages import timestamp_of
 from usageflow.v1.usage_pb2 import (
     REPORT_ITEM_KIND_EVENT,
     ItemError,

@@ -96,7 +96,13 @@ def _forbidden(story: _Story) -> str:
 
 
 def _not_found(story: _Story) -> str:
+    if "usageflow " in story.said:  # it says where to look
+        return story.said
     return f"the service does not find it ({story.said}): check the application's name"
+
+
+def _said(story: _Story) -> str:
+    return story.said
 
 
 def _unimplemented(story: _Story) -> str:
@@ -116,6 +122,8 @@ _SENTENCES: dict[grpc.StatusCode, Callable[[_Story], str]] = {
     grpc.StatusCode.UNAUTHENTICATED: _unauthenticated,
     grpc.StatusCode.PERMISSION_DENIED: _forbidden,
     grpc.StatusCode.NOT_FOUND: _not_found,
+    grpc.StatusCode.ALREADY_EXISTS: _said,
+    grpc.StatusCode.ABORTED: _said,
     grpc.StatusCode.UNIMPLEMENTED: _unimplemented,
     grpc.StatusCode.INVALID_ARGUMENT: _invalid,
 }

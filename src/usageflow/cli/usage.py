@@ -60,7 +60,7 @@ def usage(
 
 
 def _request(by: By, since: str, until: str, application: str) -> QueryUsageRequest:
-    from usageflow.cli.convert import timestamp_of
+    from usageflow.messages import timestamp_of
     from usageflow.v1 import admin_pb2
 
     now_us = time.time_ns() // 1000

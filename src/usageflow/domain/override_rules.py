@@ -13,9 +13,15 @@ from usageflow.domain.policies import Algorithm, Limit, Override, Policy, Policy
 def directory_faults(policies: PolicySet, customers: Sequence[Customer]) -> Iterator[Fault]:
     """Yields every fault of a set's plans, and of customers that shall live with it."""
     known = {policy.name: policy for policy in policies.policies}
-    plans = {plan.name for plan in policies.plans}
     for index, plan in enumerate(policies.plans):
         yield from (fault.under(f"plans[{index}]") for fault in _overrides(plan.overrides, known))
+    yield from customer_faults(policies, customers)
+
+
+def customer_faults(policies: PolicySet, customers: Sequence[Customer]) -> Iterator[Fault]:
+    """Yields every fault of customers that shall live with a set; their identities may be raw or hashed."""
+    known = {policy.name: policy for policy in policies.policies}
+    plans = {plan.name for plan in policies.plans}
     for index, customer in enumerate(customers):
         place = f"customers[{index}]"
         if customer.plan and customer.plan not in plans:

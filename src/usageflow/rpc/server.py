@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc.aio
@@ -17,7 +17,6 @@ from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2
 
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
 )
@@ -54,20 +53,28 @@ class RpcServer:
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
     """``reflection`` tells anybody who connects what the contract is, ``channelz`` who else is connected;
-    ``max_connection_age_s`` 0 means for ever. Calls of an aged connection have ``age_grace_s`` left to end, as long as clients wait for a report; streams are cut then.
+    ``max_connection_age_s`` 0 means for ever. Calls of an aged connection have ``age_grace_s`` left to end, as long as clients
+    wait for a report; streams are cut then. ``reuse_port`` lets several workers listen on one port.
     """
 
     reflection: bool = True
     max_connection_age_s: int = 0
     age_grace_s: float = 10.0
     channelz: bool = False
+    reuse_port: bool = False
+
+    def with_reflection(self, served: bool) -> ServerOptions:
+        """Returns the same options with or without reflection."""
+        return replace(self, reflection=served)
 
     def channel_options(self) -> tuple[tuple[str, int], ...]:
         """Returns gRPC's options. It adds 10 % of jitter to the age by itself, so that clients do not return all at once."""
+        # Otherwise a taken port is an error, not a second listener.
+        options = (*_OPTIONS, ("grpc.so_reuseport", int(self.reuse_port)))
         if not self.max_connection_age_s:
-            return _OPTIONS
+            return options
         age = ("grpc.max_connection_age_ms", self.max_connection_age_s * 1000)
-        return (*_OPTIONS, age, ("grpc.max_connection_age_grace_ms", round(self.age_grace_s * 1000)))
+        return (*options, age, ("grpc.max_connection_age_grace_ms", round(self.age_grace_s * 1000)))
 
 
 def build_server(

@@ -13,7 +13,7 @@ from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.server import DECISION, ServerOptions, build_server, credentials_needed
 from usageflow.runtime.clock import SystemClock
-from usageflow.runtime.composition import Composed, Stores, build_decision
+from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.file import FileControlStore
@@ -27,10 +27,11 @@ _REFUSED = {
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edge(Composed):
     """Everything that runs in an edge replica."""
 
+    decision: Decision
     source: FileControlStore
 
     async def load(self) -> None:
@@ -64,4 +65,4 @@ def compose_edge(
     interceptor = ServiceInterceptor(authenticator, policy, metrics.call_times)
     rpc = build_server(interceptor, (DECISION,), options)
     decision.serve_on(rpc)
-    return Edge(decision, rpc, source)
+    return Edge(decision=decision, rpc=rpc, source=source)

@@ -2,68 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from admin.applying import Applying
-from admin.auditing import Auditing
-from admin.credentials import Credentials
-from admin.exporting import Exporting
-from admin.handler import AdminHandler
-from admin.querying import Querying
-from meter.handler import MeterHandler
-from meter.pending import Pending
-from usageflow import expressions
 from usageflow.domain.hashing import keys_under
-from usageflow.rpc.authentication import Attempts, Authenticator
-from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.last_used import LastUsed
-from usageflow.rpc.server import (
-    ADMIN,
-    DECISION,
-    METER,
-    ServerOptions,
-    build_server,
-    credentials_needed,
-)
+from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.clock import SystemClock
-from usageflow.runtime.composition import Composed, Stores, build_decision
+from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
+from usageflow.runtime.control_plane import ControlPlane
 from usageflow.runtime.counter_stores import open_counters
+from usageflow.runtime.services import ALL, build_office, build_rpc
+from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.sql import (
-    Database,
-    SqlAuditLog,
-    SqlCheckpointStore,
-    SqlControlStore,
-    SqlCredentialStore,
-    SqlUsageStore,
-    open_sqlite,
-)
-from usageflow.v1 import admin_pb2_grpc, meter_pb2_grpc
+from usageflow.storage.sql import Database, SqlControlStore, open_sqlite
 
 DATABASE_NAME = "usageflow.db"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded(Composed):
     """Everything that runs in the embedded form."""
 
+    decision: Decision
     database: Database
     control: SqlControlStore
     applying: Applying
+    plane: ControlPlane
     last_used: LastUsed
 
-    def background(self) -> list[asyncio.Task[None]]:
-        """Starts what runs for ever."""
-        return [*Composed.background(self), asyncio.create_task(self.last_used.run(), name="last used")]
-
-    async def drain(self, grace_s: float) -> None:
-        """Ends streams, lets calls end within ``grace_s`` seconds and writes when credentials were last used."""
-        await Composed.drain(self, grace_s)
-        await self.last_used.flush()
+    async def close(self) -> None:
+        """See Composed."""
+        await Composed.close(self)
+        await self.database.close()
 
 
 def compose(
@@ -76,31 +49,31 @@ def compose(
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop. Raises FailedPrecondition."""
-    clock = SystemClock()
-    notices = LocalNotices()
+    clock, notices = SystemClock(), LocalNotices()
     counters = open_counters(redis_url, clock)
-    database = open_sqlite(folder / DATABASE_NAME)
-    control, usage = SqlControlStore(database, clock), SqlUsageStore(database, clock)
-    key_of = keys_under(hash_key)
+    sql = SqlStores.over(open_sqlite(folder / DATABASE_NAME), clock)
     stores = Stores(
-        control, key_of, counters, SqlCheckpointStore(database, clock), not redis_url, control, usage
+        sql.control,
+        keys_under(hash_key),
+        counters,
+        sql.checkpoints,
+        in_process=not redis_url,
+        control=sql.control,
+        usage=sql.usage,
+        replicas=sql.replicas,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    applying = Applying(control, notices, hash_key, expressions.check)
-    policy = CallPolicy(credentials_needed())
-    credential_store = SqlCredentialStore(database, clock)
-    last_used = LastUsed(credential_store, clock)
-    attempts = Attempts(last_used, failures=metrics.credential_failures)
-    interceptor = ServiceInterceptor(Authenticator(control, clock, attempts), policy, metrics.call_times)
-    rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
+    office = build_office(sql, notices, hash_key, clock)
+    last_used = LastUsed(sql.credentials, clock)
+    rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)
-    admin = AdminHandler(
-        applying,
-        Querying(control, usage, clock),
-        Exporting(control, key_of),
-        Credentials(credential_store, control, clock, secrets.token_bytes),
-        Auditing(SqlAuditLog(database), control, credential_store),
+    office.serve_on(rpc, ALL)
+    return Embedded(
+        decision=decision,
+        rpc=rpc,
+        last_used=last_used,
+        database=sql.database,
+        control=sql.control,
+        plane=office.plane,
+        applying=office.plane.applying,
     )
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, rpc.handlers)
-    meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
-    return Embedded(decision, rpc, database, control, applying, last_used)

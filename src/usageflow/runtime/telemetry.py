@@ -36,6 +36,13 @@ class Metrics:
     term_failures: dict[str, int]
     credential_failures: dict[str, int]
 
+    def show(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        """Shows a number that is read when somebody looks."""
+        meter = self.provider.get_meter("usageflow")
+        meter.create_observable_gauge(
+            name, [lambda _: [Observation(read())]], unit=unit, description=description
+        )
+
 
 def set_up_logs(level: str) -> None:
     """Sends structured lines to stderr; for people on a terminal, JSON elsewhere."""

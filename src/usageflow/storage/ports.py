@@ -7,7 +7,7 @@ A store that does not answer raises usageflow.domain.errors.Unavailable.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -54,7 +54,8 @@ class ApplicationState:
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
     """What a change makes of an application. ``policies`` None leaves the revision as it is; ``names`` get numbers;
-    customers come by hash and go by name.
+    customers come by hash and go by name. ``message`` says what the next revision is for. ``customer_versions`` are those that the
+    changer saw, 0 for none.
     """
 
     policies: PolicySet | None
@@ -63,11 +64,21 @@ class ChangeSet:
     names: tuple[tuple[NumberKind, str], ...]
     customers_upserted: tuple[Customer, ...] = ()
     customers_deleted: tuple[str, ...] = ()
+    message: str = ""
+    customer_versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def moves_plan(self) -> bool:
         """Tells whether plans and decisions have to be made anew: customers alone only move the directory."""
         return self.policies is not None or bool(self.blocks_upserted or self.blocks_deleted or self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """How far an application has come: the versions of its plan and of its directory of customers."""
+
+    plan: int
+    directory: int = 0
 
 
 class SnapshotSource(DirectorySource, Protocol):
@@ -76,8 +87,11 @@ class SnapshotSource(DirectorySource, Protocol):
     async def find_application(self, name: str) -> Application | None:
         """Returns the application of that name."""
 
+    async def versions(self) -> Mapping[str, Versions]:
+        """Returns the versions of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+
     async def plan_versions(self) -> Mapping[str, int]:
-        """Returns the plan version of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+        """Returns the plan half of ``versions``."""
 
     async def load(self, application_id: str) -> ApplicationState:
         """Returns the state at one instant. Raises NotFound."""
@@ -106,7 +120,7 @@ class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
         """
 
     async def change(
-        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int
+        self, application_id: str, change: ChangeSet, *, cause: Cause, expected_plan_version: int | None
     ) -> Application:
         """Carries out a change in one transaction; ``policies`` set makes the next revision. What moves the plan raises
         plan_version; a change of customers raises the version of the directory. The audit log gets an entry per change that
@@ -114,9 +128,10 @@ class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
 
         A block's key is (methods, path, identity). Names that have a number keep it; numbers rise from 1 per
         application and kind and are never reused. Raises FailedPrecondition (reason CHANGED_MEANWHILE) where the plan version
-        is another, where an identity would belong to a second customer and where a customer would be left on a plan that the
+        or a customer's version is another (None: whatever it is, of a change that does not move the plan), where an identity would belong to a second customer and where a customer would be left on a plan that the
         next revision does not have; NotFound for an unknown application. A customer who is deleted or changed gives up
-        identities before any other customer gets them.
+        identities before any other customer gets them. Where ``cause`` has a request_id its receipt is stored; one that is there already is
+        CHANGED_MEANWHILE too.
         """
 
     async def register_endpoints(

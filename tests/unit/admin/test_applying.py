@@ -8,6 +8,7 @@ import pytest
 
 from admin.applying import Applied, Applying, Wanted
 from admin.querying import Querying
+from admin.turns import Turns
 from tests.causes import NOBODY
 from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, hashed_block, limit, policy, strategy
 from usageflow.domain.clock import ManualClock
@@ -176,12 +177,17 @@ async def test_an_unknown_application_is_not_found(desk: Desk) -> None:
     assert error.value.reason == "APPLICATION_NOT_FOUND"
 
 
-@pytest.mark.parametrize(("races", "saved"), [(0, True), (9, True), (10, False)])
+async def no_pause(_: float) -> None:
+    return
+
+
+@pytest.mark.parametrize(("races", "saved"), [(0, True), (39, True), (40, False)])
 async def test_a_race_is_tried_again_and_then_given_up(races: int, saved: bool) -> None:
     control = FakeControl()
     control.add()
     control.races = races
     desk = Desk(control)
+    desk.applying = Applying(control, desk.notices, HASH_KEY, turns=Turns(pause=no_pause))
     if saved:
         assert (await desk.apply(declared(ONE))).revision == 1
         return

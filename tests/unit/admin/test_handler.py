@@ -11,21 +11,21 @@ from usageflow.domain.calendars import Alignment, Calendar
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.policies import Algorithm, FailMode, Mode, OnMissing, Scope, Trigger
 from usageflow.domain.usage import EndpointName, UsageGroup, UsageRow
-from usageflow.v1 import admin_pb2, common_pb2
+from usageflow.v1 import admin_pb2, common_pb2, policies_pb2
 
 
 def message(**fields: object) -> admin_pb2.ApplyRequest:
     request = admin_pb2.ApplyRequest(application="demo")
-    good = admin_pb2.Policy(name="p", match=admin_pb2.Match(path="/a"), **fields)  # type: ignore[arg-type]
+    good = policies_pb2.Policy(name="p", match=policies_pb2.Match(path="/a"), **fields)  # type: ignore[arg-type]
     request.policies.append(good)
     return request
 
 
-DAY = admin_pb2.WINDOW_ALIGNMENT_DAY
+DAY = policies_pb2.WINDOW_ALIGNMENT_DAY
 
 
-def limit(**fields: object) -> admin_pb2.Limit:
-    return admin_pb2.Limit(**{"limit": 5, "window": Duration(seconds=60), **fields})  # type: ignore[arg-type]
+def limit(**fields: object) -> policies_pb2.Limit:
+    return policies_pb2.Limit(**{"limit": 5, "window": Duration(seconds=60), **fields})  # type: ignore[arg-type]
 
 
 def fields_of(request: admin_pb2.ApplyRequest) -> list[str]:
@@ -43,8 +43,8 @@ def test_a_limit_at_once_needs_no_window(window: Duration | None, life_us: int) 
 
 
 def test_what_is_not_set_gets_its_default() -> None:
-    request = message(limits=[limit()], metering=admin_pb2.Metering(price="price_1"))
-    source = admin_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User")
+    request = message(limits=[limit()], metering=policies_pb2.Metering(price="price_1"))
+    source = policies_pb2.Source(location=common_pb2.ATTRIBUTE_LOCATION_HEADER, name="X-User")
     request.strategies.add(name="s", sources=[source])
     request.blocks.add(path="/x")
     wanted = unpack.wanted(request)
@@ -82,7 +82,7 @@ def test_what_is_set_is_kept() -> None:
                 name="l",
                 algorithm=common_pb2.ALGORITHM_TOKEN_BUCKET,
                 burst=9,
-                scope=admin_pb2.LIMIT_SCOPE_SHARED,
+                scope=policies_pb2.LIMIT_SCOPE_SHARED,
             )
         ],
         mode=common_pb2.POLICY_MODE_SHADOW,
@@ -115,7 +115,7 @@ def test_what_is_set_is_kept() -> None:
 def test_an_aligned_limit_is_kept() -> None:
     aligned = limit(
         window=None,
-        align=admin_pb2.WINDOW_ALIGNMENT_BILLING,
+        align=policies_pb2.WINDOW_ALIGNMENT_BILLING,
         time_zone="Europe/Berlin",
         anchor=Timestamp(seconds=1_769_814_000),
         charge_denied=True,
@@ -130,12 +130,14 @@ def test_an_aligned_limit_is_kept() -> None:
 
 def test_faults_of_shape_carry_paths_all_at_once() -> None:
     request = message()
-    request.policies.add(name="Bad Name", match=admin_pb2.Match(path="/a"))
+    request.policies.add(name="Bad Name", match=policies_pb2.Match(path="/a"))
     request.policies.add(
-        name="q", match=admin_pb2.Match(path="/a"), limits=[limit(), admin_pb2.Limit(limit=5), limit(limit=0)]
+        name="q",
+        match=policies_pb2.Match(path="/a"),
+        limits=[limit(), policies_pb2.Limit(limit=5), limit(limit=0)],
     )
     request.strategies.add(name="s")
-    request.strategies.add(name="t", sources=[admin_pb2.Source(name="x")])
+    request.strategies.add(name="t", sources=[policies_pb2.Source(name="x")])
     request.blocks.add()
     assert fields_of(request) == [
         "strategies[0].sources",
@@ -164,8 +166,8 @@ def test_faults_of_shape_carry_paths_all_at_once() -> None:
         ({"cost": -1}, "cost"),
         ({"priority": 1001}, "priority"),
         ({"message": "x" * 501}, "message"),
-        ({"metering": admin_pb2.Metering(price="123")}, "metering.price"),
-        ({"metering": admin_pb2.Metering(price="price_1", trigger="other")}, "metering.trigger"),
+        ({"metering": policies_pb2.Metering(price="123")}, "metering.price"),
+        ({"metering": policies_pb2.Metering(price="price_1", trigger="other")}, "metering.trigger"),
     ],
 )
 def test_what_the_model_refuses_is_named(fields: dict[str, object], field: str) -> None:

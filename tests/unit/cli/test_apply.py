@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
 
-from usageflow.v1 import admin_pb2, common_pb2
+from usageflow.v1 import admin_pb2, common_pb2, policies_pb2, revisions_pb2
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "usageflow.yaml"
 
@@ -38,8 +38,8 @@ blocks:
 CHANGES = admin_pb2.ApplyResponse(
     revision=7,
     changes=[
-        admin_pb2.Change(action=admin_pb2.CHANGE_ACTION_DELETED, kind="policy", name="old"),
-        admin_pb2.Change(action=admin_pb2.CHANGE_ACTION_CREATED, kind="block", name="* /b for u1"),
+        revisions_pb2.Change(action=revisions_pb2.CHANGE_ACTION_DELETED, kind="policy", name="old"),
+        revisions_pb2.Change(action=revisions_pb2.CHANGE_ACTION_CREATED, kind="block", name="* /b for u1"),
     ],
 )
 
@@ -71,12 +71,12 @@ def test_the_whole_file_is_sent(run: Any, service: Any) -> None:
         "u",
         True,
     )
-    assert (strategy.on_missing, strategy.allow_unlimited) == (admin_pb2.ON_MISSING_SKIP, True)
+    assert (strategy.on_missing, strategy.allow_unlimited) == (policies_pb2.ON_MISSING_SKIP, True)
     assert (policy.name, list(policy.match.methods), policy.match.path) == ("p", ["GET"], "/a/:id")
     [limit] = policy.limits
     assert (limit.name, limit.algorithm) == ("default", common_pb2.ALGORITHM_TOKEN_BUCKET)
     assert (limit.limit, limit.window.seconds, limit.burst) == (5, 90, 9)
-    assert limit.scope == admin_pb2.LIMIT_SCOPE_SHARED
+    assert limit.scope == policies_pb2.LIMIT_SCOPE_SHARED
     assert (policy.metering.expression, policy.metering.trigger) == (
         "usage_record.quantity",
         "stripe_invoice",

@@ -79,19 +79,19 @@ def test_wrong_usage_is_exit_code_2(bare: Any, args: list[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "asked"),
     [
-        ([], ("all", None)),
-        (["meter"], ("meter", None)),
-        (["decision"], ("decision", None)),
-        (["decision", "--snapshot", "file"], ("decision", Path("file"))),
+        ([], ("all", None, 1)),
+        (["meter"], ("meter", None, 1)),
+        (["decision", "--workers", "3"], ("decision", None, 3)),
+        (["decision", "--snapshot", "file"], ("decision", Path("file"), 1)),
     ],
 )
 def test_serve_runs_the_runtime(
-    bare: Any, monkeypatch: pytest.MonkeyPatch, args: list[str], asked: tuple[str, Path | None]
+    bare: Any, monkeypatch: pytest.MonkeyPatch, args: list[str], asked: tuple[str, Path | None, int]
 ) -> None:
     runs = []
 
-    def serve(role: str, snapshot: Path | None) -> int:
-        runs.append((role, snapshot))
+    def serve(role: str, snapshot: Path | None, workers: int) -> int:
+        runs.append((role, snapshot, workers))
         return 7
 
     runtime = types.ModuleType("usageflow.runtime.serve")

@@ -6,15 +6,15 @@ The control plane."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
-import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
-import google.protobuf.struct_pb2
 import google.protobuf.timestamp_pb2
 import sys
 import typing
 import usageflow.v1.common_pb2
+import usageflow.v1.policies_pb2
+import usageflow.v1.revisions_pb2
 
 if sys.version_info >= (3, 10):
     import typing as typing_extensions
@@ -22,134 +22,6 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
-
-class _OnMissing:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: typing_extensions.TypeAlias = ValueType
-
-class _OnMissingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OnMissing.ValueType], builtins.type):
-    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-    ON_MISSING_UNSPECIFIED: _OnMissing.ValueType  # 0
-    """Not set: ANONYMOUS_PER_IP."""
-    ON_MISSING_ANONYMOUS_PER_IP: _OnMissing.ValueType  # 1
-    """One anonymous identity per client address."""
-    ON_MISSING_ANONYMOUS_SHARED: _OnMissing.ValueType  # 2
-    """One anonymous identity for all."""
-    ON_MISSING_DENY: _OnMissing.ValueType  # 3
-    """Refuse with 401."""
-    ON_MISSING_SKIP: _OnMissing.ValueType  # 4
-    """Apply no limit; needs allow_unlimited."""
-
-class OnMissing(_OnMissing, metaclass=_OnMissingEnumTypeWrapper):
-    """What to do where no source yields an identity."""
-
-ON_MISSING_UNSPECIFIED: OnMissing.ValueType  # 0
-"""Not set: ANONYMOUS_PER_IP."""
-ON_MISSING_ANONYMOUS_PER_IP: OnMissing.ValueType  # 1
-"""One anonymous identity per client address."""
-ON_MISSING_ANONYMOUS_SHARED: OnMissing.ValueType  # 2
-"""One anonymous identity for all."""
-ON_MISSING_DENY: OnMissing.ValueType  # 3
-"""Refuse with 401."""
-ON_MISSING_SKIP: OnMissing.ValueType  # 4
-"""Apply no limit; needs allow_unlimited."""
-global___OnMissing = OnMissing
-
-class _LimitScope:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: typing_extensions.TypeAlias = ValueType
-
-class _LimitScopeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LimitScope.ValueType], builtins.type):
-    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-    LIMIT_SCOPE_UNSPECIFIED: _LimitScope.ValueType  # 0
-    """Not set: IDENTITY."""
-    LIMIT_SCOPE_IDENTITY: _LimitScope.ValueType  # 1
-    """Each identity has its own."""
-    LIMIT_SCOPE_IDENTITY_AND_ENDPOINT: _LimitScope.ValueType  # 2
-    """Each identity has its own on each endpoint."""
-    LIMIT_SCOPE_SHARED: _LimitScope.ValueType  # 3
-    """One for all callers."""
-
-class LimitScope(_LimitScope, metaclass=_LimitScopeEnumTypeWrapper):
-    """What shares one counter of a limit."""
-
-LIMIT_SCOPE_UNSPECIFIED: LimitScope.ValueType  # 0
-"""Not set: IDENTITY."""
-LIMIT_SCOPE_IDENTITY: LimitScope.ValueType  # 1
-"""Each identity has its own."""
-LIMIT_SCOPE_IDENTITY_AND_ENDPOINT: LimitScope.ValueType  # 2
-"""Each identity has its own on each endpoint."""
-LIMIT_SCOPE_SHARED: LimitScope.ValueType  # 3
-"""One for all callers."""
-global___LimitScope = LimitScope
-
-class _WindowAlignment:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: typing_extensions.TypeAlias = ValueType
-
-class _WindowAlignmentEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_WindowAlignment.ValueType], builtins.type):
-    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-    WINDOW_ALIGNMENT_UNSPECIFIED: _WindowAlignment.ValueType  # 0
-    """Not set: at the identity's first request; needs `window`."""
-    WINDOW_ALIGNMENT_MINUTE: _WindowAlignment.ValueType  # 1
-    """Each minute of the time zone's clock."""
-    WINDOW_ALIGNMENT_HOUR: _WindowAlignment.ValueType  # 2
-    """Each hour of the time zone's clock."""
-    WINDOW_ALIGNMENT_DAY: _WindowAlignment.ValueType  # 3
-    """Each midnight; 23 or 25 hours where the clock changes."""
-    WINDOW_ALIGNMENT_WEEK: _WindowAlignment.ValueType  # 4
-    """Each midnight to Monday (ISO 8601)."""
-    WINDOW_ALIGNMENT_MONTH: _WindowAlignment.ValueType  # 5
-    """Each midnight to the 1st."""
-    WINDOW_ALIGNMENT_BILLING: _WindowAlignment.ValueType  # 6
-    """Each month at the day and time of `anchor`; on the month's last day where it has no such day."""
-
-class WindowAlignment(_WindowAlignment, metaclass=_WindowAlignmentEnumTypeWrapper):
-    """Where the windows of a FIXED_WINDOW begin."""
-
-WINDOW_ALIGNMENT_UNSPECIFIED: WindowAlignment.ValueType  # 0
-"""Not set: at the identity's first request; needs `window`."""
-WINDOW_ALIGNMENT_MINUTE: WindowAlignment.ValueType  # 1
-"""Each minute of the time zone's clock."""
-WINDOW_ALIGNMENT_HOUR: WindowAlignment.ValueType  # 2
-"""Each hour of the time zone's clock."""
-WINDOW_ALIGNMENT_DAY: WindowAlignment.ValueType  # 3
-"""Each midnight; 23 or 25 hours where the clock changes."""
-WINDOW_ALIGNMENT_WEEK: WindowAlignment.ValueType  # 4
-"""Each midnight to Monday (ISO 8601)."""
-WINDOW_ALIGNMENT_MONTH: WindowAlignment.ValueType  # 5
-"""Each midnight to the 1st."""
-WINDOW_ALIGNMENT_BILLING: WindowAlignment.ValueType  # 6
-"""Each month at the day and time of `anchor`; on the month's last day where it has no such day."""
-global___WindowAlignment = WindowAlignment
-
-class _ChangeAction:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: typing_extensions.TypeAlias = ValueType
-
-class _ChangeActionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ChangeAction.ValueType], builtins.type):
-    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-    CHANGE_ACTION_UNSPECIFIED: _ChangeAction.ValueType  # 0
-    """Not set."""
-    CHANGE_ACTION_CREATED: _ChangeAction.ValueType  # 1
-    """It is new."""
-    CHANGE_ACTION_UPDATED: _ChangeAction.ValueType  # 2
-    """It differs."""
-    CHANGE_ACTION_DELETED: _ChangeAction.ValueType  # 3
-    """It is gone."""
-
-class ChangeAction(_ChangeAction, metaclass=_ChangeActionEnumTypeWrapper):
-    """What a change did to a resource."""
-
-CHANGE_ACTION_UNSPECIFIED: ChangeAction.ValueType  # 0
-"""Not set."""
-CHANGE_ACTION_CREATED: ChangeAction.ValueType  # 1
-"""It is new."""
-CHANGE_ACTION_UPDATED: ChangeAction.ValueType  # 2
-"""It differs."""
-CHANGE_ACTION_DELETED: ChangeAction.ValueType  # 3
-"""It is gone."""
-global___ChangeAction = ChangeAction
 
 class _UsageGroup:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -180,492 +52,6 @@ USAGE_GROUP_MINUTE: UsageGroup.ValueType  # 3
 global___UsageGroup = UsageGroup
 
 @typing.final
-class Source(google.protobuf.message.Message):
-    """A place where an identity may be found, or several whose values are joined."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    LOCATION_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    SENSITIVE_FIELD_NUMBER: builtins.int
-    JOIN_FIELD_NUMBER: builtins.int
-    TOKEN_FIELD_NUMBER: builtins.int
-    location: usageflow.v1.common_pb2.AttributeLocation.ValueType
-    """The location; unset where fields are joined."""
-    name: builtins.str
-    """Header, parameter, cookie, claim or dot path; 1 to 256 bytes. Empty for CLIENT_IP and where fields are joined."""
-    sensitive: builtins.bool
-    """True: the value is kept as a keyed hash only. Authorization, cookies and API keys always are."""
-    @property
-    def join(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Source]:
-        """2 to 5 fields, all of which must be present; they join nothing themselves."""
-
-    @property
-    def token(self) -> global___TokenRules:
-        """JWT_CLAIM only: which tokens count."""
-
-    def __init__(
-        self,
-        *,
-        location: usageflow.v1.common_pb2.AttributeLocation.ValueType = ...,
-        name: builtins.str = ...,
-        sensitive: builtins.bool = ...,
-        join: collections.abc.Iterable[global___Source] | None = ...,
-        token: global___TokenRules | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["token", b"token"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["join", b"join", "location", b"location", "name", b"name", "sensitive", b"sensitive", "token", b"token"]) -> None: ...
-
-global___Source = Source
-
-@typing.final
-class TokenRules(google.protobuf.message.Message):
-    """Which JSON Web Tokens count. Public keys come from `jwks_url` or stand in `keys`."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ISSUER_FIELD_NUMBER: builtins.int
-    AUDIENCE_FIELD_NUMBER: builtins.int
-    JWKS_URL_FIELD_NUMBER: builtins.int
-    KEYS_FIELD_NUMBER: builtins.int
-    ALGORITHMS_FIELD_NUMBER: builtins.int
-    PLACE_FIELD_NUMBER: builtins.int
-    ALLOW_UNVERIFIED_FIELD_NUMBER: builtins.int
-    issuer: builtins.str
-    """The `iss` that a token must have; required unless allow_unverified."""
-    audience: builtins.str
-    """The `aud` that a token must have, alone or among others; required unless allow_unverified."""
-    jwks_url: builtins.str
-    """Address of the issuer's JWKS document, https only. At most 2,048 characters."""
-    place: builtins.str
-    """Where the token is, `from` in files: `bearer` or `cookie:NAME`; empty means `bearer`."""
-    allow_unverified: builtins.bool
-    """True: the signature is not checked, and the source is a mere claim."""
-    @property
-    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.struct_pb2.Struct]:
-        """JWK objects of public keys, at most 20."""
-
-    @property
-    def algorithms(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA; empty means RS256 and ES256."""
-
-    def __init__(
-        self,
-        *,
-        issuer: builtins.str = ...,
-        audience: builtins.str = ...,
-        jwks_url: builtins.str = ...,
-        keys: collections.abc.Iterable[google.protobuf.struct_pb2.Struct] | None = ...,
-        algorithms: collections.abc.Iterable[builtins.str] | None = ...,
-        place: builtins.str = ...,
-        allow_unverified: builtins.bool = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["algorithms", b"algorithms", "allow_unverified", b"allow_unverified", "audience", b"audience", "issuer", b"issuer", "jwks_url", b"jwks_url", "keys", b"keys", "place", b"place"]) -> None: ...
-
-global___TokenRules = TokenRules
-
-@typing.final
-class Guard(google.protobuf.message.Message):
-    """Bounds of one client address; requests without one share one."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    LIMIT_FIELD_NUMBER: builtins.int
-    WINDOW_FIELD_NUMBER: builtins.int
-    NEW_IDENTITIES_FIELD_NUMBER: builtins.int
-    limit: builtins.int
-    """Requests per window, 1 to 1e9."""
-    new_identities: builtins.int
-    """Distinct identities within a minute, at most 10,000; 0: any number."""
-    @property
-    def window(self) -> google.protobuf.duration_pb2.Duration:
-        """1 s to 1 day, whole seconds."""
-
-    def __init__(
-        self,
-        *,
-        limit: builtins.int = ...,
-        window: google.protobuf.duration_pb2.Duration | None = ...,
-        new_identities: builtins.int = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["limit", b"limit", "new_identities", b"new_identities", "window", b"window"]) -> None: ...
-
-global___Guard = Guard
-
-@typing.final
-class Strategy(google.protobuf.message.Message):
-    """How callers are told apart."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: builtins.int
-    SOURCES_FIELD_NUMBER: builtins.int
-    ON_MISSING_FIELD_NUMBER: builtins.int
-    ALLOW_UNLIMITED_FIELD_NUMBER: builtins.int
-    GUARD_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
-    on_missing: global___OnMissing.ValueType
-    """What to do where none does."""
-    allow_unlimited: builtins.bool
-    """Must be true for on_missing SKIP."""
-    @property
-    def sources(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Source]:
-        """Tried in order; the first that yields a value wins. 1 to 10."""
-
-    @property
-    def guard(self) -> global___Guard:
-        """What one client address may do under identities that callers merely claim; unset: anything. Needs such a source."""
-
-    def __init__(
-        self,
-        *,
-        name: builtins.str = ...,
-        sources: collections.abc.Iterable[global___Source] | None = ...,
-        on_missing: global___OnMissing.ValueType = ...,
-        allow_unlimited: builtins.bool = ...,
-        guard: global___Guard | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["guard", b"guard"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["allow_unlimited", b"allow_unlimited", "guard", b"guard", "name", b"name", "on_missing", b"on_missing", "sources", b"sources"]) -> None: ...
-
-global___Strategy = Strategy
-
-@typing.final
-class Match(google.protobuf.message.Message):
-    """Which requests."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    METHODS_FIELD_NUMBER: builtins.int
-    PATH_FIELD_NUMBER: builtins.int
-    path: builtins.str
-    """Pattern: literals, `:id` or `{id}`, `*`. At most 1,024 bytes."""
-    @property
-    def methods(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Methods in upper case, or `*` alone."""
-
-    def __init__(
-        self,
-        *,
-        methods: collections.abc.Iterable[builtins.str] | None = ...,
-        path: builtins.str = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["methods", b"methods", "path", b"path"]) -> None: ...
-
-global___Match = Match
-
-@typing.final
-class Limit(google.protobuf.message.Message):
-    """How much."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: builtins.int
-    ALGORITHM_FIELD_NUMBER: builtins.int
-    LIMIT_FIELD_NUMBER: builtins.int
-    WINDOW_FIELD_NUMBER: builtins.int
-    BURST_FIELD_NUMBER: builtins.int
-    SCOPE_FIELD_NUMBER: builtins.int
-    ALIGN_FIELD_NUMBER: builtins.int
-    TIME_ZONE_FIELD_NUMBER: builtins.int
-    ANCHOR_FIELD_NUMBER: builtins.int
-    CHARGE_DENIED_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Unique in the policy."""
-    algorithm: usageflow.v1.common_pb2.Algorithm.ValueType
-    """How it counts."""
-    limit: builtins.int
-    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
-    burst: builtins.int
-    """TOKEN_BUCKET: units that fit at once; 0 means `limit`."""
-    scope: global___LimitScope.ValueType
-    """What shares one counter."""
-    align: global___WindowAlignment.ValueType
-    """FIXED_WINDOW: windows of the calendar instead of `window`."""
-    time_zone: builtins.str
-    """Name of tzdata, such as `Europe/Berlin`, for `align`; empty means `UTC`."""
-    charge_denied: builtins.bool
-    """True: a denied request takes from this limit too, at most what is left of it."""
-    @property
-    def window(self) -> google.protobuf.duration_pb2.Duration:
-        """1 s to 366 days, whole seconds. Exactly one of `window` and `align` is set. CONCURRENCY: how long a slot lives without a renewal, at
-        most a day; unset means a minute.
-        """
-
-    @property
-    def anchor(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """BILLING: the instant that a billing month began at, a whole second of 1970 to 2200."""
-
-    def __init__(
-        self,
-        *,
-        name: builtins.str = ...,
-        algorithm: usageflow.v1.common_pb2.Algorithm.ValueType = ...,
-        limit: builtins.int = ...,
-        window: google.protobuf.duration_pb2.Duration | None = ...,
-        burst: builtins.int = ...,
-        scope: global___LimitScope.ValueType = ...,
-        align: global___WindowAlignment.ValueType = ...,
-        time_zone: builtins.str = ...,
-        anchor: google.protobuf.timestamp_pb2.Timestamp | None = ...,
-        charge_denied: builtins.bool = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["anchor", b"anchor", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "align", b"align", "anchor", b"anchor", "burst", b"burst", "charge_denied", b"charge_denied", "limit", b"limit", "name", b"name", "scope", b"scope", "time_zone", b"time_zone", "window", b"window"]) -> None: ...
-
-global___Limit = Limit
-
-@typing.final
-class Metering(google.protobuf.message.Message):
-    """What becomes money."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    EXPRESSION_FIELD_NUMBER: builtins.int
-    TRIGGER_FIELD_NUMBER: builtins.int
-    PRICE_FIELD_NUMBER: builtins.int
-    EVENT_NAME_FIELD_NUMBER: builtins.int
-    expression: builtins.str
-    """CEL; empty means `usage_record.quantity`."""
-    trigger: builtins.str
-    """`stripe_usage`, `stripe_subscription` or `stripe_invoice`."""
-    price: builtins.str
-    """Stripe Price id, `price_...`."""
-    event_name: builtins.str
-    """Stripe event name; may be empty."""
-    def __init__(
-        self,
-        *,
-        expression: builtins.str = ...,
-        trigger: builtins.str = ...,
-        price: builtins.str = ...,
-        event_name: builtins.str = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["event_name", b"event_name", "expression", b"expression", "price", b"price", "trigger", b"trigger"]) -> None: ...
-
-global___Metering = Metering
-
-@typing.final
-class Policy(google.protobuf.message.Message):
-    """Limits and metering for the requests that match."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: builtins.int
-    MATCH_FIELD_NUMBER: builtins.int
-    STRATEGY_FIELD_NUMBER: builtins.int
-    LIMITS_FIELD_NUMBER: builtins.int
-    METERING_FIELD_NUMBER: builtins.int
-    MODE_FIELD_NUMBER: builtins.int
-    FAIL_MODE_FIELD_NUMBER: builtins.int
-    PRIORITY_FIELD_NUMBER: builtins.int
-    COST_FIELD_NUMBER: builtins.int
-    STOP_FIELD_NUMBER: builtins.int
-    MESSAGE_FIELD_NUMBER: builtins.int
-    ENFORCE_PERCENT_FIELD_NUMBER: builtins.int
-    CONDITION_FIELD_NUMBER: builtins.int
-    COST_EXPRESSION_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
-    strategy: builtins.str
-    """Name of the strategy; empty counts all callers as one."""
-    mode: usageflow.v1.common_pb2.PolicyMode.ValueType
-    """Whether it is enforced."""
-    fail_mode: usageflow.v1.common_pb2.FailMode.ValueType
-    """What to do when nothing can be decided."""
-    priority: builtins.int
-    """Among equally specific policies the higher comes first; -1,000 to 1,000."""
-    cost: builtins.int
-    """Units that a request costs unless it says so; 0 means 1. Unset with `cost_expression`."""
-    stop: builtins.bool
-    """Leaves out the limits of less specific policies."""
-    message: builtins.str
-    """Shown to callers that it denies; at most 500 characters."""
-    enforce_percent: builtins.int
-    """0 to 100, unset means 100: for how many of 100 identities it is enforced, chosen by a stable hash of identity and name.
-    For the others it is in SHADOW.
-    """
-    condition: builtins.str
-    """CEL that yields true or false, at most 2,048 characters; where it is false the policy does not apply. Empty: always."""
-    cost_expression: builtins.str
-    """CEL that yields the cost, int or double (rounded up), 0 to 1e12; instead of `cost`. At most 2,048 characters."""
-    @property
-    def match(self) -> global___Match:
-        """Which requests."""
-
-    @property
-    def limits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Limit]:
-        """All of them must have room."""
-
-    @property
-    def metering(self) -> global___Metering:
-        """Unset: nothing is metered."""
-
-    def __init__(
-        self,
-        *,
-        name: builtins.str = ...,
-        match: global___Match | None = ...,
-        strategy: builtins.str = ...,
-        limits: collections.abc.Iterable[global___Limit] | None = ...,
-        metering: global___Metering | None = ...,
-        mode: usageflow.v1.common_pb2.PolicyMode.ValueType = ...,
-        fail_mode: usageflow.v1.common_pb2.FailMode.ValueType = ...,
-        priority: builtins.int = ...,
-        cost: builtins.int = ...,
-        stop: builtins.bool = ...,
-        message: builtins.str = ...,
-        enforce_percent: builtins.int | None = ...,
-        condition: builtins.str = ...,
-        cost_expression: builtins.str = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "enforce_percent", b"enforce_percent", "match", b"match", "metering", b"metering"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_enforce_percent", b"_enforce_percent", "condition", b"condition", "cost", b"cost", "cost_expression", b"cost_expression", "enforce_percent", b"enforce_percent", "fail_mode", b"fail_mode", "limits", b"limits", "match", b"match", "message", b"message", "metering", b"metering", "mode", b"mode", "name", b"name", "priority", b"priority", "stop", b"stop", "strategy", b"strategy"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["_enforce_percent", b"_enforce_percent"]) -> typing.Literal["enforce_percent"] | None: ...
-
-global___Policy = Policy
-
-@typing.final
-class Block(google.protobuf.message.Message):
-    """Refuses an endpoint, an identity, or both."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    METHODS_FIELD_NUMBER: builtins.int
-    PATH_FIELD_NUMBER: builtins.int
-    IDENTITY_FIELD_NUMBER: builtins.int
-    REASON_FIELD_NUMBER: builtins.int
-    path: builtins.str
-    """Pattern, as in Match."""
-    identity: builtins.str
-    """Raw value; stored hashed where the strategy's source is sensitive. Empty: everybody."""
-    reason: builtins.str
-    """For people; at most 500 characters."""
-    @property
-    def methods(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Methods in upper case, or `*` alone."""
-
-    def __init__(
-        self,
-        *,
-        methods: collections.abc.Iterable[builtins.str] | None = ...,
-        path: builtins.str = ...,
-        identity: builtins.str = ...,
-        reason: builtins.str = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["identity", b"identity", "methods", b"methods", "path", b"path", "reason", b"reason"]) -> None: ...
-
-global___Block = Block
-
-@typing.final
-class LimitOverride(google.protobuf.message.Message):
-    """Other numbers for a limit that counts per identity. The counter stays, so they act at once."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    POLICY_FIELD_NUMBER: builtins.int
-    LIMIT_NAME_FIELD_NUMBER: builtins.int
-    LIMIT_FIELD_NUMBER: builtins.int
-    BURST_FIELD_NUMBER: builtins.int
-    IDENTITY_FIELD_NUMBER: builtins.int
-    EXPIRE_TIME_FIELD_NUMBER: builtins.int
-    policy: builtins.str
-    """Name of the policy."""
-    limit_name: builtins.str
-    """Name of the limit inside it; empty means `default`."""
-    limit: builtins.int
-    """Units per window, for CONCURRENCY requests at once; 1 to 1e12."""
-    burst: builtins.int
-    """TOKEN_BUCKET: units that fit at once, 0 means `limit`, at most 1e12; unset leaves the limit's own."""
-    identity: builtins.str
-    """Customers only: the one identity that it is for, a raw value among the customer's; empty: all of them. An override
-    for one identity wins.
-    """
-    @property
-    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Customers only: from this instant on, a whole second of 1970 to 2200, it is as good as absent; unset: never."""
-
-    def __init__(
-        self,
-        *,
-        policy: builtins.str = ...,
-        limit_name: builtins.str = ...,
-        limit: builtins.int = ...,
-        burst: builtins.int | None = ...,
-        identity: builtins.str = ...,
-        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_burst", b"_burst", "burst", b"burst", "expire_time", b"expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_burst", b"_burst", "burst", b"burst", "expire_time", b"expire_time", "identity", b"identity", "limit", b"limit", "limit_name", b"limit_name", "policy", b"policy"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["_burst", b"_burst"]) -> typing.Literal["burst"] | None: ...
-
-global___LimitOverride = LimitOverride
-
-@typing.final
-class CustomerPlan(google.protobuf.message.Message):
-    """What customers of a plan get instead of the policies' own numbers."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: builtins.int
-    OVERRIDES_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
-    @property
-    def overrides(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitOverride]:
-        """One per limit that differs; at most 1,000."""
-
-    def __init__(
-        self,
-        *,
-        name: builtins.str = ...,
-        overrides: collections.abc.Iterable[global___LimitOverride] | None = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "overrides", b"overrides"]) -> None: ...
-
-global___CustomerPlan = CustomerPlan
-
-@typing.final
-class Customer(google.protobuf.message.Message):
-    """Who pays for some identities. Overrides of the customer win over those of the plan."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: builtins.int
-    IDENTITIES_FIELD_NUMBER: builtins.int
-    STRIPE_CUSTOMER_FIELD_NUMBER: builtins.int
-    PLAN_FIELD_NUMBER: builtins.int
-    OVERRIDES_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Unique in the application: lower-case letters, digits and hyphens, at most 63."""
-    stripe_customer: builtins.str
-    """Stripe customer id, `cus_...`; may be empty."""
-    plan: builtins.str
-    """Name of a plan; empty for none."""
-    @property
-    def identities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Raw values, stored as keyed hashes; at most 10,000. An identity belongs to one customer."""
-
-    @property
-    def overrides(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LimitOverride]:
-        """Limits that differ for this customer; at most 1,000."""
-
-    def __init__(
-        self,
-        *,
-        name: builtins.str = ...,
-        identities: collections.abc.Iterable[builtins.str] | None = ...,
-        stripe_customer: builtins.str = ...,
-        plan: builtins.str = ...,
-        overrides: collections.abc.Iterable[global___LimitOverride] | None = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["identities", b"identities", "name", b"name", "overrides", b"overrides", "plan", b"plan", "stripe_customer", b"stripe_customer"]) -> None: ...
-
-global___Customer = Customer
-
-@typing.final
 class ApplyRequest(google.protobuf.message.Message):
     """Makes an application's policies equal to a set."""
 
@@ -679,73 +65,51 @@ class ApplyRequest(google.protobuf.message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     PLANS_FIELD_NUMBER: builtins.int
     CUSTOMERS_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application's name; required."""
     prune: builtins.bool
     """Deletes blocks and customers that are absent."""
     validate_only: builtins.bool
     """Checks and lists the changes, saves nothing."""
+    message: builtins.str
+    """What for, as the list of revisions shall tell; at most 500 characters."""
     @property
-    def strategies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Strategy]:
+    def strategies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.policies_pb2.Strategy]:
         """All strategies: what is absent here is deleted."""
 
     @property
-    def policies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Policy]:
+    def policies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.policies_pb2.Policy]:
         """All policies: what is absent here is deleted."""
 
     @property
-    def blocks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Block]:
+    def blocks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.policies_pb2.Block]:
         """Blocks to add or change; the others stay unless `prune`."""
 
     @property
-    def plans(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CustomerPlan]:
+    def plans(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.policies_pb2.CustomerPlan]:
         """All plans: what is absent here is deleted, which is refused while a customer is on it."""
 
     @property
-    def customers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Customer]:
+    def customers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.policies_pb2.Customer]:
         """Customers to add or change; the others stay unless `prune`."""
 
     def __init__(
         self,
         *,
         application: builtins.str = ...,
-        strategies: collections.abc.Iterable[global___Strategy] | None = ...,
-        policies: collections.abc.Iterable[global___Policy] | None = ...,
-        blocks: collections.abc.Iterable[global___Block] | None = ...,
+        strategies: collections.abc.Iterable[usageflow.v1.policies_pb2.Strategy] | None = ...,
+        policies: collections.abc.Iterable[usageflow.v1.policies_pb2.Policy] | None = ...,
+        blocks: collections.abc.Iterable[usageflow.v1.policies_pb2.Block] | None = ...,
         prune: builtins.bool = ...,
         validate_only: builtins.bool = ...,
-        plans: collections.abc.Iterable[global___CustomerPlan] | None = ...,
-        customers: collections.abc.Iterable[global___Customer] | None = ...,
+        plans: collections.abc.Iterable[usageflow.v1.policies_pb2.CustomerPlan] | None = ...,
+        customers: collections.abc.Iterable[usageflow.v1.policies_pb2.Customer] | None = ...,
+        message: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application", "blocks", b"blocks", "customers", b"customers", "plans", b"plans", "policies", b"policies", "prune", b"prune", "strategies", b"strategies", "validate_only", b"validate_only"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "blocks", b"blocks", "customers", b"customers", "message", b"message", "plans", b"plans", "policies", b"policies", "prune", b"prune", "strategies", b"strategies", "validate_only", b"validate_only"]) -> None: ...
 
 global___ApplyRequest = ApplyRequest
-
-@typing.final
-class Change(google.protobuf.message.Message):
-    """One change."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ACTION_FIELD_NUMBER: builtins.int
-    KIND_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    action: global___ChangeAction.ValueType
-    """What happened."""
-    kind: builtins.str
-    """`strategy`, `policy`, `plan`, `block` or `customer`."""
-    name: builtins.str
-    """Its name; for a block its methods, path and identity."""
-    def __init__(
-        self,
-        *,
-        action: global___ChangeAction.ValueType = ...,
-        kind: builtins.str = ...,
-        name: builtins.str = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "kind", b"kind", "name", b"name"]) -> None: ...
-
-global___Change = Change
 
 @typing.final
 class ApplyResponse(google.protobuf.message.Message):
@@ -758,14 +122,14 @@ class ApplyResponse(google.protobuf.message.Message):
     revision: builtins.int
     """The revision in force now; a set that changes neither strategies nor policies nor plans makes none."""
     @property
-    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Change]:
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.revisions_pb2.Change]:
         """Every change, deletions first."""
 
     def __init__(
         self,
         *,
         revision: builtins.int = ...,
-        changes: collections.abc.Iterable[global___Change] | None = ...,
+        changes: collections.abc.Iterable[usageflow.v1.revisions_pb2.Change] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["changes", b"changes", "revision", b"revision"]) -> None: ...
 

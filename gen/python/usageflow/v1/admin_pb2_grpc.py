@@ -4,8 +4,14 @@ import grpc
 import warnings
 
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
+from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_application__methods__pb2
 from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
+from usageflow.v1 import directory_methods_pb2 as usageflow_dot_v1_dot_directory__methods__pb2
 from usageflow.v1 import keys_pb2 as usageflow_dot_v1_dot_keys__pb2
+from usageflow.v1 import policies_pb2 as usageflow_dot_v1_dot_policies__pb2
+from usageflow.v1 import policy_methods_pb2 as usageflow_dot_v1_dot_policy__methods__pb2
+from usageflow.v1 import revisions_pb2 as usageflow_dot_v1_dot_revisions__pb2
+from usageflow.v1 import status_pb2 as usageflow_dot_v1_dot_status__pb2
 
 GRPC_GENERATED_VERSION = '1.63.2'
 GRPC_VERSION = grpc.__version__
@@ -59,6 +65,11 @@ class AdminServiceStub(object):
                 '/usageflow.v1.AdminService/ExportSnapshot',
                 request_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetStatus',
+                request_serializer=usageflow_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/usageflow.v1.AdminService/CreateApiKey',
@@ -125,6 +136,241 @@ class AdminServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
+        self.GetStrategy = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetStrategy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.GetStrategyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+                _registered_method=True)
+        self.ListStrategies = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListStrategies',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.ListStrategiesRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.ListStrategiesResponse.FromString,
+                _registered_method=True)
+        self.CreateStrategy = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateStrategy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.CreateStrategyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+                _registered_method=True)
+        self.UpdateStrategy = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateStrategy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.UpdateStrategyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+                _registered_method=True)
+        self.DeleteStrategy = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteStrategy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.DeleteStrategyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+                _registered_method=True)
+        self.UndeleteStrategy = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteStrategy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.UndeleteStrategyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+                _registered_method=True)
+        self.GetPolicy = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetPolicy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+                _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListPolicies',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
+        self.CreatePolicy = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreatePolicy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.CreatePolicyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+                _registered_method=True)
+        self.UpdatePolicy = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdatePolicy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.UpdatePolicyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+                _registered_method=True)
+        self.DeletePolicy = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeletePolicy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.DeletePolicyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+                _registered_method=True)
+        self.UndeletePolicy = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeletePolicy',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.UndeletePolicyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+                _registered_method=True)
+        self.GetCustomerPlan = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetCustomerPlan',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.GetCustomerPlanRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+                _registered_method=True)
+        self.ListCustomerPlans = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListCustomerPlans',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.ListCustomerPlansRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.ListCustomerPlansResponse.FromString,
+                _registered_method=True)
+        self.CreateCustomerPlan = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateCustomerPlan',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.CreateCustomerPlanRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+                _registered_method=True)
+        self.UpdateCustomerPlan = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateCustomerPlan',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.UpdateCustomerPlanRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+                _registered_method=True)
+        self.DeleteCustomerPlan = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteCustomerPlan',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.DeleteCustomerPlanRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+                _registered_method=True)
+        self.UndeleteCustomerPlan = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteCustomerPlan',
+                request_serializer=usageflow_dot_v1_dot_policy__methods__pb2.UndeleteCustomerPlanRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+                _registered_method=True)
+        self.GetCustomer = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetCustomer',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.GetCustomerRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+                _registered_method=True)
+        self.ListCustomers = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListCustomers',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.ListCustomersRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.ListCustomersResponse.FromString,
+                _registered_method=True)
+        self.CreateCustomer = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateCustomer',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.CreateCustomerRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+                _registered_method=True)
+        self.UpdateCustomer = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateCustomer',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.UpdateCustomerRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+                _registered_method=True)
+        self.DeleteCustomer = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteCustomer',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.DeleteCustomerRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+                _registered_method=True)
+        self.UndeleteCustomer = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteCustomer',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.UndeleteCustomerRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+                _registered_method=True)
+        self.GetBlock = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetBlock',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.GetBlockRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+                _registered_method=True)
+        self.ListBlocks = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListBlocks',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.ListBlocksRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.ListBlocksResponse.FromString,
+                _registered_method=True)
+        self.CreateBlock = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateBlock',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.CreateBlockRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+                _registered_method=True)
+        self.UpdateBlock = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateBlock',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.UpdateBlockRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+                _registered_method=True)
+        self.DeleteBlock = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteBlock',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.DeleteBlockRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+                _registered_method=True)
+        self.UndeleteBlock = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteBlock',
+                request_serializer=usageflow_dot_v1_dot_directory__methods__pb2.UndeleteBlockRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+                _registered_method=True)
+        self.GetEndpoint = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetEndpoint',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.GetEndpointRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+                _registered_method=True)
+        self.ListEndpoints = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListEndpoints',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.ListEndpointsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ListEndpointsResponse.FromString,
+                _registered_method=True)
+        self.CreateEndpoint = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateEndpoint',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.CreateEndpointRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+                _registered_method=True)
+        self.DeleteEndpoint = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteEndpoint',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.DeleteEndpointRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+                _registered_method=True)
+        self.UndeleteEndpoint = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteEndpoint',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.UndeleteEndpointRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+                _registered_method=True)
+        self.GetApplication = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetApplication',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.GetApplicationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+                _registered_method=True)
+        self.ListApplications = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListApplications',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.ListApplicationsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ListApplicationsResponse.FromString,
+                _registered_method=True)
+        self.CreateApplication = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateApplication',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.CreateApplicationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+                _registered_method=True)
+        self.UpdateApplication = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateApplication',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.UpdateApplicationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+                _registered_method=True)
+        self.DeleteApplication = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteApplication',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.DeleteApplicationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+                _registered_method=True)
+        self.UndeleteApplication = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteApplication',
+                request_serializer=usageflow_dot_v1_dot_application__methods__pb2.UndeleteApplicationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+                _registered_method=True)
+        self.ListRevisions = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListRevisions',
+                request_serializer=usageflow_dot_v1_dot_revisions__pb2.ListRevisionsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_revisions__pb2.ListRevisionsResponse.FromString,
+                _registered_method=True)
+        self.GetRevision = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetRevision',
+                request_serializer=usageflow_dot_v1_dot_revisions__pb2.GetRevisionRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_revisions__pb2.GetRevisionResponse.FromString,
+                _registered_method=True)
+        self.DiffRevisions = channel.unary_unary(
+                '/usageflow.v1.AdminService/DiffRevisions',
+                request_serializer=usageflow_dot_v1_dot_revisions__pb2.DiffRevisionsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_revisions__pb2.DiffRevisionsResponse.FromString,
+                _registered_method=True)
+        self.RollBack = channel.unary_unary(
+                '/usageflow.v1.AdminService/RollBack',
+                request_serializer=usageflow_dot_v1_dot_revisions__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_revisions__pb2.RollBackResponse.FromString,
+                _registered_method=True)
+        self.TagRevision = channel.unary_unary(
+                '/usageflow.v1.AdminService/TagRevision',
+                request_serializer=usageflow_dot_v1_dot_revisions__pb2.TagRevisionRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_revisions__pb2.Revision.FromString,
+                _registered_method=True)
+        self.DeleteTag = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteTag',
+                request_serializer=usageflow_dot_v1_dot_revisions__pb2.DeleteTagRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_revisions__pb2.Revision.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -151,6 +397,13 @@ class AdminServiceServicer(object):
     def ExportSnapshot(self, request, context):
         """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
         its API keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatus(self, request, context):
+        """What is stored of each application, and what each decision process enforces of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +500,335 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStrategy(self, request, context):
+        """Returns a strategy, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStrategies(self, request, context):
+        """Lists strategies.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateStrategy(self, request, context):
+        """Makes a strategy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateStrategy(self, request, context):
+        """Changes a strategy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteStrategy(self, request, context):
+        """Deletes a strategy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteStrategy(self, request, context):
+        """Brings a deleted strategy back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicy(self, request, context):
+        """Returns a policy, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPolicies(self, request, context):
+        """Lists policies.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePolicy(self, request, context):
+        """Makes a policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePolicy(self, request, context):
+        """Changes a policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePolicy(self, request, context):
+        """Deletes a policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeletePolicy(self, request, context):
+        """Brings a deleted policy back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCustomerPlan(self, request, context):
+        """Returns a plan, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCustomerPlans(self, request, context):
+        """Lists plans.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCustomerPlan(self, request, context):
+        """Makes a plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCustomerPlan(self, request, context):
+        """Changes a plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCustomerPlan(self, request, context):
+        """Deletes a plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteCustomerPlan(self, request, context):
+        """Brings a deleted plan back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCustomer(self, request, context):
+        """Returns a customer, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCustomers(self, request, context):
+        """Lists customers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCustomer(self, request, context):
+        """Makes a customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCustomer(self, request, context):
+        """Changes a customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCustomer(self, request, context):
+        """Deletes a customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteCustomer(self, request, context):
+        """Brings a deleted customer back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlock(self, request, context):
+        """Returns a block, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlocks(self, request, context):
+        """Lists blocks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBlock(self, request, context):
+        """Makes a block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBlock(self, request, context):
+        """Changes a block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBlock(self, request, context):
+        """Deletes a block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteBlock(self, request, context):
+        """Brings a deleted block back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEndpoint(self, request, context):
+        """Returns an endpoint, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEndpoints(self, request, context):
+        """Lists endpoints.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEndpoint(self, request, context):
+        """Makes an endpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEndpoint(self, request, context):
+        """Deletes an endpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteEndpoint(self, request, context):
+        """Brings a deleted endpoint back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApplication(self, request, context):
+        """Returns an application, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApplications(self, request, context):
+        """Lists applications.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApplication(self, request, context):
+        """Makes an application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateApplication(self, request, context):
+        """Changes an application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteApplication(self, request, context):
+        """Deletes an application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteApplication(self, request, context):
+        """Brings a deleted application back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevisions(self, request, context):
+        """Lists revisions, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRevision(self, request, context):
+        """Returns a revision and all that it holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffRevisions(self, request, context):
+        """Tells what lies between two revisions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """Makes strategies, policies and plans what they were in a revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagRevision(self, request, context):
+        """Names a revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTag(self, request, context):
+        """Takes a tag away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -264,6 +846,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ExportSnapshot,
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=usageflow_dot_v1_dot_status__pb2.GetStatusRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_status__pb2.GetStatusResponse.SerializeToString,
             ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
@@ -329,6 +916,241 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEntries,
                     request_deserializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'GetStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStrategy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.GetStrategyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Strategy.SerializeToString,
+            ),
+            'ListStrategies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStrategies,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.ListStrategiesRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policy__methods__pb2.ListStrategiesResponse.SerializeToString,
+            ),
+            'CreateStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateStrategy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.CreateStrategyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Strategy.SerializeToString,
+            ),
+            'UpdateStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateStrategy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.UpdateStrategyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Strategy.SerializeToString,
+            ),
+            'DeleteStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteStrategy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.DeleteStrategyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Strategy.SerializeToString,
+            ),
+            'UndeleteStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteStrategy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.UndeleteStrategyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Strategy.SerializeToString,
+            ),
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.GetPolicyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Policy.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policy__methods__pb2.ListPoliciesResponse.SerializeToString,
+            ),
+            'CreatePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePolicy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.CreatePolicyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Policy.SerializeToString,
+            ),
+            'UpdatePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePolicy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.UpdatePolicyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Policy.SerializeToString,
+            ),
+            'DeletePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePolicy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.DeletePolicyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Policy.SerializeToString,
+            ),
+            'UndeletePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeletePolicy,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.UndeletePolicyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Policy.SerializeToString,
+            ),
+            'GetCustomerPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCustomerPlan,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.GetCustomerPlanRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.SerializeToString,
+            ),
+            'ListCustomerPlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomerPlans,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.ListCustomerPlansRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policy__methods__pb2.ListCustomerPlansResponse.SerializeToString,
+            ),
+            'CreateCustomerPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCustomerPlan,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.CreateCustomerPlanRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.SerializeToString,
+            ),
+            'UpdateCustomerPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCustomerPlan,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.UpdateCustomerPlanRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.SerializeToString,
+            ),
+            'DeleteCustomerPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCustomerPlan,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.DeleteCustomerPlanRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.SerializeToString,
+            ),
+            'UndeleteCustomerPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteCustomerPlan,
+                    request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.UndeleteCustomerPlanRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.CustomerPlan.SerializeToString,
+            ),
+            'GetCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCustomer,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.GetCustomerRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Customer.SerializeToString,
+            ),
+            'ListCustomers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomers,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.ListCustomersRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_directory__methods__pb2.ListCustomersResponse.SerializeToString,
+            ),
+            'CreateCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCustomer,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.CreateCustomerRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Customer.SerializeToString,
+            ),
+            'UpdateCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCustomer,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.UpdateCustomerRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Customer.SerializeToString,
+            ),
+            'DeleteCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCustomer,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.DeleteCustomerRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Customer.SerializeToString,
+            ),
+            'UndeleteCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteCustomer,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.UndeleteCustomerRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Customer.SerializeToString,
+            ),
+            'GetBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlock,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.GetBlockRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Block.SerializeToString,
+            ),
+            'ListBlocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlocks,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.ListBlocksRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_directory__methods__pb2.ListBlocksResponse.SerializeToString,
+            ),
+            'CreateBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBlock,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.CreateBlockRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Block.SerializeToString,
+            ),
+            'UpdateBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBlock,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.UpdateBlockRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Block.SerializeToString,
+            ),
+            'DeleteBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBlock,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.DeleteBlockRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Block.SerializeToString,
+            ),
+            'UndeleteBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteBlock,
+                    request_deserializer=usageflow_dot_v1_dot_directory__methods__pb2.UndeleteBlockRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_policies__pb2.Block.SerializeToString,
+            ),
+            'GetEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEndpoint,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.GetEndpointRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.SerializeToString,
+            ),
+            'ListEndpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEndpoints,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ListEndpointsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.ListEndpointsResponse.SerializeToString,
+            ),
+            'CreateEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEndpoint,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.CreateEndpointRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.SerializeToString,
+            ),
+            'DeleteEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEndpoint,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.DeleteEndpointRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.SerializeToString,
+            ),
+            'UndeleteEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteEndpoint,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.UndeleteEndpointRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.SerializeToString,
+            ),
+            'GetApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApplication,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.GetApplicationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.Application.SerializeToString,
+            ),
+            'ListApplications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApplications,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.ListApplicationsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.ListApplicationsResponse.SerializeToString,
+            ),
+            'CreateApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApplication,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.CreateApplicationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.Application.SerializeToString,
+            ),
+            'UpdateApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateApplication,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.UpdateApplicationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.Application.SerializeToString,
+            ),
+            'DeleteApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteApplication,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.DeleteApplicationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.Application.SerializeToString,
+            ),
+            'UndeleteApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteApplication,
+                    request_deserializer=usageflow_dot_v1_dot_application__methods__pb2.UndeleteApplicationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_application__methods__pb2.Application.SerializeToString,
+            ),
+            'ListRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevisions,
+                    request_deserializer=usageflow_dot_v1_dot_revisions__pb2.ListRevisionsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_revisions__pb2.ListRevisionsResponse.SerializeToString,
+            ),
+            'GetRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevision,
+                    request_deserializer=usageflow_dot_v1_dot_revisions__pb2.GetRevisionRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_revisions__pb2.GetRevisionResponse.SerializeToString,
+            ),
+            'DiffRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffRevisions,
+                    request_deserializer=usageflow_dot_v1_dot_revisions__pb2.DiffRevisionsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_revisions__pb2.DiffRevisionsResponse.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=usageflow_dot_v1_dot_revisions__pb2.RollBackRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_revisions__pb2.RollBackResponse.SerializeToString,
+            ),
+            'TagRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagRevision,
+                    request_deserializer=usageflow_dot_v1_dot_revisions__pb2.TagRevisionRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_revisions__pb2.Revision.SerializeToString,
+            ),
+            'DeleteTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTag,
+                    request_deserializer=usageflow_dot_v1_dot_revisions__pb2.DeleteTagRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_revisions__pb2.Revision.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -415,6 +1237,33 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ExportSnapshot',
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetStatus',
+            usageflow_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
+            usageflow_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -766,6 +1615,1275 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ListAuditEntries',
             usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
             usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetStrategy',
+            usageflow_dot_v1_dot_policy__methods__pb2.GetStrategyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStrategies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListStrategies',
+            usageflow_dot_v1_dot_policy__methods__pb2.ListStrategiesRequest.SerializeToString,
+            usageflow_dot_v1_dot_policy__methods__pb2.ListStrategiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateStrategy',
+            usageflow_dot_v1_dot_policy__methods__pb2.CreateStrategyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateStrategy',
+            usageflow_dot_v1_dot_policy__methods__pb2.UpdateStrategyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteStrategy',
+            usageflow_dot_v1_dot_policy__methods__pb2.DeleteStrategyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteStrategy',
+            usageflow_dot_v1_dot_policy__methods__pb2.UndeleteStrategyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Strategy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetPolicy',
+            usageflow_dot_v1_dot_policy__methods__pb2.GetPolicyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListPolicies',
+            usageflow_dot_v1_dot_policy__methods__pb2.ListPoliciesRequest.SerializeToString,
+            usageflow_dot_v1_dot_policy__methods__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreatePolicy',
+            usageflow_dot_v1_dot_policy__methods__pb2.CreatePolicyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdatePolicy',
+            usageflow_dot_v1_dot_policy__methods__pb2.UpdatePolicyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeletePolicy',
+            usageflow_dot_v1_dot_policy__methods__pb2.DeletePolicyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeletePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeletePolicy',
+            usageflow_dot_v1_dot_policy__methods__pb2.UndeletePolicyRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCustomerPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetCustomerPlan',
+            usageflow_dot_v1_dot_policy__methods__pb2.GetCustomerPlanRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomerPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListCustomerPlans',
+            usageflow_dot_v1_dot_policy__methods__pb2.ListCustomerPlansRequest.SerializeToString,
+            usageflow_dot_v1_dot_policy__methods__pb2.ListCustomerPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCustomerPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateCustomerPlan',
+            usageflow_dot_v1_dot_policy__methods__pb2.CreateCustomerPlanRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCustomerPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateCustomerPlan',
+            usageflow_dot_v1_dot_policy__methods__pb2.UpdateCustomerPlanRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCustomerPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteCustomerPlan',
+            usageflow_dot_v1_dot_policy__methods__pb2.DeleteCustomerPlanRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteCustomerPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteCustomerPlan',
+            usageflow_dot_v1_dot_policy__methods__pb2.UndeleteCustomerPlanRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.CustomerPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetCustomer',
+            usageflow_dot_v1_dot_directory__methods__pb2.GetCustomerRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListCustomers',
+            usageflow_dot_v1_dot_directory__methods__pb2.ListCustomersRequest.SerializeToString,
+            usageflow_dot_v1_dot_directory__methods__pb2.ListCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateCustomer',
+            usageflow_dot_v1_dot_directory__methods__pb2.CreateCustomerRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateCustomer',
+            usageflow_dot_v1_dot_directory__methods__pb2.UpdateCustomerRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteCustomer',
+            usageflow_dot_v1_dot_directory__methods__pb2.DeleteCustomerRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteCustomer',
+            usageflow_dot_v1_dot_directory__methods__pb2.UndeleteCustomerRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetBlock',
+            usageflow_dot_v1_dot_directory__methods__pb2.GetBlockRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListBlocks',
+            usageflow_dot_v1_dot_directory__methods__pb2.ListBlocksRequest.SerializeToString,
+            usageflow_dot_v1_dot_directory__methods__pb2.ListBlocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateBlock',
+            usageflow_dot_v1_dot_directory__methods__pb2.CreateBlockRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateBlock',
+            usageflow_dot_v1_dot_directory__methods__pb2.UpdateBlockRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteBlock',
+            usageflow_dot_v1_dot_directory__methods__pb2.DeleteBlockRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteBlock',
+            usageflow_dot_v1_dot_directory__methods__pb2.UndeleteBlockRequest.SerializeToString,
+            usageflow_dot_v1_dot_policies__pb2.Block.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetEndpoint',
+            usageflow_dot_v1_dot_application__methods__pb2.GetEndpointRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListEndpoints',
+            usageflow_dot_v1_dot_application__methods__pb2.ListEndpointsRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.ListEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateEndpoint',
+            usageflow_dot_v1_dot_application__methods__pb2.CreateEndpointRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteEndpoint',
+            usageflow_dot_v1_dot_application__methods__pb2.DeleteEndpointRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteEndpoint',
+            usageflow_dot_v1_dot_application__methods__pb2.UndeleteEndpointRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.ApplicationEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetApplication',
+            usageflow_dot_v1_dot_application__methods__pb2.GetApplicationRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApplications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListApplications',
+            usageflow_dot_v1_dot_application__methods__pb2.ListApplicationsRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.ListApplicationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateApplication',
+            usageflow_dot_v1_dot_application__methods__pb2.CreateApplicationRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateApplication',
+            usageflow_dot_v1_dot_application__methods__pb2.UpdateApplicationRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteApplication',
+            usageflow_dot_v1_dot_application__methods__pb2.DeleteApplicationRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteApplication',
+            usageflow_dot_v1_dot_application__methods__pb2.UndeleteApplicationRequest.SerializeToString,
+            usageflow_dot_v1_dot_application__methods__pb2.Application.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListRevisions',
+            usageflow_dot_v1_dot_revisions__pb2.ListRevisionsRequest.SerializeToString,
+            usageflow_dot_v1_dot_revisions__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetRevision',
+            usageflow_dot_v1_dot_revisions__pb2.GetRevisionRequest.SerializeToString,
+            usageflow_dot_v1_dot_revisions__pb2.GetRevisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DiffRevisions',
+            usageflow_dot_v1_dot_revisions__pb2.DiffRevisionsRequest.SerializeToString,
+            usageflow_dot_v1_dot_revisions__pb2.DiffRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RollBack',
+            usageflow_dot_v1_dot_revisions__pb2.RollBackRequest.SerializeToString,
+            usageflow_dot_v1_dot_revisions__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/TagRevision',
+            usageflow_dot_v1_dot_revisions__pb2.TagRevisionRequest.SerializeToString,
+            usageflow_dot_v1_dot_revisions__pb2.Revision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteTag',
+            usageflow_dot_v1_dot_revisions__pb2.DeleteTagRequest.SerializeToString,
+            usageflow_dot_v1_dot_revisions__pb2.Revision.FromString,
             options,
             channel_credentials,
             insecure,

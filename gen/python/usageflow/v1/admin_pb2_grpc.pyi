@@ -9,8 +9,14 @@ import grpc
 import grpc.aio
 import typing
 import usageflow.v1.admin_pb2
+import usageflow.v1.application_methods_pb2
 import usageflow.v1.audit_pb2
+import usageflow.v1.directory_methods_pb2
 import usageflow.v1.keys_pb2
+import usageflow.v1.policies_pb2
+import usageflow.v1.policy_methods_pb2
+import usageflow.v1.revisions_pb2
+import usageflow.v1.status_pb2
 
 _T = typing.TypeVar("_T")
 
@@ -46,6 +52,12 @@ class AdminServiceStub:
     """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
     its API keys.
     """
+
+    GetStatus: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.status_pb2.GetStatusRequest,
+        usageflow.v1.status_pb2.GetStatusResponse,
+    ]
+    """What is stored of each application, and what each decision process enforces of it."""
 
     CreateApiKey: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.keys_pb2.CreateApiKeyRequest,
@@ -125,6 +137,288 @@ class AdminServiceStub:
     ]
     """The audit log, page by page."""
 
+    GetStrategy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.GetStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Returns a strategy, deleted or not."""
+
+    ListStrategies: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.ListStrategiesRequest,
+        usageflow.v1.policy_methods_pb2.ListStrategiesResponse,
+    ]
+    """Lists strategies."""
+
+    CreateStrategy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.CreateStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Makes a strategy."""
+
+    UpdateStrategy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UpdateStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Changes a strategy."""
+
+    DeleteStrategy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.DeleteStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Deletes a strategy."""
+
+    UndeleteStrategy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UndeleteStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Brings a deleted strategy back."""
+
+    GetPolicy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.GetPolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Returns a policy, deleted or not."""
+
+    ListPolicies: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.ListPoliciesRequest,
+        usageflow.v1.policy_methods_pb2.ListPoliciesResponse,
+    ]
+    """Lists policies."""
+
+    CreatePolicy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.CreatePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Makes a policy."""
+
+    UpdatePolicy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UpdatePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Changes a policy."""
+
+    DeletePolicy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.DeletePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Deletes a policy."""
+
+    UndeletePolicy: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UndeletePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Brings a deleted policy back."""
+
+    GetCustomerPlan: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.GetCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Returns a plan, deleted or not."""
+
+    ListCustomerPlans: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.ListCustomerPlansRequest,
+        usageflow.v1.policy_methods_pb2.ListCustomerPlansResponse,
+    ]
+    """Lists plans."""
+
+    CreateCustomerPlan: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.CreateCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Makes a plan."""
+
+    UpdateCustomerPlan: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UpdateCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Changes a plan."""
+
+    DeleteCustomerPlan: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.DeleteCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Deletes a plan."""
+
+    UndeleteCustomerPlan: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UndeleteCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Brings a deleted plan back."""
+
+    GetCustomer: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.GetCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Returns a customer, deleted or not."""
+
+    ListCustomers: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.ListCustomersRequest,
+        usageflow.v1.directory_methods_pb2.ListCustomersResponse,
+    ]
+    """Lists customers."""
+
+    CreateCustomer: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.CreateCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Makes a customer."""
+
+    UpdateCustomer: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UpdateCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Changes a customer."""
+
+    DeleteCustomer: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.DeleteCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Deletes a customer."""
+
+    UndeleteCustomer: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UndeleteCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Brings a deleted customer back."""
+
+    GetBlock: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.GetBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Returns a block, deleted or not."""
+
+    ListBlocks: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.ListBlocksRequest,
+        usageflow.v1.directory_methods_pb2.ListBlocksResponse,
+    ]
+    """Lists blocks."""
+
+    CreateBlock: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.CreateBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Makes a block."""
+
+    UpdateBlock: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UpdateBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Changes a block."""
+
+    DeleteBlock: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.DeleteBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Deletes a block."""
+
+    UndeleteBlock: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UndeleteBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Brings a deleted block back."""
+
+    GetEndpoint: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.GetEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Returns an endpoint, deleted or not."""
+
+    ListEndpoints: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.ListEndpointsRequest,
+        usageflow.v1.application_methods_pb2.ListEndpointsResponse,
+    ]
+    """Lists endpoints."""
+
+    CreateEndpoint: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.CreateEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Makes an endpoint."""
+
+    DeleteEndpoint: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.DeleteEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Deletes an endpoint."""
+
+    UndeleteEndpoint: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.UndeleteEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Brings a deleted endpoint back."""
+
+    GetApplication: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.GetApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Returns an application, deleted or not."""
+
+    ListApplications: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.ListApplicationsRequest,
+        usageflow.v1.application_methods_pb2.ListApplicationsResponse,
+    ]
+    """Lists applications."""
+
+    CreateApplication: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.CreateApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Makes an application."""
+
+    UpdateApplication: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.UpdateApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Changes an application."""
+
+    DeleteApplication: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.DeleteApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Deletes an application."""
+
+    UndeleteApplication: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.UndeleteApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Brings a deleted application back."""
+
+    ListRevisions: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.ListRevisionsRequest,
+        usageflow.v1.revisions_pb2.ListRevisionsResponse,
+    ]
+    """Lists revisions, newest first."""
+
+    GetRevision: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.GetRevisionRequest,
+        usageflow.v1.revisions_pb2.GetRevisionResponse,
+    ]
+    """Returns a revision and all that it holds."""
+
+    DiffRevisions: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.DiffRevisionsRequest,
+        usageflow.v1.revisions_pb2.DiffRevisionsResponse,
+    ]
+    """Tells what lies between two revisions."""
+
+    RollBack: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.RollBackRequest,
+        usageflow.v1.revisions_pb2.RollBackResponse,
+    ]
+    """Makes strategies, policies and plans what they were in a revision."""
+
+    TagRevision: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.TagRevisionRequest,
+        usageflow.v1.revisions_pb2.Revision,
+    ]
+    """Names a revision."""
+
+    DeleteTag: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.DeleteTagRequest,
+        usageflow.v1.revisions_pb2.Revision,
+    ]
+    """Takes a tag away."""
+
 class AdminServiceAsyncStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
     token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
@@ -151,6 +445,12 @@ class AdminServiceAsyncStub:
     """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
     its API keys.
     """
+
+    GetStatus: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.status_pb2.GetStatusRequest,
+        usageflow.v1.status_pb2.GetStatusResponse,
+    ]
+    """What is stored of each application, and what each decision process enforces of it."""
 
     CreateApiKey: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.keys_pb2.CreateApiKeyRequest,
@@ -230,6 +530,288 @@ class AdminServiceAsyncStub:
     ]
     """The audit log, page by page."""
 
+    GetStrategy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.GetStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Returns a strategy, deleted or not."""
+
+    ListStrategies: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.ListStrategiesRequest,
+        usageflow.v1.policy_methods_pb2.ListStrategiesResponse,
+    ]
+    """Lists strategies."""
+
+    CreateStrategy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.CreateStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Makes a strategy."""
+
+    UpdateStrategy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UpdateStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Changes a strategy."""
+
+    DeleteStrategy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.DeleteStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Deletes a strategy."""
+
+    UndeleteStrategy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UndeleteStrategyRequest,
+        usageflow.v1.policies_pb2.Strategy,
+    ]
+    """Brings a deleted strategy back."""
+
+    GetPolicy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.GetPolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Returns a policy, deleted or not."""
+
+    ListPolicies: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.ListPoliciesRequest,
+        usageflow.v1.policy_methods_pb2.ListPoliciesResponse,
+    ]
+    """Lists policies."""
+
+    CreatePolicy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.CreatePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Makes a policy."""
+
+    UpdatePolicy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UpdatePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Changes a policy."""
+
+    DeletePolicy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.DeletePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Deletes a policy."""
+
+    UndeletePolicy: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UndeletePolicyRequest,
+        usageflow.v1.policies_pb2.Policy,
+    ]
+    """Brings a deleted policy back."""
+
+    GetCustomerPlan: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.GetCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Returns a plan, deleted or not."""
+
+    ListCustomerPlans: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.ListCustomerPlansRequest,
+        usageflow.v1.policy_methods_pb2.ListCustomerPlansResponse,
+    ]
+    """Lists plans."""
+
+    CreateCustomerPlan: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.CreateCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Makes a plan."""
+
+    UpdateCustomerPlan: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UpdateCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Changes a plan."""
+
+    DeleteCustomerPlan: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.DeleteCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Deletes a plan."""
+
+    UndeleteCustomerPlan: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.policy_methods_pb2.UndeleteCustomerPlanRequest,
+        usageflow.v1.policies_pb2.CustomerPlan,
+    ]
+    """Brings a deleted plan back."""
+
+    GetCustomer: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.GetCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Returns a customer, deleted or not."""
+
+    ListCustomers: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.ListCustomersRequest,
+        usageflow.v1.directory_methods_pb2.ListCustomersResponse,
+    ]
+    """Lists customers."""
+
+    CreateCustomer: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.CreateCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Makes a customer."""
+
+    UpdateCustomer: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UpdateCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Changes a customer."""
+
+    DeleteCustomer: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.DeleteCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Deletes a customer."""
+
+    UndeleteCustomer: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UndeleteCustomerRequest,
+        usageflow.v1.policies_pb2.Customer,
+    ]
+    """Brings a deleted customer back."""
+
+    GetBlock: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.GetBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Returns a block, deleted or not."""
+
+    ListBlocks: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.ListBlocksRequest,
+        usageflow.v1.directory_methods_pb2.ListBlocksResponse,
+    ]
+    """Lists blocks."""
+
+    CreateBlock: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.CreateBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Makes a block."""
+
+    UpdateBlock: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UpdateBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Changes a block."""
+
+    DeleteBlock: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.DeleteBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Deletes a block."""
+
+    UndeleteBlock: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.directory_methods_pb2.UndeleteBlockRequest,
+        usageflow.v1.policies_pb2.Block,
+    ]
+    """Brings a deleted block back."""
+
+    GetEndpoint: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.GetEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Returns an endpoint, deleted or not."""
+
+    ListEndpoints: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.ListEndpointsRequest,
+        usageflow.v1.application_methods_pb2.ListEndpointsResponse,
+    ]
+    """Lists endpoints."""
+
+    CreateEndpoint: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.CreateEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Makes an endpoint."""
+
+    DeleteEndpoint: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.DeleteEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Deletes an endpoint."""
+
+    UndeleteEndpoint: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.UndeleteEndpointRequest,
+        usageflow.v1.application_methods_pb2.ApplicationEndpoint,
+    ]
+    """Brings a deleted endpoint back."""
+
+    GetApplication: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.GetApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Returns an application, deleted or not."""
+
+    ListApplications: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.ListApplicationsRequest,
+        usageflow.v1.application_methods_pb2.ListApplicationsResponse,
+    ]
+    """Lists applications."""
+
+    CreateApplication: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.CreateApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Makes an application."""
+
+    UpdateApplication: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.UpdateApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Changes an application."""
+
+    DeleteApplication: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.DeleteApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Deletes an application."""
+
+    UndeleteApplication: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.application_methods_pb2.UndeleteApplicationRequest,
+        usageflow.v1.application_methods_pb2.Application,
+    ]
+    """Brings a deleted application back."""
+
+    ListRevisions: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.ListRevisionsRequest,
+        usageflow.v1.revisions_pb2.ListRevisionsResponse,
+    ]
+    """Lists revisions, newest first."""
+
+    GetRevision: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.GetRevisionRequest,
+        usageflow.v1.revisions_pb2.GetRevisionResponse,
+    ]
+    """Returns a revision and all that it holds."""
+
+    DiffRevisions: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.DiffRevisionsRequest,
+        usageflow.v1.revisions_pb2.DiffRevisionsResponse,
+    ]
+    """Tells what lies between two revisions."""
+
+    RollBack: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.RollBackRequest,
+        usageflow.v1.revisions_pb2.RollBackResponse,
+    ]
+    """Makes strategies, policies and plans what they were in a revision."""
+
+    TagRevision: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.TagRevisionRequest,
+        usageflow.v1.revisions_pb2.Revision,
+    ]
+    """Names a revision."""
+
+    DeleteTag: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.revisions_pb2.DeleteTagRequest,
+        usageflow.v1.revisions_pb2.Revision,
+    ]
+    """Takes a tag away."""
+
 class AdminServiceServicer(metaclass=abc.ABCMeta):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
     token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
@@ -262,6 +844,14 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
         its API keys.
         """
+
+    @abc.abstractmethod
+    def GetStatus(
+        self,
+        request: usageflow.v1.status_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.status_pb2.GetStatusResponse, collections.abc.Awaitable[usageflow.v1.status_pb2.GetStatusResponse]]:
+        """What is stored of each application, and what each decision process enforces of it."""
 
     @abc.abstractmethod
     def CreateApiKey(
@@ -366,5 +956,381 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.audit_pb2.ListAuditEntriesResponse, collections.abc.Awaitable[usageflow.v1.audit_pb2.ListAuditEntriesResponse]]:
         """The audit log, page by page."""
+
+    @abc.abstractmethod
+    def GetStrategy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.GetStrategyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Strategy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Strategy]]:
+        """Returns a strategy, deleted or not."""
+
+    @abc.abstractmethod
+    def ListStrategies(
+        self,
+        request: usageflow.v1.policy_methods_pb2.ListStrategiesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policy_methods_pb2.ListStrategiesResponse, collections.abc.Awaitable[usageflow.v1.policy_methods_pb2.ListStrategiesResponse]]:
+        """Lists strategies."""
+
+    @abc.abstractmethod
+    def CreateStrategy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.CreateStrategyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Strategy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Strategy]]:
+        """Makes a strategy."""
+
+    @abc.abstractmethod
+    def UpdateStrategy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.UpdateStrategyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Strategy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Strategy]]:
+        """Changes a strategy."""
+
+    @abc.abstractmethod
+    def DeleteStrategy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.DeleteStrategyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Strategy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Strategy]]:
+        """Deletes a strategy."""
+
+    @abc.abstractmethod
+    def UndeleteStrategy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.UndeleteStrategyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Strategy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Strategy]]:
+        """Brings a deleted strategy back."""
+
+    @abc.abstractmethod
+    def GetPolicy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.GetPolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Policy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Policy]]:
+        """Returns a policy, deleted or not."""
+
+    @abc.abstractmethod
+    def ListPolicies(
+        self,
+        request: usageflow.v1.policy_methods_pb2.ListPoliciesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policy_methods_pb2.ListPoliciesResponse, collections.abc.Awaitable[usageflow.v1.policy_methods_pb2.ListPoliciesResponse]]:
+        """Lists policies."""
+
+    @abc.abstractmethod
+    def CreatePolicy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.CreatePolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Policy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Policy]]:
+        """Makes a policy."""
+
+    @abc.abstractmethod
+    def UpdatePolicy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.UpdatePolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Policy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Policy]]:
+        """Changes a policy."""
+
+    @abc.abstractmethod
+    def DeletePolicy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.DeletePolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Policy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Policy]]:
+        """Deletes a policy."""
+
+    @abc.abstractmethod
+    def UndeletePolicy(
+        self,
+        request: usageflow.v1.policy_methods_pb2.UndeletePolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Policy, collections.abc.Awaitable[usageflow.v1.policies_pb2.Policy]]:
+        """Brings a deleted policy back."""
+
+    @abc.abstractmethod
+    def GetCustomerPlan(
+        self,
+        request: usageflow.v1.policy_methods_pb2.GetCustomerPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.CustomerPlan, collections.abc.Awaitable[usageflow.v1.policies_pb2.CustomerPlan]]:
+        """Returns a plan, deleted or not."""
+
+    @abc.abstractmethod
+    def ListCustomerPlans(
+        self,
+        request: usageflow.v1.policy_methods_pb2.ListCustomerPlansRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policy_methods_pb2.ListCustomerPlansResponse, collections.abc.Awaitable[usageflow.v1.policy_methods_pb2.ListCustomerPlansResponse]]:
+        """Lists plans."""
+
+    @abc.abstractmethod
+    def CreateCustomerPlan(
+        self,
+        request: usageflow.v1.policy_methods_pb2.CreateCustomerPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.CustomerPlan, collections.abc.Awaitable[usageflow.v1.policies_pb2.CustomerPlan]]:
+        """Makes a plan."""
+
+    @abc.abstractmethod
+    def UpdateCustomerPlan(
+        self,
+        request: usageflow.v1.policy_methods_pb2.UpdateCustomerPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.CustomerPlan, collections.abc.Awaitable[usageflow.v1.policies_pb2.CustomerPlan]]:
+        """Changes a plan."""
+
+    @abc.abstractmethod
+    def DeleteCustomerPlan(
+        self,
+        request: usageflow.v1.policy_methods_pb2.DeleteCustomerPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.CustomerPlan, collections.abc.Awaitable[usageflow.v1.policies_pb2.CustomerPlan]]:
+        """Deletes a plan."""
+
+    @abc.abstractmethod
+    def UndeleteCustomerPlan(
+        self,
+        request: usageflow.v1.policy_methods_pb2.UndeleteCustomerPlanRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.CustomerPlan, collections.abc.Awaitable[usageflow.v1.policies_pb2.CustomerPlan]]:
+        """Brings a deleted plan back."""
+
+    @abc.abstractmethod
+    def GetCustomer(
+        self,
+        request: usageflow.v1.directory_methods_pb2.GetCustomerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Customer, collections.abc.Awaitable[usageflow.v1.policies_pb2.Customer]]:
+        """Returns a customer, deleted or not."""
+
+    @abc.abstractmethod
+    def ListCustomers(
+        self,
+        request: usageflow.v1.directory_methods_pb2.ListCustomersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.directory_methods_pb2.ListCustomersResponse, collections.abc.Awaitable[usageflow.v1.directory_methods_pb2.ListCustomersResponse]]:
+        """Lists customers."""
+
+    @abc.abstractmethod
+    def CreateCustomer(
+        self,
+        request: usageflow.v1.directory_methods_pb2.CreateCustomerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Customer, collections.abc.Awaitable[usageflow.v1.policies_pb2.Customer]]:
+        """Makes a customer."""
+
+    @abc.abstractmethod
+    def UpdateCustomer(
+        self,
+        request: usageflow.v1.directory_methods_pb2.UpdateCustomerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Customer, collections.abc.Awaitable[usageflow.v1.policies_pb2.Customer]]:
+        """Changes a customer."""
+
+    @abc.abstractmethod
+    def DeleteCustomer(
+        self,
+        request: usageflow.v1.directory_methods_pb2.DeleteCustomerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Customer, collections.abc.Awaitable[usageflow.v1.policies_pb2.Customer]]:
+        """Deletes a customer."""
+
+    @abc.abstractmethod
+    def UndeleteCustomer(
+        self,
+        request: usageflow.v1.directory_methods_pb2.UndeleteCustomerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Customer, collections.abc.Awaitable[usageflow.v1.policies_pb2.Customer]]:
+        """Brings a deleted customer back."""
+
+    @abc.abstractmethod
+    def GetBlock(
+        self,
+        request: usageflow.v1.directory_methods_pb2.GetBlockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Block, collections.abc.Awaitable[usageflow.v1.policies_pb2.Block]]:
+        """Returns a block, deleted or not."""
+
+    @abc.abstractmethod
+    def ListBlocks(
+        self,
+        request: usageflow.v1.directory_methods_pb2.ListBlocksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.directory_methods_pb2.ListBlocksResponse, collections.abc.Awaitable[usageflow.v1.directory_methods_pb2.ListBlocksResponse]]:
+        """Lists blocks."""
+
+    @abc.abstractmethod
+    def CreateBlock(
+        self,
+        request: usageflow.v1.directory_methods_pb2.CreateBlockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Block, collections.abc.Awaitable[usageflow.v1.policies_pb2.Block]]:
+        """Makes a block."""
+
+    @abc.abstractmethod
+    def UpdateBlock(
+        self,
+        request: usageflow.v1.directory_methods_pb2.UpdateBlockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Block, collections.abc.Awaitable[usageflow.v1.policies_pb2.Block]]:
+        """Changes a block."""
+
+    @abc.abstractmethod
+    def DeleteBlock(
+        self,
+        request: usageflow.v1.directory_methods_pb2.DeleteBlockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Block, collections.abc.Awaitable[usageflow.v1.policies_pb2.Block]]:
+        """Deletes a block."""
+
+    @abc.abstractmethod
+    def UndeleteBlock(
+        self,
+        request: usageflow.v1.directory_methods_pb2.UndeleteBlockRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.policies_pb2.Block, collections.abc.Awaitable[usageflow.v1.policies_pb2.Block]]:
+        """Brings a deleted block back."""
+
+    @abc.abstractmethod
+    def GetEndpoint(
+        self,
+        request: usageflow.v1.application_methods_pb2.GetEndpointRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.ApplicationEndpoint, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.ApplicationEndpoint]]:
+        """Returns an endpoint, deleted or not."""
+
+    @abc.abstractmethod
+    def ListEndpoints(
+        self,
+        request: usageflow.v1.application_methods_pb2.ListEndpointsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.ListEndpointsResponse, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.ListEndpointsResponse]]:
+        """Lists endpoints."""
+
+    @abc.abstractmethod
+    def CreateEndpoint(
+        self,
+        request: usageflow.v1.application_methods_pb2.CreateEndpointRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.ApplicationEndpoint, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.ApplicationEndpoint]]:
+        """Makes an endpoint."""
+
+    @abc.abstractmethod
+    def DeleteEndpoint(
+        self,
+        request: usageflow.v1.application_methods_pb2.DeleteEndpointRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.ApplicationEndpoint, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.ApplicationEndpoint]]:
+        """Deletes an endpoint."""
+
+    @abc.abstractmethod
+    def UndeleteEndpoint(
+        self,
+        request: usageflow.v1.application_methods_pb2.UndeleteEndpointRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.ApplicationEndpoint, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.ApplicationEndpoint]]:
+        """Brings a deleted endpoint back."""
+
+    @abc.abstractmethod
+    def GetApplication(
+        self,
+        request: usageflow.v1.application_methods_pb2.GetApplicationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.Application, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.Application]]:
+        """Returns an application, deleted or not."""
+
+    @abc.abstractmethod
+    def ListApplications(
+        self,
+        request: usageflow.v1.application_methods_pb2.ListApplicationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.ListApplicationsResponse, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.ListApplicationsResponse]]:
+        """Lists applications."""
+
+    @abc.abstractmethod
+    def CreateApplication(
+        self,
+        request: usageflow.v1.application_methods_pb2.CreateApplicationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.Application, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.Application]]:
+        """Makes an application."""
+
+    @abc.abstractmethod
+    def UpdateApplication(
+        self,
+        request: usageflow.v1.application_methods_pb2.UpdateApplicationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.Application, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.Application]]:
+        """Changes an application."""
+
+    @abc.abstractmethod
+    def DeleteApplication(
+        self,
+        request: usageflow.v1.application_methods_pb2.DeleteApplicationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.Application, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.Application]]:
+        """Deletes an application."""
+
+    @abc.abstractmethod
+    def UndeleteApplication(
+        self,
+        request: usageflow.v1.application_methods_pb2.UndeleteApplicationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.application_methods_pb2.Application, collections.abc.Awaitable[usageflow.v1.application_methods_pb2.Application]]:
+        """Brings a deleted application back."""
+
+    @abc.abstractmethod
+    def ListRevisions(
+        self,
+        request: usageflow.v1.revisions_pb2.ListRevisionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.revisions_pb2.ListRevisionsResponse, collections.abc.Awaitable[usageflow.v1.revisions_pb2.ListRevisionsResponse]]:
+        """Lists revisions, newest first."""
+
+    @abc.abstractmethod
+    def GetRevision(
+        self,
+        request: usageflow.v1.revisions_pb2.GetRevisionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.revisions_pb2.GetRevisionResponse, collections.abc.Awaitable[usageflow.v1.revisions_pb2.GetRevisionResponse]]:
+        """Returns a revision and all that it holds."""
+
+    @abc.abstractmethod
+    def DiffRevisions(
+        self,
+        request: usageflow.v1.revisions_pb2.DiffRevisionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.revisions_pb2.DiffRevisionsResponse, collections.abc.Awaitable[usageflow.v1.revisions_pb2.DiffRevisionsResponse]]:
+        """Tells what lies between two revisions."""
+
+    @abc.abstractmethod
+    def RollBack(
+        self,
+        request: usageflow.v1.revisions_pb2.RollBackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.revisions_pb2.RollBackResponse, collections.abc.Awaitable[usageflow.v1.revisions_pb2.RollBackResponse]]:
+        """Makes strategies, policies and plans what they were in a revision."""
+
+    @abc.abstractmethod
+    def TagRevision(
+        self,
+        request: usageflow.v1.revisions_pb2.TagRevisionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.revisions_pb2.Revision, collections.abc.Awaitable[usageflow.v1.revisions_pb2.Revision]]:
+        """Names a revision."""
+
+    @abc.abstractmethod
+    def DeleteTag(
+        self,
+        request: usageflow.v1.revisions_pb2.DeleteTagRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.revisions_pb2.Revision, collections.abc.Awaitable[usageflow.v1.revisions_pb2.Revision]]:
+        """Takes a tag away."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

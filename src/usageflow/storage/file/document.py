@@ -183,9 +183,21 @@ def _policies(declared: PolicySet) -> dict[str, object]:
 
 def encode(exported: Sequence[Exported]) -> bytes:
     """Returns the file of these applications."""
-    document = Document(format=FORMAT, applications=tuple(ApplicationDocument.of(item) for item in exported))
-    text = document.model_dump_json(by_alias=True, exclude_defaults=True, exclude_none=True)
-    return text.encode() + b"\n"
+    return b"".join(joined([encode_application(item) for item in exported]))
+
+
+def encode_application(exported: Exported) -> bytes:
+    """Returns the part of a file that holds one application."""
+    document = ApplicationDocument.of(exported)
+    return document.model_dump_json(by_alias=True, exclude_defaults=True, exclude_none=True).encode()
+
+
+def joined(applications: Sequence[bytes]) -> Iterator[bytes]:
+    """Yields the file of these parts."""
+    yield b'{"format":%d,"applications":[' % FORMAT
+    for index, application in enumerate(applications):
+        yield b"," + application if index else application
+    yield b"]}\n"
 
 
 def decode(data: bytes, check: ExpressionCheck = refuse_expressions) -> tuple[Exported, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
-from usageflow.domain.audit import AuditEntry, ChainedEntry, chained
+from usageflow.domain.audit import AuditEntry, ChainedEntry, chained, values_of
 from usageflow.domain.changes import Cause
 from usageflow.storage.audit import AuditHead, AuditQuery, AuditRow
+from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.database import Database
+from usageflow.storage.sql.statements import append_rows
 from usageflow.storage.sql.tables import APPLICATIONS, AUDIT_HEAD, AUDIT_LOG, CREDENTIALS
 
 _ENTRY = [AUDIT_LOG.c[field.name] for field in fields(AuditEntry)]
@@ -19,10 +21,12 @@ _ENTRY = [AUDIT_LOG.c[field.name] for field in fields(AuditEntry)]
 def append_entries(
     connection: Connection, cause: Cause, application_id: str, *, revision: int, now_us: int
 ) -> None:
-    """Appends an entry per change of a cause. ``revision``: the one that the changes made, 0 for none.
+    """Appends an entry per change of a cause, and announces the transaction. ``revision``: the one that the changes made, 0 for
+    none.
 
     Call it last: whoever holds the chain's head holds up every other writer until the commit.
     """
+    announce(connection)
     if not cause.changes:
         return
     head = select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.digest).with_for_update()
@@ -44,7 +48,7 @@ def append_entries(
         for number, change in enumerate(cause.changes, sequence + 1)
     )
     links = list(chained(digest, entries))
-    connection.execute(insert(AUDIT_LOG), [asdict(link.entry) | {"digest": link.digest} for link in links])
+    append_rows(connection, AUDIT_LOG, [(*values_of(link.entry), link.digest) for link in links])
     newest = links[-1]
     connection.execute(update(AUDIT_HEAD).values(sequence=newest.entry.sequence, digest=newest.digest))
 

@@ -12,9 +12,17 @@ from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.credentials import CredentialSet
-from usageflow.storage.ports import Application, ApplicationState, NumberKind
+from usageflow.storage.ports import Application, ApplicationState, NumberKind, Versions
 from usageflow.storage.sql import credential_rows
-from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, NUMBERS, REVISIONS
+from usageflow.storage.sql.tables import (
+    APPLICATIONS,
+    BLOCKS,
+    CREDENTIALS,
+    DIRECTORIES,
+    ENDPOINTS,
+    NUMBERS,
+    REVISIONS,
+)
 
 APPLICATION_COLUMNS = (
     APPLICATIONS.c.application_id,
@@ -36,8 +44,9 @@ def unknown_application(application_id: str) -> NotFound:
 
 
 def find_application(connection: Connection, condition: ColumnElement[bool]) -> Application | None:
-    """Returns the one application for which the condition holds."""
-    row = connection.execute(select(*APPLICATION_COLUMNS).where(condition)).one_or_none()
+    """Returns the one application for which the condition holds and that is not deleted."""
+    present = APPLICATIONS.c.deleted_us.is_(None)
+    row = connection.execute(select(*APPLICATION_COLUMNS).where(condition, present)).one_or_none()
     return None if row is None else application_of(row)
 
 
@@ -53,6 +62,19 @@ def load(connection: Connection, application_id: str) -> ApplicationState:
         numbers=_numbers(connection, application_id),
         endpoints=_endpoints(connection, application_id),
     )
+
+
+def versions(connection: Connection) -> dict[str, Versions]:
+    """Returns the versions of every application that is not deleted."""
+    joined = APPLICATIONS.outerjoin(
+        DIRECTORIES, DIRECTORIES.c.application_id == APPLICATIONS.c.application_id
+    )
+    rows = connection.execute(
+        select(APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version, DIRECTORIES.c.version)
+        .select_from(joined)
+        .where(APPLICATIONS.c.deleted_us.is_(None))
+    )
+    return {application_id: Versions(plan, directory or 0) for application_id, plan, directory in rows}
 
 
 def policies_at(connection: Connection, application_id: str, revision: int) -> PolicySet | None:
@@ -80,7 +102,7 @@ def api_keys(connection: Connection, application_id: str) -> list[Credential]:
 def _blocks(connection: Connection, application_id: str) -> tuple[Block, ...]:
     documents = connection.scalars(
         select(BLOCKS.c.document)
-        .where(BLOCKS.c.application_id == application_id)
+        .where(BLOCKS.c.application_id == application_id, BLOCKS.c.deleted_us.is_(None))
         .order_by(BLOCKS.c.block_key)
     )
     return tuple(Block.model_validate_json(document) for document in documents)
@@ -99,7 +121,7 @@ def _numbers(connection: Connection, application_id: str) -> dict[tuple[NumberKi
 def _endpoints(connection: Connection, application_id: str) -> tuple[EndpointName, ...]:
     rows = connection.execute(
         select(ENDPOINTS.c.method, ENDPOINTS.c.template)
-        .where(ENDPOINTS.c.application_id == application_id)
+        .where(ENDPOINTS.c.application_id == application_id, ENDPOINTS.c.deleted_us.is_(None))
         .order_by(ENDPOINTS.c.method, ENDPOINTS.c.template)
     )
     return tuple(EndpointName(method, template) for method, template in rows)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 
 from usageflow.domain.blocks import block_id, stored_key
 from usageflow.domain.changes import Actor, Cause
@@ -16,7 +16,8 @@ from usageflow.domain.errors import AlreadyExists, FailedPrecondition
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import Application, ChangeSet, NumberKind
-from usageflow.storage.sql import credential_rows
+from usageflow.storage.sql import credential_rows, declared, receipts
+from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import (
     APPLICATION_COLUMNS,
@@ -39,7 +40,7 @@ class NewRevision:
 
     cause: Cause
     now_us: int
-    expected_plan_version: int
+    expected_plan_version: int | None
 
 
 def create_application(
@@ -53,13 +54,15 @@ def create_application(
         "revision": application.revision,
         "plan_version": application.plan_version,
         "created_us": now_us,
+        "updated_us": now_us,
     }
     statement = upsert(connection, APPLICATIONS).on_conflict_do_nothing(index_elements=[APPLICATIONS.c.name])
     if connection.execute(statement.values(row).returning(APPLICATIONS.c.name)).one_or_none() is None:
         raise _exists(f"an application named {name!r} exists already: choose another name")
-    _store_revision(connection, application, PolicySet(), Actor("", ""), now_us)
+    _store_revision(connection, application, PolicySet(), Actor("", ""), now_us, "")
     for credential in credentials:
         _store_credential(connection, application, credential, now_us)
+    receipts.store(connection, cause, application.application_id, revision=0, now_us=now_us)
     append_entries(connection, cause, application.application_id, revision=0, now_us=now_us)
     return application
 
@@ -69,15 +72,17 @@ def change(
 ) -> Application:
     """Carries out a change. Raises NotFound and FailedPrecondition (CHANGED_MEANWHILE)."""
     application = _advance(connection, application_id, change, revision.expected_plan_version)
+    now_us, made = revision.now_us, 0
     if change.policies is not None:
-        _store_revision(connection, application, change.policies, revision.cause.actor, revision.now_us)
-    _delete_blocks(connection, application_id, change.blocks_deleted)
-    _store_blocks(connection, application_id, change.blocks_upserted)
-    change_directory(connection, application_id, change)
+        made = application.revision
+        _revise(connection, application, change, revision)
+    _delete_blocks(connection, application_id, change.blocks_deleted, now_us)
+    _store_blocks(connection, application_id, change.blocks_upserted, now_us)
+    change_directory(connection, application_id, change, now_us)
     for kind in NumberKind:
         assign_numbers(connection, application_id, kind, [name for of, name in change.names if of is kind])
-    made = 0 if change.policies is None else application.revision
-    append_entries(connection, revision.cause, application_id, revision=made, now_us=revision.now_us)
+    receipts.store(connection, revision.cause, application_id, revision=made, now_us=now_us)
+    append_entries(connection, revision.cause, application_id, revision=made, now_us=now_us)
     return application
 
 
@@ -85,10 +90,7 @@ def register_endpoints(
     connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
 ) -> list[int]:
     """Stores endpoints and returns their numbers in order. Raises NotFound."""
-    # Holding the application's row keeps two registrations of one endpoint apart on every dialect.
-    lock = select(APPLICATIONS.c.application_id).where(APPLICATIONS.c.application_id == application_id)
-    if connection.execute(lock.with_for_update()).one_or_none() is None:
-        raise unknown_application(application_id)
+    lock_application(connection, application_id)
     if not endpoints:
         return []
     if _store_endpoints(connection, application_id, endpoints, now_us):
@@ -97,16 +99,40 @@ def register_endpoints(
             .where(APPLICATIONS.c.application_id == application_id)
             .values(plan_version=APPLICATIONS.c.plan_version + 1)
         )
+        announce(connection)
     names = [f"{endpoint.method} {endpoint.template}" for endpoint in endpoints]
     numbers = assign_numbers(connection, application_id, NumberKind.ENDPOINT, names)
     return [numbers[name] for name in names]
 
 
-def _advance(connection: Connection, application_id: str, change: ChangeSet, expected: int) -> Application:
+def lock_application(connection: Connection, application_id: str) -> None:
+    """Takes the application's row, which keeps changes of one application apart on every dialect. Raises NotFound.
+
+    Rows that refer to the application may still be written meanwhile: reports go on.
+    """
+    lock = select(APPLICATIONS.c.application_id).where(
+        APPLICATIONS.c.application_id == application_id, APPLICATIONS.c.deleted_us.is_(None)
+    )
+    if connection.execute(lock.with_for_update(key_share=True)).one_or_none() is None:
+        raise unknown_application(application_id)
+
+
+def _advance(
+    connection: Connection, application_id: str, change: ChangeSet, expected: int | None
+) -> Application:
     """Moves the plan version on, if need be, where it is the expected one: the statement that decides every race."""
+    if expected is None:  # a change of customers waits for no one who holds the application's row
+        found = find_application(connection, APPLICATIONS.c.application_id == application_id)
+        if found is None:
+            raise unknown_application(application_id)
+        return found
     statement = (
         update(APPLICATIONS)
-        .where(APPLICATIONS.c.application_id == application_id, APPLICATIONS.c.plan_version == expected)
+        .where(
+            APPLICATIONS.c.application_id == application_id,
+            APPLICATIONS.c.plan_version == expected,
+            APPLICATIONS.c.deleted_us.is_(None),
+        )
         .values(
             plan_version=APPLICATIONS.c.plan_version + int(change.moves_plan),
             revision=APPLICATIONS.c.revision + (0 if change.policies is None else 1),
@@ -128,9 +154,31 @@ def _exists(message: str) -> FailedPrecondition:
     return FailedPrecondition(message, reason="ALREADY_EXISTS")
 
 
-def _store_revision(
-    connection: Connection, application: Application, policies: PolicySet, author: Actor, now_us: int
+def _revise(
+    connection: Connection, application: Application, change: ChangeSet, revision: NewRevision
 ) -> None:
+    """Stores the next revision, and what it changes of each resource."""
+    application_id, number = application.application_id, application.revision
+    before = connection.scalar(
+        select(REVISIONS.c.document).where(
+            REVISIONS.c.application_id == application_id, REVISIONS.c.revision == number - 1
+        )
+    )
+    actor, now_us = revision.cause.actor, revision.now_us
+    policies = change.policies or PolicySet()
+    document = _store_revision(connection, application, policies, actor, now_us, change.message)
+    declared.record(connection, application_id, before or "{}", document, number, now_us)
+
+
+def _store_revision(
+    connection: Connection,
+    application: Application,
+    policies: PolicySet,
+    author: Actor,
+    now_us: int,
+    message: str,
+) -> str:
+    document = policies.model_dump_json(by_alias=True)
     connection.execute(
         insert(REVISIONS).values(
             application_id=application.application_id,
@@ -138,9 +186,11 @@ def _store_revision(
             author=author.name,
             author_id=author.credential_id,
             created_us=now_us,
-            document=policies.model_dump_json(by_alias=True),
+            document=document,
+            message=message,
         )
     )
+    return document
 
 
 def _store_credential(
@@ -157,20 +207,31 @@ def _store_credential(
         raise _exists(message) from None
 
 
-def _delete_blocks(connection: Connection, application_id: str, blocks: Sequence[Block]) -> None:
+def _delete_blocks(connection: Connection, application_id: str, blocks: Sequence[Block], now_us: int) -> None:
     for chunk in chunked([stored_key(block) for block in blocks]):
         connection.execute(
-            delete(BLOCKS).where(BLOCKS.c.application_id == application_id, BLOCKS.c.block_key.in_(chunk))
+            update(BLOCKS)
+            .where(
+                BLOCKS.c.application_id == application_id,
+                BLOCKS.c.block_key.in_(chunk),
+                BLOCKS.c.deleted_us.is_(None),
+            )
+            .values(deleted_us=now_us, updated_us=now_us, version=BLOCKS.c.version + 1)
         )
 
 
-def _store_blocks(connection: Connection, application_id: str, blocks: Sequence[Block]) -> None:
+def _store_blocks(connection: Connection, application_id: str, blocks: Sequence[Block], now_us: int) -> None:
     if not blocks:
         return
     statement = upsert(connection, BLOCKS)
     statement = statement.on_conflict_do_update(
         index_elements=[BLOCKS.c.application_id, BLOCKS.c.block_key],
-        set_={"document": statement.excluded.document},
+        set_={
+            "document": statement.excluded.document,
+            "updated_us": statement.excluded.updated_us,
+            "deleted_us": None,
+            "version": BLOCKS.c.version + 1,
+        },
     )
     rows: list[dict[str, Any]] = [
         {
@@ -178,6 +239,8 @@ def _store_blocks(connection: Connection, application_id: str, blocks: Sequence[
             "block_key": stored_key(block),
             "block_id": block_id(block),
             "document": block.model_dump_json(),
+            "created_us": now_us,
+            "updated_us": now_us,
         }
         for block in blocks
     ]
@@ -193,6 +256,7 @@ def _store_endpoints(
         {"application_id": application_id, "method": endpoint.method, "template": endpoint.template, **times}
         for endpoint in dict.fromkeys(endpoints)
     ]
+    revived = _revive(connection, application_id, endpoints)
     statement = upsert(connection, ENDPOINTS)
     key = [ENDPOINTS.c.application_id, ENDPOINTS.c.method, ENDPOINTS.c.template]
     fresh = connection.execute(
@@ -203,4 +267,21 @@ def _store_endpoints(
             index_elements=key, set_={"last_seen_us": statement.excluded.last_seen_us}
         )
         connection.execute(seen, rows)
-    return bool(fresh)
+    return bool(fresh) or revived
+
+
+def _revive(connection: Connection, application_id: str, endpoints: Sequence[EndpointName]) -> bool:
+    """Brings deleted endpoints back that are registered again; returns whether there was one."""
+    gone = and_(ENDPOINTS.c.application_id == application_id, ENDPOINTS.c.deleted_us.is_not(None))
+    wanted = set(endpoints)
+    back = [
+        (method, template)
+        for method, template in connection.execute(
+            select(ENDPOINTS.c.method, ENDPOINTS.c.template).where(gone)
+        )
+        if EndpointName(method, template) in wanted
+    ]
+    for method, template in back:
+        one = and_(gone, ENDPOINTS.c.method == method, ENDPOINTS.c.template == template)
+        connection.execute(update(ENDPOINTS).where(one).values(deleted_us=None))
+    return bool(back)

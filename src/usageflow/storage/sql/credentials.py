@@ -12,10 +12,9 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import NotFound
 from usageflow.storage.credentials import CredentialChange, CredentialSet
-from usageflow.storage.sql import credential_rows
+from usageflow.storage.sql import credential_rows, receipts
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.database import Database
-from usageflow.storage.sql.receipts import Receipt, claim_receipt, find_receipt
 from usageflow.storage.sql.tables import APPLICATIONS, CREDENTIALS
 
 
@@ -87,8 +86,7 @@ def _write(
     connection: Connection, change: CredentialChange, cause: Cause, now_us: int
 ) -> tuple[Credential, bool]:
     about = change.about
-    receipt = Receipt(about.application_id, about.credential_id)
-    earlier = claim_receipt(connection, cause, receipt, now_us)
+    earlier = receipts.claim(connection, cause, about.application_id, about.credential_id, now_us)
     if earlier is not None:
         return _present(connection, earlier.resource_id), False
     if change.changed is not None:
@@ -104,7 +102,7 @@ def _write(
 
 
 def _earlier(connection: Connection, cause: Cause) -> Credential | None:
-    receipt = find_receipt(connection, cause)
+    receipt = receipts.find_same(connection, cause)
     return None if receipt is None else _present(connection, receipt.resource_id)
 
 

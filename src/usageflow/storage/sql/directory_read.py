@@ -74,7 +74,7 @@ def customers(connection: Connection, application_id: str, names: Sequence[str])
     """Returns customers by name, with their identities in order."""
     table, found = CUSTOMERS, []
     for chunk in chunked(sorted(set(names))):
-        identities = _identities_of(connection, application_id, chunk)
+        identities = identities_of(connection, application_id, chunk)
         rows = connection.execute(
             select(table.c.name, table.c.stripe_customer, table.c.plan, table.c.overrides)
             .where(
@@ -95,7 +95,8 @@ def customers(connection: Connection, application_id: str, names: Sequence[str])
     return found
 
 
-def _identities_of(connection: Connection, application_id: str, names: Sequence[str]) -> dict[str, list[str]]:
+def identities_of(connection: Connection, application_id: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the identities of customers, in order, by name."""
     owned = CUSTOMER_IDENTITIES
     rows = connection.execute(
         select(owned.c.customer, owned.c.identity_hash)

@@ -14,9 +14,9 @@ import google.protobuf.message
 import google.protobuf.struct_pb2
 import sys
 import typing
-import usageflow.v1.admin_pb2
 import usageflow.v1.common_pb2
 import usageflow.v1.decision_pb2
+import usageflow.v1.policies_pb2
 
 if sys.version_info >= (3, 10):
     import typing as typing_extensions
@@ -1064,7 +1064,7 @@ class CalendarCase(google.protobuf.message.Message):
     WANT_BOUNDS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Unique in its folder."""
-    align: usageflow.v1.admin_pb2.WindowAlignment.ValueType
+    align: usageflow.v1.policies_pb2.WindowAlignment.ValueType
     """Where windows begin."""
     time_zone: builtins.str
     """Name of tzdata."""
@@ -1080,7 +1080,7 @@ class CalendarCase(google.protobuf.message.Message):
         self,
         *,
         name: builtins.str = ...,
-        align: usageflow.v1.admin_pb2.WindowAlignment.ValueType = ...,
+        align: usageflow.v1.policies_pb2.WindowAlignment.ValueType = ...,
         time_zone: builtins.str = ...,
         anchor: builtins.str = ...,
         instant: builtins.str = ...,

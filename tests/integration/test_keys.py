@@ -151,6 +151,7 @@ async def test_an_update_changes_what_is_named(desk: Desk) -> None:
         ({"name": "Web", "scopes": [AGENT]}, "api_key.name"),
         ({"name": "web"}, "api_key.scopes"),
         ({"name": "web", "scopes": [99]}, "api_key.scopes"),
+        ({"name": "web", "scopes": [AGENT], "environment": 9}, "api_key.environment"),
         ({"name": "web", "scopes": [AGENT], "expire_time": Timestamp(seconds=1)}, "api_key.expire_time"),
         ({"name": "web", "scopes": [AGENT], "expire_time": Timestamp(seconds=2**62)}, "api_key.expire_time"),
     ],

@@ -28,11 +28,10 @@ def call(request: Any, context: _Context) -> Call:
 
 def key_spec(message: keys_pb2.ApiKey) -> Spec:
     """Returns the key that is asked for. Raises InvalidArgument for values that no enum has."""
-    live = message.environment == keys_pb2.KEY_ENVIRONMENT_LIVE
     return Spec(
         message.name,
         scopes=_scopes(message),
-        environment=Environment.LIVE if live else Environment.TEST,
+        environment=_environment(message),
         expires_us=_instant(message),
     )
 
@@ -87,6 +86,19 @@ def _scopes(message: keys_pb2.ApiKey) -> frozenset[Scope]:
             "api_key.scopes", "holds what is no scope", f"send some of {', '.join(Scope)}"
         )
     return frozenset(names[scope] for scope in message.scopes)
+
+
+def _environment(message: keys_pb2.ApiKey) -> Environment:
+    names = {
+        keys_pb2.KEY_ENVIRONMENT_UNSPECIFIED: Environment.TEST,
+        keys_pb2.KEY_ENVIRONMENT_TEST: Environment.TEST,
+        keys_pb2.KEY_ENVIRONMENT_LIVE: Environment.LIVE,
+    }
+    if message.environment not in names:
+        raise InvalidArgument.of(
+            "api_key.environment", "is no environment", f"send one of {', '.join(Environment)}"
+        )
+    return names[message.environment]
 
 
 def _role(message: keys_pb2.AdminToken) -> Role | None:

@@ -121,6 +121,23 @@ async def test_a_revoked_key_is_refused_after_a_second(desk: Desk) -> None:
         await desk.enter()
 
 
+async def test_a_slow_look_up_makes_no_revoked_key_live_longer(desk: Desk) -> None:
+    """What was found is as old as the question."""
+    find = desk.control.find_credential
+
+    async def slowly(secret_hash: bytes) -> Credential | None:
+        found = await find(secret_hash)
+        desk.clock.advance(seconds=0.8)
+        return found
+
+    desk.control.find_credential = slowly  # type: ignore[method-assign]
+    await desk.enter()
+    desk.revoke()
+    desk.clock.advance(seconds=0.2)
+    with pytest.raises(Unauthenticated):
+        await desk.enter()
+
+
 async def test_a_busy_key_is_renewed_behind_its_calls(desk: Desk) -> None:
     await desk.enter()
     desk.clock.advance(seconds=0.6)

@@ -17,6 +17,7 @@ from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
+from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
     Database,
     SqlAuditLog,
@@ -24,6 +25,7 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlResourceStore,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
@@ -42,6 +44,7 @@ class Stores:
     credentials: CredentialStore
     audit: AuditLog
     decision_log: DecisionLog
+    resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -73,6 +76,7 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         credentials=SqlCredentialStore(database, clock),
         audit=SqlAuditLog(database),
         decision_log=SqlDecisionLog(database, clock),
+        resources=SqlResourceStore(database, clock),
         forget_numbers=forget_numbers,
     )
 
@@ -120,6 +124,11 @@ async def other_stores(stores: Stores, open_stores: Opener) -> Stores:
 @pytest.fixture
 def control(stores: Stores) -> ControlStore:
     return stores.control
+
+
+@pytest.fixture
+def resources(stores: Stores) -> ResourceStore:
+    return stores.resources
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from usageflow.domain.clock import ManualClock
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
+from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
     SqlCheckpointStore,
     SqlControlStore,
     SqlDecisionLog,
+    SqlResourceStore,
     SqlUsageStore,
     open_sqlite,
     prepare,
@@ -35,6 +37,7 @@ class Stores:
     usage: UsageStore
     checkpoints: CheckpointStore
     decision_log: DecisionLog
+    resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -60,6 +63,7 @@ async def _sqlite(folder: Path, clock: ManualClock) -> AsyncIterator[Opener]:
                 usage=SqlUsageStore(database, clock),
                 checkpoints=SqlCheckpointStore(database, clock),
                 decision_log=SqlDecisionLog(database, clock),
+                resources=SqlResourceStore(database, clock),
                 forget_numbers=forget_numbers,
             )
 
@@ -96,6 +100,11 @@ async def other_stores(stores: Stores, open_stores: Opener) -> Stores:
 @pytest.fixture
 def control(stores: Stores) -> ControlStore:
     return stores.control
+
+
+@pytest.fixture
+def resources(stores: Stores) -> ResourceStore:
+    return stores.resources
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
 from tools.prove.cases.replay import replay
+from tools.prove.cases.resources import bulk, editors, fuzz
 from tools.prove.cases.takers import takers
 from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
 from tools.prove.refusals import refusals
@@ -34,6 +35,9 @@ CASES: dict[str, Case] = {
         stop_in_stall,
         redis_late,
         refusals,
+        editors,
+        bulk,
+        fuzz,
         tests,
     )
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from sqlalchemy import Connection, select, update
 
-from sqlalchemy import Connection, insert, select, update
-
-from usageflow.domain.audit import AuditEntry, chained
+from usageflow.domain.audit import AuditEntry, chained, values_of
 from usageflow.domain.changes import Cause
+from usageflow.storage.sql.statements import append_rows
 from usageflow.storage.sql.tables import AUDIT_HEAD, AUDIT_LOG
 
 
@@ -39,6 +38,6 @@ def append_entries(
         for number, change in enumerate(cause.changes, sequence + 1)
     )
     links = list(chained(digest, entries))
-    connection.execute(insert(AUDIT_LOG), [asdict(link.entry) | {"digest": link.digest} for link in links])
+    append_rows(connection, AUDIT_LOG, [(*values_of(link.entry), link.digest) for link in links])
     newest = links[-1]
     connection.execute(update(AUDIT_HEAD).values(sequence=newest.entry.sequence, digest=newest.digest))

@@ -318,7 +318,7 @@ async def test_revisions_are_listed_compared_tagged_and_gone_back_to(admin: Admi
     (field,) = difference.fields
     assert (difference.name, field.path, field.before.number_value, field.after.number_value) == (
         "later",
-        "limits[0].limit",
+        "limits[default].limit",
         5,
         6,
     )

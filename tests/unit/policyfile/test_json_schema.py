@@ -66,10 +66,8 @@ def test_what_is_read_validates(made: Generated) -> None:
     assert not list(VALIDATOR.iter_errors(read(made.text)))
 
 
-@pytest.mark.parametrize(
-    "text", [*Path(ROOT / "examples").glob("usageflow*.yaml")], ids=lambda path: path.name
-)
-def test_examples_validate(text: Path) -> None:
+def test_the_example_validates() -> None:
+    text = ROOT / "examples" / "usageflow.yaml"
     assert not list(VALIDATOR.iter_errors(read(text.read_text(encoding="utf-8"))))
 
 

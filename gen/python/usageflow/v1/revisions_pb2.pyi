@@ -143,7 +143,7 @@ class FieldDifference(google.protobuf.message.Message):
     BEFORE_FIELD_NUMBER: builtins.int
     AFTER_FIELD_NUMBER: builtins.int
     path: builtins.str
-    """Its path, such as `limits[0].limit`, in the words of policy files."""
+    """Its path, such as `limits[hourly].limit`, in the words of policy files; items that have names go by them."""
     @property
     def before(self) -> google.protobuf.struct_pb2.Value:
         """What it was; unset where there was none."""

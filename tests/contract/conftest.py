@@ -16,12 +16,14 @@ from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
+from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
     Database,
     SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
     SqlCredentialStore,
+    SqlResourceStore,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
@@ -39,6 +41,7 @@ class Stores:
     checkpoints: CheckpointStore
     credentials: CredentialStore
     audit: AuditLog
+    resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -69,6 +72,7 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         checkpoints=SqlCheckpointStore(database, clock),
         credentials=SqlCredentialStore(database, clock),
         audit=SqlAuditLog(database),
+        resources=SqlResourceStore(database, clock),
         forget_numbers=forget_numbers,
     )
 
@@ -151,6 +155,16 @@ def credentials(stores: Stores) -> CredentialStore:
 @pytest.fixture
 def other_credentials(other_stores: Stores) -> CredentialStore:
     return other_stores.credentials
+
+
+@pytest.fixture
+def resources(stores: Stores) -> ResourceStore:
+    return stores.resources
+
+
+@pytest.fixture
+def other_resources(other_stores: Stores) -> ResourceStore:
+    return other_stores.resources
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +107,14 @@ class Process:
                 )
             time.sleep(0.02)
         raise ProcessFailed(f"{self.arguments[0]} did not print {text!r} in {timeout_s} s:\n{self.output}")
+
+    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 30) -> None:
+        """Returns once it holds. Raises ProcessFailed."""
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{self.arguments[0]} did not do it in {timeout_s} s:\n{self.output}")
+            time.sleep(0.05)
 
     def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 15) -> tuple[int, float]:
         """Sends a signal; returns the exit code and the seconds until it ended. Raises ProcessFailed."""

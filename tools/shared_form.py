@@ -26,7 +26,7 @@ class Role(Process):
 
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
-        self.wait_for("usageflow ready on ")
+        self.ready_after_s = self.wait_for("usageflow ready on ")
         return address_of(self.lines)
 
 
@@ -98,6 +98,11 @@ class SharedForm:
     admin: Role
     decisions: list[Role]
     addresses: list[str]
+    running: ExitStack
+
+    def replace(self, old: Role, new: Role) -> None:
+        """Starts another process in the place of one that has ended."""
+        self.decisions[self.decisions.index(old)] = self.running.enter_context(new)
 
 
 @contextmanager
@@ -119,4 +124,4 @@ def shared_form(
         waited = installation.command("status", "--wait", "--timeout", "30")
         if waited.returncode:
             raise ProcessFailed(waited.stderr)
-        yield SharedForm(installation, admin, crew, addresses)
+        yield SharedForm(installation, admin, crew, addresses, running)

@@ -208,6 +208,8 @@ def _difference(
 def _as_done(changes: Sequence[Change], told: Sequence[Change]) -> tuple[Change, ...]:
     """Returns the changes, with the action that the cause tells of a resource: what comes back was not made anew."""
     actions = {(change.kind, change.name): change.action for change in told}
+    if not actions:
+        return tuple(changes)
     return tuple(
         replace(change, action=actions.get((change.kind, change.name), change.action)) for change in changes
     )

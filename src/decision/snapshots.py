@@ -197,14 +197,18 @@ class SnapshotRegistry:
 
     async def run(self) -> None:
         """Refreshes for ever; an unreachable database leaves the snapshots as they are."""
+        silent = False
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._notices.wait()
             try:
                 await self.refresh()
+                silent = False
             except UsageFlowError as error:
-                log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+                if not silent:  # once: it is tried four times a second
+                    log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+                silent = True
 
 
 def _moved(directory: Directory, change: DirectoryChanges) -> Directory:

@@ -11,6 +11,7 @@ from admin.applying import Wanted
 from usageflow.domain.customers import Customer
 from usageflow.domain.declared import faults_of
 from usageflow.domain.errors import Fault, InvalidArgument
+from usageflow.domain.garbage import uncollected
 from usageflow.domain.policies import Block, CustomerPlan, Policy, PolicySet, Strategy
 from usageflow.domain.usage import UsageGroup
 from usageflow.messages import block_fields, customer_fields, plan_fields, policy_fields, strategy_fields
@@ -30,11 +31,12 @@ _GROUPS = {
 def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
     """Returns the set. Raises InvalidArgument with every fault of shape, under paths such as ``policies[3].name``."""
     faults: list[Fault] = []
-    strategies = _models(Strategy, "strategies", request.strategies, strategy_fields, faults)
-    policies = _models(Policy, "policies", request.policies, policy_fields, faults)
-    blocks = _models(Block, "blocks", request.blocks, block_fields, faults)
-    plans = _models(CustomerPlan, "plans", request.plans, plan_fields, faults)
-    customers = _models(Customer, "customers", request.customers, customer_fields, faults)
+    with uncollected():
+        strategies = _models(Strategy, "strategies", request.strategies, strategy_fields, faults)
+        policies = _models(Policy, "policies", request.policies, policy_fields, faults)
+        blocks = _models(Block, "blocks", request.blocks, block_fields, faults)
+        plans = _models(CustomerPlan, "plans", request.plans, plan_fields, faults)
+        customers = _models(Customer, "customers", request.customers, customer_fields, faults)
     if faults:
         raise InvalidArgument(faults)
     return Wanted(

@@ -40,9 +40,12 @@ def apply(
 ) -> None:
     """Make strategies, policies and plans equal to a file; what is absent from it is deleted."""
     from usageflow.cli.convert import apply_request
+    from usageflow.domain.garbage import uncollected
 
     loaded = _load(file)
-    response = _send(loaded, apply_request(loaded, prune=prune, dry_run=dry_run, message=reason), timeout)
+    with uncollected():
+        request = apply_request(loaded, prune=prune, dry_run=dry_run, message=reason)
+    response = _send(loaded, request, timeout)
     result = _result(loaded, response, dry_run=dry_run)
     (print_json if output is Output.JSON else _print)(result)
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault
 from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
+from usageflow.domain.garbage import uncollected
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.validation import validate
 from usageflow.policyfile.composer import Composer
@@ -57,6 +58,11 @@ def load(text: str, *, filename: str, check: ExpressionCheck = refuse_expression
 
     ``filename`` only names the file in messages; ``check`` knows the language of expressions.
     """
+    with uncollected():
+        return _load(text, filename, check)
+
+
+def _load(text: str, filename: str, check: ExpressionCheck) -> LoadedFile:
     if len(text) > MAX_BYTES or len(text.encode(errors="replace")) > MAX_BYTES:
         raise _whole_file(filename, "the file is larger than 16 MiB", "split it by application")
     composer = Composer(text, filename=filename)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from yaml import SafeLoader
 
@@ -61,6 +62,7 @@ class Unreadable:
 UNREADABLE = Unreadable()
 
 
+@lru_cache(maxsize=4096)  # keys repeat in every resource
 def kind_of(text: str) -> str:
     """Returns what YAML 1.1 reads an unquoted text as, such as ``bool`` for ``on``."""
     for tag, pattern in SafeLoader.yaml_implicit_resolvers.get(text[:1], ()):

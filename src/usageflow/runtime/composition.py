@@ -92,6 +92,7 @@ class Decision:
     use_cases: DecisionUseCases
     presence: Presence | None = None
     keeping: Keeping | None = None
+    kept: SteadySource | None = None
 
     def serve_on(self, rpc: RpcServer) -> None:
         """Adds the service to a server."""
@@ -101,14 +102,20 @@ class Decision:
         """Does what must come before readiness: long quotas first, then policies. Counters that do not answer keep nobody from
         serving: fail modes decide until the checkpointer restores them.
         """
-        try:
-            await self.checkpointer.restore()
-        except Unavailable as error:
-            log.warning("the counters do not answer; fail modes decide until they do", error=str(error))
+        if (
+            self.kept is None or not self.kept.from_cache
+        ):  # else there is nobody to ask, and the checkpointer does it later
+            await self._restore()
         await self.snapshots.refresh()
         with contextlib.suppress(TimeoutError):  # an issuer that is down must not keep the service down
             async with asyncio.timeout(KEYS_WAIT_S):
                 await self.ring.refresh()
+
+    async def _restore(self) -> None:
+        try:
+            await self.checkpointer.restore()
+        except Unavailable as error:
+            log.warning("the counters do not answer; fail modes decide until they do", error=str(error))
 
     def serve_at(self, address: str) -> None:
         """Says where the service is reached."""
@@ -225,6 +232,7 @@ def build_decision(
         use_cases,
         _presence(stores, snapshots, clock),
         _keeping(stores, snapshots),
+        stores.kept.source if stores.kept is not None else None,
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ async def test_a_key_that_is_gone_is_gone_from_the_cache_and_from_memory(
     await desk.round()
     cached = desk.cache.read(KEY_OF, refuse_expressions)
     assert cached is not None
-    assert await cached.source.find_credential(KEY.secret_hash) == KEY
+    assert await cached.source.find_credential(KEY.secret_hash) == replace(KEY, application="demo")
     control.credentials.clear()
     await desk.round()
     cached = desk.cache.read(KEY_OF, refuse_expressions)

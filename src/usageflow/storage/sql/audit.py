@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
-from usageflow.domain.audit import AuditEntry, ChainedEntry, chained
+from usageflow.domain.audit import AuditEntry, ChainedEntry, chained, values_of
 from usageflow.domain.changes import Cause
 from usageflow.storage.audit import AuditHead, AuditQuery, AuditRow
 from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.database import Database
+from usageflow.storage.sql.statements import append_rows
 from usageflow.storage.sql.tables import APPLICATIONS, AUDIT_HEAD, AUDIT_LOG, CREDENTIALS
 
 _ENTRY = [AUDIT_LOG.c[field.name] for field in fields(AuditEntry)]
@@ -47,7 +48,7 @@ def append_entries(
         for number, change in enumerate(cause.changes, sequence + 1)
     )
     links = list(chained(digest, entries))
-    connection.execute(insert(AUDIT_LOG), [asdict(link.entry) | {"digest": link.digest} for link in links])
+    append_rows(connection, AUDIT_LOG, [(*values_of(link.entry), link.digest) for link in links])
     newest = links[-1]
     connection.execute(update(AUDIT_HEAD).values(sequence=newest.entry.sequence, digest=newest.digest))
 

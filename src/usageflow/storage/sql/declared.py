@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from usageflow.domain.garbage import uncollected
 from usageflow.storage.resources import DeclaredKind, DeclaredRow, Stamp
 from usageflow.storage.sql.statements import upsert
 from usageflow.storage.sql.tables import RESOURCES
@@ -24,7 +25,8 @@ def record(
     connection: Connection, application_id: str, before: str, after: str, revision: int, now_us: int
 ) -> None:
     """Writes down what a revision changed: ``before`` and ``after`` are the documents of two revisions."""
-    old, new = _items(before), _items(after)
+    with uncollected():
+        old, new = _items(before), _items(after)
     changed = []
     for key, item in new.items():
         if old.get(key) != item:

@@ -167,6 +167,16 @@ def other_credentials(other_stores: Stores) -> CredentialStore:
 
 
 @pytest.fixture
+def resources(stores: Stores) -> ResourceStore:
+    return stores.resources
+
+
+@pytest.fixture
+def other_resources(other_stores: Stores) -> ResourceStore:
+    return other_stores.resources
+
+
+@pytest.fixture
 def audit(stores: Stores) -> AuditLog:
     return stores.audit
 

@@ -127,11 +127,6 @@ def control(stores: Stores) -> ControlStore:
 
 
 @pytest.fixture
-def resources(stores: Stores) -> ResourceStore:
-    return stores.resources
-
-
-@pytest.fixture
 def other_control(other_stores: Stores) -> ControlStore:
     return other_stores.control
 

@@ -88,7 +88,7 @@ def _extend(draw: st.DrawFn, message: Any, field: FieldDescriptor, depth: int) -
 
 def _scalar(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.name == "application":
-        return st.sampled_from(["demo", "demo", "demo", "", "nobody", "\0"])
+        return st.sampled_from([*["demo"] * 9, "", "nobody", "\0"])
     if field.type == FieldDescriptor.TYPE_BYTES:
         return st.binary(max_size=40)
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from itertools import islice
+from operator import attrgetter
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
 from admin.aip.fields import Fields
 from admin.resources.shared import Found, Listing, Page
-from usageflow.domain.listing import Comparison, Condition, Every, Negated, Operator, Order, Some, Value
+from usageflow.domain.listing import (
+    Comparison,
+    Condition,
+    Every,
+    Negated,
+    Operator,
+    Order,
+    Query,
+    Some,
+    Value,
+)
 
-Reader = Callable[[Found], list[Any]]
-"""Returns the values of a field: several where it stands in a list."""
+Reader = Callable[[Found], Sequence[Any]]
+"""Returns the values of a field: several where it stands in a list, none where what holds it is not there."""
 
-_STAMPS: dict[str, Reader] = {
-    "create_time": lambda found: [found.stamp.created_us],
-    "update_time": lambda found: [found.stamp.updated_us],
-    "delete_time": lambda found: [found.stamp.deleted_us],
-    "revision": lambda found: [found.stamp.version],
-    "id": lambda found: [found.name],
+One = Callable[[Found], Any]
+"""Returns the value of a field that every item has once."""
+
+_STAMPS = {
+    "create_time": "stamp.created_us",
+    "update_time": "stamp.updated_us",
+    "delete_time": "stamp.deleted_us",
+    "revision": "stamp.version",
+    "id": "name",
 }
 
 
@@ -35,32 +50,53 @@ def page_of(
 ) -> Page:
     """Returns a page of items, which are in the order of what names them. Raises InvalidArgument."""
     query, mark = listing.query(fields, scope, last)
-    keys = [_reader(model, each.field) for each in query.order]
+    place = _place(query.order, model)
     holds = _predicate(query.condition, model)
-
-    def place(found: Found) -> tuple[Value, ...]:
-        return tuple(_first(read(found)) for read in keys)
-
     matching = (each for each in items if (query.show_deleted or not each.deleted) and holds(each))
-    chosen = _chosen(matching, place, query.order, query.after, query.limit, named=last)
+    if query.order == (Order(last),):
+        behind = matching if not query.after else (each for each in matching if place(each) > query.after)
+        chosen = list(islice(behind, query.limit))
+    else:
+        chosen = _sorted_from(list(matching), query, place, model, last)
     return Page.of(chosen, [place(each) for each in chosen], query.limit, mark)
 
 
-def _chosen(
-    matching: Iterator[Found],
+def _sorted_from(
+    items: list[Found],
+    query: Query,
     place: Callable[[Found], tuple[Value, ...]],
-    order: Sequence[Order],
-    after: tuple[Value, ...],
-    limit: int,
-    *,
-    named: str,
+    model: type[BaseModel],
+    last: str,
 ) -> list[Found]:
-    start = _sort_key(order, after) if after else None
-    keyed = ((_sort_key(order, place(each)), each) for each in matching)
-    behind = ((key, each) for key, each in keyed if start is None or start < key)
-    if [(each.field, each.descending) for each in order] == [(named, False)]:
-        return [each for _, (_, each) in zip(range(limit), behind, strict=False)]
-    return [each for _, each in heapq.nsmallest(limit, behind, key=lambda pair: pair[0])]
+    """Returns a page's items, sorted by one field after the other, the least important first: sorting is stable, and they come in the
+    order of ``last``.
+    """
+    for order in reversed(query.order):
+        if order != Order(last):
+            items.sort(key=_key(order.field, model), reverse=order.descending)
+    if not query.after:
+        return items[: query.limit]
+    start = _sort_key(query.order, query.after)
+    first = bisect_right(items, start, key=lambda each: _sort_key(query.order, place(each)))
+    return items[first : first + query.limit]
+
+
+def _key(field: str, model: type[BaseModel]) -> Callable[[Found], Any]:
+    one = _one(model, field)
+    if one is not None and field != "delete_time":
+        return one
+    read = _reader(model, field)
+
+    def key(found: Found) -> tuple[bool, Any]:
+        value = _first(read(found))
+        return value is not None, value if value is not None else 0
+
+    return key
+
+
+def _place(order: Sequence[Order], model: type[BaseModel]) -> Callable[[Found], tuple[Value, ...]]:
+    readers = [_reader(model, each.field) for each in order]
+    return lambda found: tuple(_first(read(found)) for read in readers)
 
 
 class _Down:
@@ -89,31 +125,59 @@ def _sort_key(order: Sequence[Order], place: Sequence[Value]) -> tuple[Any, ...]
     )
 
 
-def _first(values: list[Any]) -> Value:
+def _first(values: Sequence[Any]) -> Value:
     value = values[0] if values else None
     return value.value if isinstance(value, Enum) else value
 
 
 def _predicate(condition: Condition, model: type[BaseModel]) -> Callable[[Found], bool]:
     if isinstance(condition, Every):
-        parts = [_predicate(part, model) for part in condition.parts]
-        return lambda found: all(part(found) for part in parts)
+        return _every([_predicate(part, model) for part in condition.parts])
     if isinstance(condition, Some):
-        parts = [_predicate(part, model) for part in condition.parts]
-        return lambda found: any(part(found) for part in parts)
+        return _some([_predicate(part, model) for part in condition.parts])
     if isinstance(condition, Negated):
         part = _predicate(condition.part, model)
         return lambda found: not part(found)
     return _comparison(condition, model)
 
 
+# Loops, not all() and any(): each question is asked 10,000 times, and a generator costs more than the question.
+def _every(parts: Sequence[Callable[[Found], bool]]) -> Callable[[Found], bool]:
+    def holds(found: Found) -> bool:
+        for part in parts:  # noqa: SIM110
+            if not part(found):
+                return False
+        return True
+
+    return holds
+
+
+def _some(parts: Sequence[Callable[[Found], bool]]) -> Callable[[Found], bool]:
+    def holds(found: Found) -> bool:
+        for part in parts:  # noqa: SIM110
+            if part(found):
+                return True
+        return False
+
+    return holds
+
+
 def _comparison(comparison: Comparison, model: type[BaseModel]) -> Callable[[Found], bool]:
+    unequal = comparison.operator is Operator.UNEQUAL
+    operator = Operator.EQUAL if unequal else comparison.operator
+    judge = _judge(operator, comparison.value, wild=comparison.wild)
+    one = _one(model, comparison.field)
+    if one is not None:
+        return (lambda found: not judge(one(found))) if unequal else (lambda found: judge(one(found)))
     read = _reader(model, comparison.field)
-    if comparison.operator is Operator.UNEQUAL:
-        equal = _judge(Operator.EQUAL, comparison.value, wild=comparison.wild)
-        return lambda found: not any(equal(value) for value in read(found))
-    judge = _judge(comparison.operator, comparison.value, wild=comparison.wild)
-    return lambda found: any(judge(value) for value in read(found))
+
+    def holds(found: Found) -> bool:
+        for value in read(found):
+            if judge(value):
+                return not unequal
+        return unequal
+
+    return holds
 
 
 _ORDERED: dict[Operator, Callable[[Any, Any], bool]] = {
@@ -152,21 +216,6 @@ def _fits(text: str, pieces: Sequence[str]) -> bool:
     return True
 
 
-def _reader(model: type[BaseModel], path: str) -> Reader:
-    if path in _STAMPS and path not in model.model_fields:
-        return _STAMPS[path]
-    steps = _attributes(path)
-    if len(steps) == 1:
-        (name,) = steps
-        return lambda found: _spread(getattr(found.item, name))
-    return lambda found: _walked(found.item, steps)
-
-
-def _attributes(path: str) -> list[str]:
-    """Returns the attributes that a path in the words of files stands for; aliases are the same wherever they occur."""
-    return [_SPELLED.get(step, step) for step in path.split(".")]
-
-
 _SPELLED = {
     "in": "location",
     "window": "window_us",
@@ -174,14 +223,39 @@ _SPELLED = {
     "expires": "expires_us",
     "from": "token",
 }
+"""Aliases, which are the same wherever they occur."""
+
+
+def _reader(model: type[BaseModel], path: str) -> Reader:
+    one = _one(model, path)
+    if one is not None:
+        return lambda found: (one(found),)
+    steps = [_SPELLED.get(step, step) for step in path.split(".")]
+    return lambda found: _walked(found.item, steps)
+
+
+def _one(model: type[BaseModel], path: str) -> One | None:
+    """Returns the getter of a field that stands in no list and in nothing that may be missing, None for others."""
+    if path in _STAMPS and path not in model.model_fields:
+        return attrgetter(_STAMPS[path])
+    steps, holder = [], model
+    for step in path.split("."):
+        name = _SPELLED.get(step, step)
+        annotation: Any = holder.model_fields[name].annotation
+        steps.append(name)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            holder = annotation
+        elif get_origin(annotation) is not None:
+            return None
+    return attrgetter(".".join(["item", *steps]))
 
 
 def _walked(item: Any, steps: Sequence[str]) -> list[Any]:
     values = [item]
     for step in steps:
-        values = [inner for value in values if value is not None for inner in _spread(getattr(value, step))]
+        found: list[Any] = []
+        for value in values:
+            inner = getattr(value, step) if value is not None else ()
+            found += inner if isinstance(inner, tuple) else [inner]
+        values = found
     return values
-
-
-def _spread(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, tuple) else [value]

@@ -121,7 +121,9 @@ def _result(loaded: LoadedFile, response: ApplyResponse, *, dry_run: bool) -> di
 def _print(result: dict[str, Any]) -> None:
     changes = [[each["action"], each["kind"], each["name"]] for each in result["changes"]]
     if changes:
-        print_table([Column("change"), Column("kind"), Column("name")], changes)
+        print_table([Column("change"), Column("kind"), Column("name")], changes[:_MOST_SHOWN])
+        if len(changes) > _MOST_SHOWN:
+            print_line(f"and {len(changes) - _MOST_SHOWN:,} more: see them all with --output json")
         print_line("")
     words = f"{len(changes)} changes" if len(changes) != 1 else "1 change"
     saved = "dry run, nothing was saved; " if result["dry_run"] else ""

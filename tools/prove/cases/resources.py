@@ -197,8 +197,13 @@ def show_fuzz(address: str, token: str, api_key: str, cases: int) -> str:
     outcomes: dict[str, int] = {}
     half = cases // 2
     _fuzz_files(half, outcomes)
-    with caller(address, token) as admin, caller(address, api_key, DECISION) as decision:
+    with (
+        caller(address, token) as admin,
+        caller(address, api_key, DECISION) as decision,
+        caller(address, token, DECISION) as explaining,
+    ):
         methods = [(admin, name) for name in _unary(ADMIN)] + [(decision, name) for name in _unary(DECISION)]
+        methods.append((explaining, "Explain"))
         each = -(-half // len(methods))
         for service, name in methods:
             _fuzz_method(service, name, each, outcomes)
@@ -207,12 +212,25 @@ def show_fuzz(address: str, token: str, api_key: str, cases: int) -> str:
 
 
 def _unary(service: Any) -> list[str]:
-    # Deleting or renaming the application would leave every later case with NOT_FOUND.
+    # Deleting the application would leave every later case with NOT_FOUND; Explain takes another credential.
     return [
         method.name
         for method in service.methods
         if not method.server_streaming and method.name not in ("DeleteApplication", "Explain")
     ]
+
+
+_HEAD = "version: 1\napplication: demo\n"
+_LINES = (
+    "policies: [{name: a, match: {path: /a}}]\n",
+    "strategies: [{name: s, sources: [{in: header, name: X}]}]\n",
+    "customers: [{name: acme, identities: [u]}]\n",
+    "plans: [{name: pro}]\n",
+    "plans: [{name: pro, overrides: [{policy: a, limit: 1}]}]\n",
+    "blocks: [{path: /b, identity: 5}]\n",
+    "blocks: [{path: b}]\n",
+    "bloks: []\n",
+)
 
 
 def _fuzz_files(cases: int, outcomes: dict[str, int]) -> None:
@@ -235,7 +253,9 @@ def _fuzz_files(cases: int, outcomes: dict[str, int]) -> None:
             "]",
         ]
     )
-    texts = st.one_of(st.lists(pieces, max_size=30).map("".join), st.text(max_size=100))
+    words = st.lists(pieces, max_size=30).map("".join)
+    resources = st.lists(st.sampled_from(_LINES), max_size=6, unique=True).map("".join)
+    texts = st.one_of(st.text(max_size=100), words, resources.map(lambda lines: f"{_HEAD}{lines}"))
 
     def once(text: str) -> None:
         try:

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
 from usageflow.cli.main import app
-from usageflow.v1 import admin_pb2, audit_pb2, decision_pb2, keys_pb2, meter_pb2, usage_pb2
+from usageflow.v1 import admin_pb2, audit_pb2, decision_pb2, keys_pb2, meter_pb2, status_pb2, usage_pb2
 
 STREAMING = {"ExportSnapshot"}
 
@@ -31,6 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "AdminService": {
         "Apply": admin_pb2.ApplyRequest,
         "QueryUsage": admin_pb2.QueryUsageRequest,
+        "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
         **{
             f"{verb}{thing}{'s' if verb == 'List' else ''}": getattr(

@@ -26,6 +26,7 @@ from usageflow.v1 import (
     keys_pb2,
     meter_pb2,
     revisions_pb2,
+    status_pb2,
     usage_pb2,
 )
 
@@ -40,6 +41,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "AdminService": {
         "Apply": admin_pb2.ApplyRequest,
         "QueryUsage": admin_pb2.QueryUsageRequest,
+        "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
         **{
             f"{verb}{thing}{'s' if verb == 'List' else ''}": getattr(

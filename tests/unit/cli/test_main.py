@@ -14,6 +14,8 @@ from usageflow.cli.output import to_json
 
 VERBS = [
     "serve",
+    "bootstrap",
+    "status",
     "apply",
     "check",
     "explain",
@@ -68,7 +70,15 @@ def test_every_verb_has_an_example(bare: Any, verb: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["nonsense"], ["check"], ["report"], ["meter", "x"], ["serve", "everything"]]
+    "args",
+    [
+        ["nonsense"],
+        ["check"],
+        ["report"],
+        ["meter", "x"],
+        ["serve", "everything"],
+        ["serve", "admin", "--workers", "2"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(bare: Any, args: list[str]) -> None:
     result = bare(*args)

@@ -18,7 +18,7 @@ LOCK_INPUTS := requirements.lock pyproject.toml gen/python/pyproject.toml client
 	clients/python/fastapi/pyproject.toml
 NOT_LOCKED := --no-emit-package usageflow-proto --no-emit-package usageflow-client --no-emit-package usageflow-fastapi
 
-.PHONY: help setup run demo services test bench lint format prove proto proto-check lock clean
+.PHONY: help setup run demo services test bench lint format prove proto proto-check schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ proto: .venv-gen/.ready ## write the stubs anew (needs Python 3.11 or 3.12)
 
 proto-check: ## prove that the committed stubs are fresh
 	@PYTHON="$(PYTHON)" MAKE="$(MAKE)" tools/check_proto.sh
+
+schema: .venv/.ready ## write the JSON schema of policy files anew
+	@$(BIN)/usageflow schema > spec/policy-file.schema.json
 
 lock: .venv/.ready ## resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev --group bench pyproject.toml \

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +108,14 @@ class Process:
             time.sleep(0.02)
         raise ProcessFailed(f"{self.arguments[0]} did not print {text!r} in {timeout_s} s:\n{self.output}")
 
+    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 30) -> None:
+        """Returns once it holds. Raises ProcessFailed."""
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{self.arguments[0]} did not do it in {timeout_s} s:\n{self.output}")
+            time.sleep(0.05)
+
     def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 15) -> tuple[int, float]:
         """Sends a signal; returns the exit code and the seconds until it ended. Raises ProcessFailed."""
         sent = time.monotonic()
@@ -136,7 +144,7 @@ class Service(Process):
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
         self.ready_after_s = self.wait_for(READY)
-        return _address(self.lines)
+        return address_of(self.lines)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -172,7 +180,7 @@ class EdgeReplica(Process):
     def wait_ready(self) -> str:
         """Returns the address once it is ready."""
         self.wait_for(READY)
-        return _address(self.lines)
+        return address_of(self.lines)
 
 
 @contextmanager
@@ -185,7 +193,8 @@ def edge_replicas(snapshot: Path, number: int, **settings: str) -> Iterator[list
         yield replicas
 
 
-def _address(lines: list[str]) -> str:
+def address_of(lines: list[str]) -> str:
+    """Returns the address of the ready line."""
     return next(line.removeprefix(READY).strip() for line in lines if line.startswith(READY))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from admin.customers import Entering
+from admin.planning import resources, with_fields
 from admin.turns import Turns
 from usageflow.domain.blocks import block_id
 from usageflow.domain.changes import Action, Cause, Change
@@ -131,8 +132,14 @@ class Applying:
         entering = Entering(self._control, application, key, wanted.customers)
         customers = await entering.difference(state.policies, wanted.policies, prune=wanted.prune)
         difference = _difference(state, wanted, blocks, customers.changes, self._check)
-        if wanted.validate_only or not difference.changes:
-            return Applied(application.revision, difference.changes)
+        if wanted.validate_only:
+            before = resources(state.policies, state.blocks, customers.present)
+            after = resources(wanted.policies, (block for block, _ in blocks.values()), customers.upserted)
+            # Beside the event loop, as above.
+            told = await asyncio.to_thread(with_fields, difference.changes, before, after)
+            return Applied(application.revision, told)
+        if not difference.changes:
+            return Applied(application.revision, ())
         change = replace(
             difference.change_set,
             customers_upserted=customers.upserted,

@@ -17,11 +17,12 @@ from usageflow.storage.ports import Application
 
 @dataclass(frozen=True, slots=True)
 class CustomerChanges:
-    """What becomes of customers, as they are stored."""
+    """What becomes of customers, as they are stored. ``present`` are those of the set that were there before."""
 
     upserted: tuple[Customer, ...]
     deleted: tuple[str, ...]
     changes: tuple[Change, ...]
+    present: tuple[Customer, ...] = ()
 
 
 _SHORT = re.compile(r"hash:[0-9a-f]{12}")
@@ -94,7 +95,8 @@ class Entering:
         ]
         if faults:
             raise InvalidArgument(faults)
-        return CustomerChanges(tuple(upserted), tuple(deleted), tuple(_changes(upserted, deleted, known)))
+        changes = tuple(_changes(upserted, deleted, known))
+        return CustomerChanges(tuple(upserted), tuple(deleted), changes, tuple(present))
 
     async def _absent(self) -> list[str]:
         every = await self._directories.customer_plans(self._application_id)

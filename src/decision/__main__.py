@@ -9,7 +9,7 @@ from pathlib import Path
 from usageflow.runtime.serve import run
 
 
-def _snapshot() -> Path | None:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m decision", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--snapshot",
@@ -17,9 +17,16 @@ def _snapshot() -> Path | None:
         metavar="FILE",
         help="decide from a file of `usageflow snapshot`, without a database",
     )
-    found: Path | None = parser.parse_args().snapshot
-    return found
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share one port; needs USAGEFLOW_REDIS_URL",
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    sys.exit(run("decision", _snapshot()))
+    arguments = _arguments()
+    sys.exit(run("decision", arguments.snapshot, arguments.workers))

@@ -41,12 +41,14 @@ class Checkpointer:
         self._checkpoints = checkpoints
         self._clock = clock
         self._unsaved: dict[str, WindowState] = {}
+        self._restored = False
 
     async def restore(self) -> int:
         """Loads every live window, and what is not saved yet; call it before readiness. Returns how many there were."""
         windows = await self._checkpoints.load_windows(now_us=self._clock.now_us())
         windows = [*windows, *self._unsaved.values()]
         await self._counters.restore_windows(windows)
+        self._restored = True
         return len(windows)
 
     async def save(self) -> None:
@@ -67,6 +69,8 @@ class Checkpointer:
         stops nothing.
         """
         try:
+            if not self._restored:  # nothing is saved over what is not known here yet
+                log.info("long windows restored after the start", windows=await self.restore())
             await self.save()
             if number % _DROP_EVERY == 0:
                 await self._checkpoints.drop_ended(now_us=self._clock.now_us())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from decision.dating import Dating
+from decision.decision_log import DecisionLogger
 from decision.guarding import shown
 from decision.judgement import Pending, conclude, failed, outcomes_of, prepare
 from decision.memo import Ready
@@ -62,7 +63,7 @@ class Explained:
 class Engine:
     """Decisions over one counter store. ``local`` holds the buckets of fail mode LOCAL; ``new_id`` makes reservation ids.
 
-    Without ``tokens`` every token counts as missing.
+    Without ``tokens`` every token counts as missing; without ``decision_log`` nothing is logged.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Engine:
         clock: Clock,
         new_id: Callable[[], str],
         tokens: TokenReader | None = None,
+        decision_log: DecisionLogger | None = None,
     ) -> None:
+        self._decision_log = decision_log
         self._tokens = tokens
         self._store = store
         self._local = local
@@ -93,13 +96,30 @@ class Engine:
         verified = self._verified(snapshot, question)
         prepared = prepare(snapshot, verified, now_us=self._clock.now_us())
         # What a token or an override says is true until it expires, so it is read again.
-        return Ready(prepared, lasting=verified is question and _lasts(prepared))
+        ready = Ready(prepared, lasting=verified is question and _lasts(prepared))
+        if (
+            snapshot.decision_log_percent
+            and self._decision_log is not None
+            and self._decision_log.wants(snapshot, verified, ready.base.identity)
+        ):
+            ready.logged = (snapshot, verified)
+        return ready
 
     async def ask(self, readies: Sequence[Ready], time_left_s: float | None = None) -> list[Outcome]:
         """Returns what the counters say to each, in one call of the store, or the answer where they have no say."""
         asked = [self._made(ready.prepared) for ready in readies if isinstance(ready.prepared, Pending)]
         said = iter(await self._said(asked, _timeout_s(time_left_s)) if asked else ())
-        return [ready.prepared if isinstance(ready.prepared, Answer) else next(said) for ready in readies]
+        outcomes = [ready.prepared if isinstance(ready.prepared, Answer) else next(said) for ready in readies]
+        if self._decision_log is not None:
+            self._log(self._decision_log, readies, outcomes)
+        return outcomes
+
+    def _log(
+        self, decision_log: DecisionLogger, readies: Sequence[Ready], outcomes: Sequence[Outcome]
+    ) -> None:
+        for ready, outcome in zip(readies, outcomes, strict=True):
+            if ready.logged is not None:
+                decision_log.offer(*ready.logged, self.answer(ready, outcome))
 
     async def _said(self, asked: Sequence[Pending], timeout_s: float) -> list[Outcome]:
         try:

@@ -7,22 +7,26 @@ asked every time. A memo belongs to one plan and goes with it.
 from __future__ import annotations
 
 from decision.judgement import Pending
-from usageflow.domain.decisions import Answer
+from usageflow.domain.decisions import Answer, Question
+from usageflow.domain.snapshot import Snapshot
 
 _GENERATION = 20_000
 """Requests remembered in each of two generations: about 60 MB at most."""
 
 
 class Ready:
-    """A request as far as it can be decided without counters. ``face`` is the handler's: how answers to it are written."""
+    """A request as far as it can be decided without counters. ``face`` is the handler's: how answers to it are written;
+    ``logged`` is the engine's: the question, with claims in the place of tokens, where it goes to the decision log.
+    """
 
-    __slots__ = ("by_name", "face", "lasting", "prepared")
+    __slots__ = ("by_name", "face", "lasting", "logged", "prepared")
 
     def __init__(self, prepared: Answer | Pending, *, lasting: bool, by_name: bool = False) -> None:
         self.prepared = prepared
         self.lasting = lasting
         self.by_name = by_name
         self.face: object = None
+        self.logged: tuple[Snapshot, Question] | None = None
 
     @property
     def base(self) -> Answer:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -21,7 +20,7 @@ from usageflow.domain.policies import PolicySet
 from usageflow.domain.snapshot import Snapshot
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import ChangeNotices
-from usageflow.storage.ports import ApplicationState, SnapshotSource
+from usageflow.storage.ports import ApplicationState, SnapshotSource, Versions
 
 POLL_S = 0.25
 _OLD_REVISIONS = 16
@@ -41,7 +40,10 @@ class SnapshotRegistry:
         key_of: KeyOf,
         on_load: Callable[[Snapshot], None] | None = None,
         compile_term: CompileTerm = compile_nothing,
+        loads: dict[str, int] | None = None,
     ) -> None:
+        """``loads`` counts what was compiled, by outcome: ``loaded`` or ``refused``."""
+        self._loads = {} if loads is None else loads
         self._compile_term = compile_term
         self._on_load = on_load
         self._control = control
@@ -51,6 +53,7 @@ class SnapshotRegistry:
         self._directories: dict[str, Directory] = {}
         self._old: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._refused: dict[str, int] = {}
+        self._told: list[Callable[[], None]] = []
         self._changed = asyncio.Condition()
         self._refreshing = asyncio.Lock()
 
@@ -58,50 +61,65 @@ class SnapshotRegistry:
         """Returns the plan in force, None for an application that is not loaded."""
         return self._plans.get(application_id)
 
-    @property
-    def loaded(self) -> AbstractSet[str]:
-        """The ids of the applications that are decided for."""
-        return self._plans.keys()
+    def in_force(self) -> Mapping[str, Snapshot]:
+        """Returns what is enforced now, by application id."""
+        return {application_id: plan.snapshot for application_id, plan in self._plans.items()}
+
+    def on_swap(self, tell: Callable[[], None]) -> None:
+        """Calls ``tell`` after each change of what is enforced, customers included."""
+        self._told.append(tell)
 
     async def refresh(self) -> None:
         """Loads what changed and swaps it in; a state that does not compile never replaces a good one. Customers are
-        swapped in beside the policies: nothing is compiled for them.
+        swapped in beside the policies: nothing is compiled for them. Applications that are gone are forgotten.
         """
         async with self._refreshing:
-            changed = await self._load_directories()
-            versions = await self._control.plan_versions()
-            await self._forget(self._plans.keys() - versions.keys())
+            versions = await self._control.versions()
+            moved = await self._load_directories(versions)
+            gone = [application_id for application_id in self._plans if application_id not in versions]
             for application_id, version in versions.items():
                 plan = self._plans.get(application_id)
                 known = plan.snapshot.plan_version if plan is not None else 0
-                if version not in (known, self._refused.get(application_id)):
+                if version.plan not in (known, self._refused.get(application_id)):
                     with building():
                         await self._load(application_id)
-            for application_id in changed:
+            for application_id in moved:
                 self._swap_directory(application_id)
+            self._forget(gone)
+            if gone:
+                self._tell()
 
-    async def _forget(self, deleted: AbstractSet[str]) -> None:
-        """Drops applications that were deleted; whoever waits for their plans is told."""
-        for application_id in deleted:
-            del self._plans[application_id]
-            self._directories.pop(application_id, None)
-        if deleted:
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def _load_directories(self) -> list[str]:
+    async def _load_directories(self, versions: Mapping[str, Versions]) -> list[str]:
         """Brings every directory up to date, and returns whose changed."""
         known = {application_id: directory.version for application_id, directory in self._directories.items()}
+        if all(known.get(key, 0) == version.directory for key, version in versions.items()):
+            return []
         changes = await self._control.directory_changes(known)
         for application_id, change in changes.items():
             before = self._directories.get(application_id, Directory())
             self._directories[application_id] = await asyncio.to_thread(_moved, before, change)
         return list(changes)
 
+    def _forget(self, application_ids: Iterable[str]) -> None:
+        """Lets go of applications that are gone; they may come back."""
+        for application_id in application_ids:
+            name = self._plans.pop(application_id).snapshot.application
+            self._directories.pop(application_id, None)
+            self._refused.pop(application_id, None)
+            log.info("application gone", application=name)
+
+    def _count(self, outcome: str) -> None:
+        self._loads[outcome] = self._loads.get(outcome, 0) + 1
+
+    def _tell(self) -> None:
+        for tell in self._told:
+            tell()
+
     def _swap_directory(self, application_id: str) -> None:
         plan, directory = self._plans.get(application_id), self._directories[application_id]
         if plan is not None and plan.snapshot.directory.version != directory.version:
             self._plans[application_id] = plan.with_directory(directory)
+            self._tell()
 
     async def _load(self, application_id: str) -> None:
         state = await self._control.load(application_id)
@@ -110,11 +128,14 @@ class SnapshotRegistry:
         except Exception:  # whatever is wrong with it, it must not end the process or replace a good one
             # Tried again with the next change only: compiling the same state again would end the same way.
             self._refused[application_id] = state.application.plan_version
+            self._count("refused")
             log.exception("snapshot refused; deciding by the last one", application=state.application.name)
             return
         if self._on_load is not None:
             self._on_load(plan.snapshot)
         self._plans[application_id] = plan
+        self._count("loaded")
+        self._tell()
         async with self._changed:
             self._changed.notify_all()
         log.info(
@@ -137,6 +158,7 @@ class SnapshotRegistry:
             numbers={(str(kind), name): number for (kind, name), number in state.numbers.items()},
             endpoints=state.endpoints,
             directory=self._directories.get(application.application_id),
+            decision_log_percent=application.decision_log_percent,
             compile_term=self._compile_term,
         )
 
@@ -184,14 +206,18 @@ class SnapshotRegistry:
 
     async def run(self) -> None:
         """Refreshes for ever; an unreachable database leaves the snapshots as they are."""
+        silent = False
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._notices.wait()
             try:
                 await self.refresh()
+                silent = False
             except UsageFlowError as error:
-                log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+                if not silent:  # once: it is tried four times a second
+                    log.warning("cannot read revisions; deciding by the last ones", error=str(error))
+                silent = True
 
 
 def _moved(directory: Directory, change: DirectoryChanges) -> Directory:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
@@ -13,14 +12,22 @@ from sqlalchemy import delete
 from tests.causes import NOBODY
 from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
+from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
+from usageflow.storage.credentials import CredentialStore
+from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
+    Database,
+    SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
+    SqlCredentialStore,
+    SqlDecisionLog,
     SqlResourceStore,
     SqlUsageStore,
+    open_postgres,
     open_sqlite,
     prepare,
 )
@@ -34,6 +41,9 @@ class Stores:
     control: ControlStore
     usage: UsageStore
     checkpoints: CheckpointStore
+    credentials: CredentialStore
+    audit: AuditLog
+    decision_log: DecisionLog
     resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
 
@@ -43,30 +53,35 @@ Opener = Callable[[], Awaitable[Stores]]
 
 
 @asynccontextmanager
-async def _sqlite(folder: Path, clock: ManualClock) -> AsyncIterator[Opener]:
-    path = folder / "usageflow.db"
-    prepare(path, clock)
-    async with AsyncExitStack() as closing:
-
-        async def open_stores() -> Stores:
-            database = open_sqlite(path)
-            closing.push_async_callback(database.close)
-
-            async def forget_numbers() -> None:
-                await database.write(lambda connection: connection.execute(delete(NUMBERS)).close())
-
-            return Stores(
-                control=SqlControlStore(database, clock),
-                usage=SqlUsageStore(database, clock),
-                checkpoints=SqlCheckpointStore(database, clock),
-                resources=SqlResourceStore(database, clock),
-                forget_numbers=forget_numbers,
-            )
-
-        yield open_stores
+async def _sqlite(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Database]]:
+    path = request.getfixturevalue("tmp_path") / "usageflow.db"
+    prepare(path, ManualClock())
+    yield lambda: open_sqlite(path)
 
 
-_BACK_ENDS = {"sqlite": _sqlite}
+@asynccontextmanager
+async def _postgresql(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Database]]:
+    url: str = request.getfixturevalue("postgres_url")
+    yield lambda: open_postgres(url)
+
+
+def _stores(database: Database, clock: ManualClock) -> Stores:
+    async def forget_numbers() -> None:
+        await database.write(lambda connection: connection.execute(delete(NUMBERS)).close())
+
+    return Stores(
+        control=SqlControlStore(database, clock),
+        usage=SqlUsageStore(database, clock),
+        checkpoints=SqlCheckpointStore(database, clock),
+        credentials=SqlCredentialStore(database, clock),
+        audit=SqlAuditLog(database),
+        decision_log=SqlDecisionLog(database, clock),
+        resources=SqlResourceStore(database, clock),
+        forget_numbers=forget_numbers,
+    )
+
+
+_BACK_ENDS = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
 @pytest.fixture
@@ -75,11 +90,24 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(params=list(_BACK_ENDS))
-async def open_stores(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
-) -> AsyncIterator[Opener]:
-    async with _BACK_ENDS[request.param](tmp_path, clock) as opener:
-        yield opener
+async def open_database(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Database]]:
+    """Opens the same database once more, as another process or a restart would; it is closed after the test."""
+    async with _BACK_ENDS[request.param](request) as opener, AsyncExitStack() as closing:
+
+        def open_one() -> Database:
+            database = opener()
+            closing.push_async_callback(database.close)
+            return database
+
+        yield open_one
+
+
+@pytest.fixture
+def open_stores(open_database: Callable[[], Database], clock: ManualClock) -> Opener:
+    async def open_all() -> Stores:
+        return _stores(open_database(), clock)
+
+    return open_all
 
 
 @pytest.fixture
@@ -96,11 +124,6 @@ async def other_stores(stores: Stores, open_stores: Opener) -> Stores:
 @pytest.fixture
 def control(stores: Stores) -> ControlStore:
     return stores.control
-
-
-@pytest.fixture
-def resources(stores: Stores) -> ResourceStore:
-    return stores.resources
 
 
 @pytest.fixture
@@ -126,6 +149,41 @@ def checkpoints(stores: Stores) -> CheckpointStore:
 @pytest.fixture
 def other_checkpoints(other_stores: Stores) -> CheckpointStore:
     return other_stores.checkpoints
+
+
+@pytest.fixture
+def credentials(stores: Stores) -> CredentialStore:
+    return stores.credentials
+
+
+@pytest.fixture
+def other_credentials(other_stores: Stores) -> CredentialStore:
+    return other_stores.credentials
+
+
+@pytest.fixture
+def resources(stores: Stores) -> ResourceStore:
+    return stores.resources
+
+
+@pytest.fixture
+def other_resources(other_stores: Stores) -> ResourceStore:
+    return other_stores.resources
+
+
+@pytest.fixture
+def audit(stores: Stores) -> AuditLog:
+    return stores.audit
+
+
+@pytest.fixture
+def decision_log(stores: Stores) -> DecisionLog:
+    return stores.decision_log
+
+
+@pytest.fixture
+def other_decision_log(other_stores: Stores) -> DecisionLog:
+    return other_stores.decision_log
 
 
 @pytest.fixture

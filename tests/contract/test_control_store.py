@@ -10,18 +10,12 @@ from typing import Any
 import pytest
 
 from tests.causes import NOBODY, by
+from usageflow.domain.clock import ManualClock
+from usageflow.domain.credentials import Credential, CredentialKind, Role, Scope
 from usageflow.domain.errors import FailedPrecondition, NotFound, UsageFlowError
 from usageflow.domain.policies import Block, Limit, Match, Metering, Policy, PolicySet, Strategy
 from usageflow.domain.usage import EndpointName
-from usageflow.storage.ports import (
-    Application,
-    ApplicationState,
-    ChangeSet,
-    ControlStore,
-    Credential,
-    CredentialKind,
-    NumberKind,
-)
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, ControlStore, NumberKind
 
 _LIMIT = Limit.model_validate({"name": "hourly", "limit": 100, "window": "1h30m"})
 _STRATEGY = {"name": "by-user", "sources": [{"in": "header", "name": "X-User"}]}
@@ -53,7 +47,18 @@ async def carry_out(control: ControlStore, application_id: str, change: ChangeSe
 
 
 def credential(number: int, kind: CredentialKind = CredentialKind.API_KEY) -> Credential:
-    return Credential(f"credential-{number}", kind, "", f"uf_{number}", bytes([number]) * 32)
+    """A credential that is stored as it is made: named, and made by the clock of these tests."""
+    return Credential(
+        f"credential-{number}",
+        kind,
+        "",
+        f"uf_{number}",
+        bytes([number]) * 32,
+        name=f"name-{number}",
+        scopes=frozenset({Scope.REPORT, Scope.READ}) if kind is CredentialKind.API_KEY else frozenset(),
+        role=None if kind is CredentialKind.API_KEY else Role.EDITOR,
+        created_us=ManualClock().now_us(),
+    )
 
 
 async def test_a_new_application_is_at_revision_0_with_an_empty_policy_set(control: ControlStore) -> None:
@@ -75,7 +80,7 @@ async def test_credentials_belong_to_the_application_and_admin_tokens_to_none(co
     token = credential(2, CredentialKind.ADMIN_TOKEN)
     application = await control.create_application("demo", [credential(1), token], cause=NOBODY)
     found = await control.find_credential(bytes([1]) * 32)
-    assert found == replace(credential(1), application_id=application.application_id)
+    assert found == replace(credential(1), application_id=application.application_id, application="demo")
     assert await control.find_credential(bytes([2]) * 32) == token
     assert await control.find_credential(bytes([3]) * 32) is None
 
@@ -86,7 +91,7 @@ async def test_api_keys_are_listed_for_their_application_alone(control: ControlS
         "demo", [*keys, credential(2, CredentialKind.ADMIN_TOKEN)], cause=NOBODY
     )
     await control.create_application("other", [credential(4)], cause=NOBODY)
-    owned = [replace(item, application_id=application.application_id) for item in keys]
+    owned = [replace(item, application_id=application.application_id, application="demo") for item in keys]
     assert list(await control.api_keys(application.application_id)) == [owned[1], owned[0]]
     assert list(await control.api_keys("nobody")) == []
 

@@ -12,6 +12,7 @@ import pytest
 from tests.causes import NOBODY
 from tests.contract.test_control_store import BLOCK, change_of
 from tests.unit.fakes import limit, policy, strategy
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
@@ -19,8 +20,6 @@ from usageflow.storage.file import Exported, FileControlStore, encode, replace_f
 from usageflow.storage.ports import (
     ApplicationState,
     ControlStore,
-    Credential,
-    CredentialKind,
     CredentialSource,
     NumberKind,
     SnapshotSource,
@@ -62,7 +61,7 @@ async def _file(control: ControlStore, folder: Path) -> Source:
 Opener = Callable[[ControlStore, Path], Awaitable[Source]]
 
 
-@pytest.fixture(params=[_sql, _file], ids=["sqlite", "file"])
+@pytest.fixture(params=[_sql, _file], ids=["sql", "file"])
 async def desk(request: pytest.FixtureRequest, control: ControlStore, tmp_path: Path) -> Desk:
     opener: Opener = request.param
     states = {}

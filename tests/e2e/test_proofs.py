@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.prove.cases import cluster, midmonth
+from tools.prove.cases import audit, cluster, midmonth, replay
 from tools.prove.stores import settings_for
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
@@ -23,3 +23,13 @@ async def test_a_killed_process_over_admits_nothing(tmp_path: Path, redis_server
     settings = settings_for(redis_server.url)
     figure = await cluster.show_crashes(snapshot, writer.api_key, settings, 2, size)
     assert figure.startswith("1 processes killed in mid-load: never more than 20 admitted")
+
+
+def test_the_audit_log_outlives_kills_and_shows_what_was_done_to_it(tmp_path: Path) -> None:
+    size = audit.Size(writers=4, changes=60, kills=1, tampered=("inserted", "truncated"))
+    assert "chain whole; found: inserted, truncated" in audit.show_audit(tmp_path, size)
+
+
+def test_a_replay_denies_what_a_service_denies(tmp_path: Path) -> None:
+    figure = replay.show_replay(tmp_path, replay.Size(requests=250, users=5))
+    assert "not decidable, all told" in figure

@@ -221,7 +221,7 @@ def test_lost_credentials_are_one_sentence(data: Path) -> None:
         ("USAGEFLOW_LISTEN", "nonsense"),
         ("USAGEFLOW_LISTEN", "unix:"),
         ("USAGEFLOW_REDIS_URL", "http://127.0.0.1"),
-        ("USAGEFLOW_DATABASE_URL", "postgresql://127.0.0.1/x"),
+        ("USAGEFLOW_DATABASE_URL", "mysql://127.0.0.1/x"),
         ("USAGEFLOW_HASH_KEY", "short"),
         ("USAGEFLOW_LOG_LEVEL", "LOUD"),
     ],

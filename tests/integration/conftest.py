@@ -65,8 +65,7 @@ async def serving(
     await embedded.load()
     address = str(listen(embedded.rpc, Settings(**{"listen": "127.0.0.1:0", **settings})))  # type: ignore[arg-type]
     tasks = embedded.background()
-    await embedded.rpc.server.start()
-    await embedded.rpc.serving(healthy=True)
+    await embedded.start()
     async with (
         grpc.aio.secure_channel(address, trust) if trust else grpc.aio.insecure_channel(address) as channel
     ):
@@ -74,8 +73,7 @@ async def serving(
     await embedded.drain(0.5)
     for task in tasks:
         task.cancel()
-    await embedded.decision.close()
-    await embedded.database.close()
+    await embedded.close()
     metrics.provider.shutdown()
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
 import grpc
@@ -321,5 +320,6 @@ def test_every_method_is_implemented() -> None:
     ):
         (service,) = module.DESCRIPTOR.services_by_name.values()
         for method in service.methods:
-            assert method.name in vars(handler), method.full_name
-            assert re.search(r"See the contract", vars(handler)[method.name].__doc__ or "")
+            made = getattr(handler, method.name, None)
+            assert made is not None, method.full_name
+            assert "Servicer." not in made.__qualname__, method.full_name  # what the stubs answer

@@ -285,10 +285,10 @@ async def test_an_application_that_is_deleted_is_not_there_until_it_is_brought_b
     assert (changed.retention_days, changed.decision_log_percent) == (90, 5)
     await admin("CreatePolicy", application="shop", policy=policy("a"))
     await service.embedded.decision.snapshots.refresh()
-    assert len(service.embedded.decision.snapshots.loaded) == 2
+    assert len(service.embedded.decision.snapshots.in_force()) == 2
     await admin("DeleteApplication", name="shop")
     await service.embedded.decision.snapshots.refresh()
-    assert len(service.embedded.decision.snapshots.loaded) == 1
+    assert len(service.embedded.decision.snapshots.in_force()) == 1
     assert (await admin.refused("GetPolicy", application="shop", name="a"))[0] == "NOT_FOUND"
     assert (await admin.refused("CreateApplication", application={"name": "shop"}))[0] == "ALREADY_EXISTS"
     await admin("UndeleteApplication", name="shop")
@@ -319,7 +319,7 @@ async def test_revisions_are_listed_compared_tagged_and_gone_back_to(admin: Admi
     (field,) = difference.fields
     assert (difference.name, field.path, field.before.number_value, field.after.number_value) == (
         "later",
-        "limits[0].limit",
+        "limits[default].limit",
         5,
         6,
     )

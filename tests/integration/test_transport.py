@@ -7,12 +7,13 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 import pytest
 import structlog.testing
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -145,6 +146,20 @@ async def test_reflection_is_there_where_it_is_asked_for(asked: bool) -> None:
         else:
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await call.read()
+            assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_channelz_is_there_where_it_is_asked_for(asked: bool) -> None:
+    options = Settings(listen="127.0.0.1:0", channelz=asked).server_options
+    async with server(options) as address, grpc.aio.insecure_channel(address) as channel:
+        stub: Any = channelz_pb2_grpc.ChannelzStub(cast("Any", channel))
+        servers = stub.GetServers
+        if asked:
+            assert (await servers(channelz_pb2.GetServersRequest())).server
+        else:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await servers(channelz_pb2.GetServersRequest())
             assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -17,6 +17,7 @@ from usageflow import expressions
 from usageflow.domain.changes import Cause
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.compiling import compile_snapshot
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
 from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
@@ -30,14 +31,7 @@ from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
-from usageflow.storage.ports import (
-    Application,
-    ApplicationState,
-    ChangeSet,
-    Credential,
-    CredentialKind,
-    NumberKind,
-)
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, NumberKind, Versions
 
 steady = settings(
     derandomize=True,
@@ -238,9 +232,15 @@ class FakeControl:
         self._up()
         return next((s.application for s in self.states.values() if s.application.name == name), None)
 
-    async def plan_versions(self) -> Mapping[str, int]:
+    async def versions(self) -> Mapping[str, Versions]:
         self._up()
-        return {key: state.application.plan_version for key, state in self.states.items()}
+        return {
+            key: Versions(state.application.plan_version, self.directories.get(key, (0, {}))[0])
+            for key, state in self.states.items()
+        }
+
+    async def plan_versions(self) -> Mapping[str, int]:
+        return {key: version.plan for key, version in (await self.versions()).items()}
 
     async def load(self, application_id: str) -> ApplicationState:
         self._up()

@@ -3,40 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc.aio
 
 from admin.applying import Applying
+from admin.auditing import Auditing
+from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
+from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
+from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
 from admin.handler.revisions import RevisionMethods
+from admin.handler.status import StatusMethods
+from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import Resources
 from admin.revising import Revising
+from admin.status import Statuses
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class AdminHandler(ResourceMethods, RevisionMethods):
+@dataclass(frozen=True, slots=True)
+class AdminUseCases:
+    """What the methods call."""
+
+    applying: Applying
+    querying: Querying
+    exporting: Exporting
+    credentials: Credentials
+    auditing: Auditing
+    statuses: Statuses
+    resources: Mapping[str, Resources]
+    revising: Revising
+    logged: LoggedDecisions
+
+
+class AdminHandler(
+    ResourceMethods,
+    RevisionMethods,
+    KeyMethods,
+    TokenMethods,
+    AuditMethods,
+    StatusMethods,
+    DecisionLogMethods,
+):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
-    def __init__(
-        self,
-        applying: Applying,
-        querying: Querying,
-        exporting: Exporting,
-        resources: Mapping[str, Resources],
-        revising: Revising,
-    ) -> None:
-        self._applying = applying
-        self._querying = querying
-        self._exporting = exporting
-        self._resources = resources
-        self._revising = revising
+    def __init__(self, use: AdminUseCases) -> None:
+        self._applying = use.applying
+        self._querying = use.querying
+        self._exporting = use.exporting
+        self._credentials = use.credentials
+        self._auditing = use.auditing
+        self._statuses = use.statuses
+        self._resources = use.resources
+        self._revising = use.revising
+        self.logged = use.logged
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context
@@ -62,7 +91,7 @@ class AdminHandler(ResourceMethods, RevisionMethods):
         self, request: admin_pb2.ExportSnapshotRequest, context: _Context
     ) -> AsyncIterator[admin_pb2.ExportSnapshotResponse]:
         """See the contract."""
-        snapshot = await self._exporting.export(request.application)
+        snapshot = await self._exporting.export(request.application, request.revision)
         for piece in snapshot.pieces:
             yield admin_pb2.ExportSnapshotResponse(data=piece, revision=snapshot.revision)
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Value
 
 from admin.applying import Applied
 from usageflow.domain.changes import Action, Change
+from usageflow.domain.comparing import FieldDifference
 from usageflow.domain.units import format_units
 from usageflow.domain.usage import UsageRow
 from usageflow.v1 import admin_pb2, revisions_pb2
@@ -19,7 +24,22 @@ def apply_response(applied: Applied) -> admin_pb2.ApplyResponse:
 
 def change(made: Change) -> revisions_pb2.Change:
     """Returns one change."""
-    return revisions_pb2.Change(action=action(made.action), kind=made.kind, name=made.name)
+    return revisions_pb2.Change(
+        action=action(made.action),
+        kind=made.kind,
+        name=made.name,
+        fields=[_difference(field) for field in made.fields],
+    )
+
+
+def _difference(field: FieldDifference) -> revisions_pb2.FieldDifference:
+    return revisions_pb2.FieldDifference(
+        path=field.path, before=_value(field.before), after=_value(field.after)
+    )
+
+
+def _value(value: Any) -> Value | None:
+    return None if value is None else ParseDict(value, Value())
 
 
 def action(done: Action) -> revisions_pb2.ChangeAction.ValueType:

@@ -13,7 +13,7 @@ from admin.handler.causes import cause_of
 from admin.handler.resources import write_of
 from admin.resources import Write
 from admin.revising import Compared, Held, Revising
-from usageflow.domain.differences import ABSENT, Difference
+from usageflow.domain.differences import Difference
 from usageflow.messages import plan_message, policy_message, strategy_message, timestamp_of
 from usageflow.storage.resources import RevisionRow
 from usageflow.v1 import revisions_pb2
@@ -121,4 +121,4 @@ def _difference(difference: Difference) -> revisions_pb2.ResourceDifference:
 
 
 def _value(value: Any) -> Value | None:
-    return None if value is ABSENT else json_format.ParseDict(value, Value())
+    return None if value is None else json_format.ParseDict(value, Value())

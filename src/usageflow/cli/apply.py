@@ -42,15 +42,16 @@ def apply(
     from usageflow.cli.convert import apply_request
     from usageflow.domain.garbage import uncollected
 
-    loaded = _load(file)
+    loaded = read_policies(file)
     with uncollected():
         request = apply_request(loaded, prune=prune, dry_run=dry_run, message=reason)
-    response = _send(loaded, request, timeout)
+    response = send(loaded, request, timeout)
     result = _result(loaded, response, dry_run=dry_run)
     (print_json if output is Output.JSON else _print)(result)
 
 
-def _load(file: str) -> LoadedFile:
+def read_policies(file: str) -> LoadedFile:
+    """Returns what a policy file declares. Raises Failure with every problem of it."""
     from usageflow.cli.files import read_text, title_of
     from usageflow.expressions import check
     from usageflow.policyfile import MAX_BYTES, PolicyFileError, load
@@ -61,7 +62,8 @@ def _load(file: str) -> LoadedFile:
         raise _refused(error.problems) from error
 
 
-def _send(loaded: LoadedFile, request: ApplyRequest, timeout: float) -> ApplyResponse:
+def send(loaded: LoadedFile, request: ApplyRequest, timeout: float) -> ApplyResponse:
+    """Returns the service's answer. Raises Failure, with the places in the file where the service refuses what it says."""
     from usageflow.cli.connection import connect
     from usageflow.cli.rpc_errors import RpcFailure
 

@@ -25,6 +25,9 @@ from usageflow.v1.meter_pb2_grpc import MeterServiceStub
 _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 1000))
 """A service that restarts is back in a second or two: the default would keep away from it for longer."""
 
+_LARGE = (("grpc.max_receive_message_length", 16 * 1024 * 1024),)
+"""As much as services send: a revision of thousands of policies is one message."""
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -100,7 +103,7 @@ def connect(timeout_s: float) -> Connection:
 
 def _channel_of(settings: Settings) -> grpc.Channel:
     # A proxy of the environment cannot know this machine's own addresses.
-    options = [("grpc.enable_http_proxy", 0), *_RECONNECT] if settings.is_local else []
+    options = [*_LARGE, ("grpc.enable_http_proxy", 0), *_RECONNECT] if settings.is_local else [*_LARGE]
     if settings.uses_tls:
         return grpc.secure_channel(settings.address, _credentials_of(settings), options=options)
     if not settings.is_local:

@@ -11,7 +11,28 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usageflow.cli import apply, check, explain, meter, report, revisions, serve, snapshot, usage
+from usageflow.cli import (
+    apply,
+    audit,
+    bootstrap,
+    check,
+    diff,
+    explain,
+    export,
+    keys,
+    meter,
+    plan,
+    replay,
+    report,
+    revisions,
+    schema,
+    serve,
+    snapshot,
+    status,
+    test,
+    tokens,
+    usage,
+)
 from usageflow.cli.failure import Failure
 from usageflow.cli.options import examples
 from usageflow.cli.output import say
@@ -57,12 +78,23 @@ app = typer.Typer(
     name="usageflow", cls=_Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
 )
 app.command(epilog=examples(serve.EXAMPLES))(serve.serve)
+app.command(epilog=examples(bootstrap.EXAMPLES))(bootstrap.bootstrap)
 app.command(epilog=examples(apply.EXAMPLES))(apply.apply)
+app.command(epilog=examples(plan.EXAMPLES))(plan.plan)
 app.command(epilog=examples(check.EXAMPLES))(check.check)
 app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
+app.command(epilog=examples(status.EXAMPLES))(status.status)
+app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(audit.app, name="audit")
+app.command(epilog=examples(diff.EXAMPLES))(diff.diff)
+app.command(epilog=examples(export.EXAMPLES))(export.export)
+app.command("test", epilog=examples(test.EXAMPLES))(test.run)
+app.command(epilog=examples(replay.EXAMPLES))(replay.replay)
+app.command(epilog=examples(schema.EXAMPLES))(schema.schema)
 app.add_typer(meter.app, name="meter")
 for _kind in KINDS:
     app.add_typer(app_of(_kind), name=_kind.command)

@@ -8,10 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import typer
 
 from usageflow.domain.units import format_units
+
+if TYPE_CHECKING:  # heavy to import
+    from rich.table import Table
 
 _WIDE = 10_000
 """Columns of an output that is not a terminal: nothing is wrapped or cut in a pipe."""
@@ -59,8 +63,16 @@ def print_table(
     columns: Sequence[Column], rows: Iterable[Sequence[object]], total: Sequence[object] = ()
 ) -> None:
     """Prints rows under their titles; ``total`` is a last row, set apart."""
-    from rich import box
     from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table_of(columns, rows, total))
+
+
+def table_of(
+    columns: Sequence[Column], rows: Iterable[Sequence[object]], total: Sequence[object] = ()
+) -> Table:
+    """Returns what ``print_table`` prints."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
@@ -72,7 +84,7 @@ def print_table(
     if total:
         table.add_section()
         table.add_row(*(Text(cell_text(cell), style="bold") for cell in total))
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    return table
 
 
 def print_line(text: str) -> None:

@@ -15,7 +15,7 @@ class Progress(Protocol):
     """What the work tells while it runs."""
 
     def advance(self, size: int) -> None:
-        """So many more bytes are done."""
+        """So many more bytes, or things, are done."""
 
     def tell(self, text: str) -> None:
         """Prints a line on stderr, above the bar."""
@@ -35,17 +35,27 @@ def progress_of(stream: BinaryIO) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Silent()
         return
-    with _bar(_size_of(stream)) as bar:
+    with _bar("reporting", _size_of(stream)) as bar:
         yield bar
 
 
 @contextmanager
-def _bar(total: int | None) -> Iterator[Progress]:
+def counting(title: str, total: int | None) -> Iterator[Progress]:
+    """Yields the progress of work on so many things."""
+    if not sys.stderr.isatty():
+        yield _Silent()
+        return
+    with _bar(title, total) as bar:
+        yield bar
+
+
+@contextmanager
+def _bar(title: str, total: int | None) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
 
     with RichProgress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reporting", total=total)
+        task = progress.add_task(title, total=total)
 
         class _Bar:
             def advance(self, size: int) -> None:

@@ -35,6 +35,18 @@ def parse_instant(text: str, *, now_us: int) -> int:
         raise ValueError(f"{error}, or how long ago, such as 30m, 24h or 7d") from error
 
 
+def parse_coming(text: str, *, now_us: int) -> int:
+    """Returns microseconds of Unix time of ``90d`` (from now) or an RFC 3339 time. Raises ValueError with the fix."""
+    try:
+        return now_us + parse_window(text)
+    except ValueError:
+        pass
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or how long from now, such as 12h or 90d") from error
+
+
 def format_instant(seconds: int) -> str:
     """Returns an RFC 3339 time of whole seconds in UTC."""
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

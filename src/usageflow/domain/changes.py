@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from usageflow.domain.comparing import FieldDifference
+
 
 class Action(StrEnum):
     """What a change did to a resource. In the order that lists of changes are shown in."""
@@ -21,12 +23,14 @@ class Change:
     admin_token, tag or revision.
 
     ``name`` is for people and may hold what a person typed; ``resource_id`` is what logs keep, empty where it is the name.
+    ``fields`` tells what differs, where somebody asked for it: no log keeps that.
     """
 
     action: Action
     kind: str
     name: str
     resource_id: str = ""
+    fields: tuple[FieldDifference, ...] = ()
 
     @property
     def logged_id(self) -> str:

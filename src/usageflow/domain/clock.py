@@ -25,3 +25,7 @@ class ManualClock:
     def advance(self, *, seconds: float) -> None:
         """Moves the clock by ``seconds``."""
         self._now_us += round(seconds * 1_000_000)
+
+    def move_to(self, now_us: int) -> None:
+        """Moves the clock to an instant, never back."""
+        self._now_us = max(self._now_us, now_us)

@@ -43,6 +43,7 @@ def compile_snapshot(
     endpoints: Iterable[EndpointName],
     directory: Directory | None = None,
     compile_term: CompileTerm = compile_nothing,
+    decision_log_percent: int = 0,
 ) -> Snapshot:
     """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
 
@@ -78,6 +79,7 @@ def compile_snapshot(
         attributes=_attributes(numbers),
         policy_numbers={item.number: item for item in compiled if item.number},
         directory=(directory or Directory()).under(plan_rules(policies.plans)),
+        decision_log_percent=decision_log_percent,
     )
 
 

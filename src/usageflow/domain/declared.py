@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from usageflow.domain.errors import Fault
+
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false, never a text or a number that means it."""
 
 
 class Declared(BaseModel):

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from usageflow.domain import comparing
 from usageflow.domain.changes import Action
+from usageflow.domain.comparing import FieldDifference, Plain
 from usageflow.domain.declared import Declared
 from usageflow.domain.policies import PolicySet
-
-
-class Absent:
-    """Stands for a field that is not there."""
-
-
-ABSENT = Absent()
-
-
-@dataclass(frozen=True, slots=True)
-class FieldDifference:
-    """A field that differs: its path in the words of files, and its values as JSON has them, ABSENT where there is none."""
-
-    path: str
-    before: Any
-    after: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +31,8 @@ def differences(before: PolicySet, after: PolicySet) -> Iterator[Difference]:
 
 
 def field_differences(before: Declared | None, after: Declared | None) -> tuple[FieldDifference, ...]:
-    """Returns the fields that differ between two resources; lists are compared item by item."""
-    return tuple(_between("", _document(before), _document(after)))
+    """Returns the fields that differ between two resources."""
+    return comparing.differences(_document(before), _document(after))
 
 
 def _of_kind(kind: str, before: Iterable[Any], after: Iterable[Any]) -> Iterator[Difference]:
@@ -61,27 +47,5 @@ def _of_kind(kind: str, before: Iterable[Any], after: Iterable[Any]) -> Iterator
             yield Difference(Action.UPDATED, kind, name, field_differences(old[name], new[name]))
 
 
-def _document(item: Declared | None) -> Any:
-    return {} if item is None else item.model_dump(mode="json", by_alias=True)
-
-
-def _between(path: str, before: Any, after: Any) -> Iterator[FieldDifference]:
-    if before == after:
-        return
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in [*before, *(key for key in after if key not in before)]:
-            inner = f"{path}.{key}" if path else key
-            yield from _between(inner, before.get(key, ABSENT), after.get(key, ABSENT))
-    elif _is_list(before) and _is_list(after):
-        for index in range(max(len(before), len(after))):
-            yield from _between(f"{path}[{index}]", _item(before, index), _item(after, index))
-    else:
-        yield FieldDifference(path, before, after)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _item(values: Sequence[Any], index: int) -> Any:
-    return values[index] if index < len(values) else ABSENT
+def _document(item: Declared | None) -> Plain:
+    return {} if item is None else item.model_dump(mode="json", by_alias=True, exclude_defaults=True)

@@ -143,8 +143,9 @@ class CompiledPart:
         """Returns the field's value, None where it is missing."""
         most = MAX_SENSITIVE_BYTES if self.sensitive else MAX_VALUE_BYTES
         if self.rules is not None:
-            claims = attributes.claims.get(self.rules.rules_id, {})
-            return _single([text_of(claims.get(self.name)) or ""], most)
+            claim = attributes.claims.get(self.rules.rules_id, {}).get(self.name)
+            # No token holds bytes: that is a claim's hash, out of the decision log.
+            return claim if isinstance(claim, bytes) else _single([text_of(claim) or ""], most)
         if self.key[0] == Location.CLIENT_IP:
             return network_of(attributes.client_ip) or None
         return _single(attributes.values.get(self.key, ()), most)

@@ -21,7 +21,7 @@ from usageflow.domain.calendars import (
     parse_instant,
     zone_names,
 )
-from usageflow.domain.declared import Declared
+from usageflow.domain.declared import Declared, Flag
 from usageflow.domain.durations import format_window, parse_window
 from usageflow.domain.guards import Guard
 from usageflow.domain.sources import Source
@@ -97,7 +97,7 @@ class Strategy(Declared):
     name: Name
     sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=10)]
     on_missing: OnMissing = OnMissing.ANONYMOUS_PER_IP
-    allow_unlimited: bool = False
+    allow_unlimited: Flag = False
     guard: Guard | None = None
 
 
@@ -132,7 +132,7 @@ class Limit(Declared):
     anchor_us: Annotated[int | None, Field(alias="anchor")] = None
     burst: Annotated[int, Field(ge=0, le=MAX_UNITS, strict=True)] = 0
     scope: Scope = Scope.IDENTITY
-    charge_denied: bool = False
+    charge_denied: Flag = False
 
     @property
     def calendar(self) -> Calendar | None:
@@ -214,7 +214,7 @@ class Policy(Declared):
     cost: Annotated[int, Field(ge=1, le=MAX_UNITS, strict=True)] = 1
     cost_expression: str = ""
     condition: str = ""
-    stop: bool = False
+    stop: Flag = False
     message: Annotated[str, Field(max_length=500)] = ""
 
     @model_validator(mode="before")

@@ -194,6 +194,8 @@ class Snapshot:
     attributes: Mapping[int, AttributeKey]
     policy_numbers: Mapping[int, CompiledPolicy] = field(repr=False)
     directory: Directory = field(default_factory=Directory)
+    decision_log_percent: int = 0
+    """Of how many of 100 callers decisions are logged."""
     _of_routes: dict[EndpointName, tuple[CompiledPolicy, ...] | None] = field(
         default_factory=dict, repr=False, compare=False
     )

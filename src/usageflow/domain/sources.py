@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from usageflow.domain.declared import Declared
+from usageflow.domain.declared import Declared, Flag
 
 MAX_PARTS = 5
 """Fields that one source may join."""
@@ -76,7 +76,7 @@ class Source(Declared):
 
     location: Annotated[Location | None, Field(alias="in")] = None
     name: Annotated[str, Field(max_length=256)] = ""
-    sensitive: bool = False
+    sensitive: Flag = False
     join: Annotated[tuple[Source, ...], Field(max_length=MAX_PARTS)] = ()
     issuer: Text = ""
     audience: Text = ""
@@ -84,7 +84,7 @@ class Source(Declared):
     keys: Annotated[tuple[Jwk, ...], Field(max_length=20)] = ()
     algorithms: Annotated[tuple[TokenAlgorithm, ...], Field(max_length=10)] = ()
     token: Annotated[str, Field(alias="from", max_length=256)] = ""
-    allow_unverified: bool = False
+    allow_unverified: Flag = False
 
     @property
     def parts(self) -> tuple[Source, ...]:

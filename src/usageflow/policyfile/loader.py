@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -14,10 +14,10 @@ from usageflow.domain.garbage import uncollected
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.validation import validate
 from usageflow.policyfile.composer import Composer
-from usageflow.policyfile.nodes import Mapping, Node, nearest, steps_of, value_of
+from usageflow.policyfile.nodes import Items, Mapping, Node, child_of, nearest, path_of, steps_of, value_of
 from usageflow.policyfile.problems import PolicyFileError, Problem, in_order
-from usageflow.policyfile.schema import Document
-from usageflow.policyfile.wording import problems_of
+from usageflow.policyfile.schema import NOT_IN_FILES, Document
+from usageflow.policyfile.wording import problems_of, unknown_key
 
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file, in bytes of UTF-8."""
@@ -72,6 +72,7 @@ def _load(text: str, filename: str, check: ExpressionCheck) -> LoadedFile:
             filename, "the file is empty", "write at least `version: 1` and `application: demo`"
         )
     document, problems = _validate(root, filename)
+    problems.extend(_hidden_keys(root, filename))
     problems.extend(composer.problems)
     if document is None or problems:
         raise PolicyFileError(problems)
@@ -92,6 +93,16 @@ def _validate(root: Node, filename: str) -> tuple[Document | None, list[Problem]
         return Document.model_validate(value_of(root), by_alias=True, by_name=False), []
     except ValidationError as error:
         return None, list(problems_of(error, root, filename))
+
+
+def _hidden_keys(root: Node, filename: str) -> Iterator[Problem]:
+    """Yields the keys of policies that Python code has and files have not."""
+    policies = child_of(root, "policies")
+    for index, policy in enumerate(policies.items if isinstance(policies, Items) else ()):
+        known = policy.entries if isinstance(policy, Mapping) else {}
+        for name in sorted(NOT_IN_FILES & known.keys()):
+            key, steps = known[name][0], ("policies", index, name)
+            yield Problem(filename, key.line, key.column, path_of(steps), *unknown_key(steps))
 
 
 _SUBJECTLESS = ("does ", "is ", "holds ", "names ", "mix ", "must ", "counts ", "input ", "string ", "value ")

@@ -17,6 +17,10 @@ RAW_KEYS = frozenset({"window", "anchor", "expires"})
 """Keys whose value is text even where YAML reads a number (``90``), base 60 (``1:30``) or a date."""
 
 
+FREE_KEYS = frozenset({"body", "claims", "headers", "query", "cookies", "context", "params"})
+"""Keys of case files below which a key is a caller's own name, whatever else it may mean here."""
+
+
 @dataclass(slots=True, eq=False)
 class Scalar:
     """A single value. ``kind`` is what YAML 1.1 reads it as: str, int, float, bool, null, timestamp, merge, value."""
@@ -71,13 +75,14 @@ def kind_of(text: str) -> str:
     return "str"
 
 
-def value_of(node: Node, key: str = "") -> object:
+def value_of(node: Node, key: str = "", raw_keys: frozenset[str] = RAW_KEYS) -> object:
     """Returns plain Python values; ``key`` is the key that the node is the value of."""
     if isinstance(node, Mapping):
-        return {name: value_of(child, name) for name, (_, child) in node.entries.items()}
+        below = frozenset() if key in FREE_KEYS else raw_keys
+        return {name: value_of(child, name, below) for name, (_, child) in node.entries.items()}
     if isinstance(node, Items):
-        return [value_of(child) for child in node.items]
-    if node.kind == "str" or (key in RAW_KEYS and node.kind != "null"):
+        return [value_of(child, "", raw_keys) for child in node.items]
+    if node.kind == "str" or (key in raw_keys and node.kind != "null"):
         return node.text
     return _scalar_value(node)
 

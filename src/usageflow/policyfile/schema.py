@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,46 +39,54 @@ class Document(BaseModel):
     blocks: tuple[Block, ...] = ()
 
 
-_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): Document,
-    ("strategies",): Strategy,
-    ("strategies", "guard"): Guard,
-    ("strategies", "sources"): Source,
-    ("strategies", "sources", "keys"): Jwk,
-    ("strategies", "sources", "join"): Source,
-    ("strategies", "sources", "join", "keys"): Jwk,
-    ("policies",): Policy,
-    ("policies", "match"): Match,
-    ("policies", "limits"): Limit,
-    ("policies", "metering"): Metering,
-    ("plans",): CustomerPlan,
-    ("plans", "overrides"): Override,
-    ("customers",): Customer,
-    ("customers", "overrides"): CustomerOverride,
-    ("blocks",): Block,
-}
-
-_NOT_IN_FILES = frozenset({"cost_expression"})
+NOT_IN_FILES = frozenset({"cost_expression"})
 """A file's `cost` is a number or an expression."""
 
 
-def known_keys(steps: tuple[Step, ...]) -> tuple[str, ...]:
-    """Returns the keys, as files spell them, of the mapping at ``steps``; empty where no mapping stands."""
-    model = _MODELS.get(_names(steps))
-    if model is None:
-        return ()
-    names = (info.alias or name for name, info in model.model_fields.items())
-    return tuple(name for name in names if name not in _NOT_IN_FILES)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What each mapping of a kind of file may hold: models by the keys that lead to them, positions in lists left out."""
 
+    models: Mapping[tuple[str, ...], type[BaseModel]]
 
-def bounds(steps: tuple[Step, ...]) -> tuple[int, int]:
-    """Returns the lowest and highest whole number that the field at ``steps`` takes."""
-    *parents, last = steps
-    metadata = _MODELS[_names(tuple(parents))].model_fields[str(last)].metadata
-    low = next(each.ge for each in metadata if hasattr(each, "ge"))
-    high = next(each.le for each in metadata if hasattr(each, "le"))
-    return low, high
+    def known_keys(self, steps: tuple[Step, ...]) -> tuple[str, ...]:
+        """Returns the keys, as files spell them, of the mapping at ``steps``; empty where no mapping stands."""
+        model = self.models.get(_names(steps))
+        if model is None:
+            return ()
+        names = (info.alias or name for name, info in model.model_fields.items())
+        return tuple(name for name in names if name not in NOT_IN_FILES)
+
+    def bounds(self, steps: tuple[Step, ...]) -> tuple[int, int]:
+        """Returns the lowest and highest whole number that the field at ``steps`` takes."""
+        *parents, last = steps
+        metadata = self.models[_names(tuple(parents))].model_fields[str(last)].metadata
+        low = next(each.ge for each in metadata if hasattr(each, "ge"))
+        high = next(each.le for each in metadata if hasattr(each, "le"))
+        return low, high
 
 
 def _names(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return tuple(step for step in steps if isinstance(step, str))
+
+
+POLICY_FILE = Shape(
+    {
+        (): Document,
+        ("strategies",): Strategy,
+        ("strategies", "guard"): Guard,
+        ("strategies", "sources"): Source,
+        ("strategies", "sources", "keys"): Jwk,
+        ("strategies", "sources", "join"): Source,
+        ("strategies", "sources", "join", "keys"): Jwk,
+        ("policies",): Policy,
+        ("policies", "match"): Match,
+        ("policies", "limits"): Limit,
+        ("policies", "metering"): Metering,
+        ("plans",): CustomerPlan,
+        ("plans", "overrides"): Override,
+        ("customers",): Customer,
+        ("customers", "overrides"): CustomerOverride,
+        ("blocks",): Block,
+    }
+)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from usageflow.policyfile.nodes import Mapping, Node, Scalar, Step, is_whole_number, nearest, path_of
 from usageflow.policyfile.problems import Problem, cut
-from usageflow.policyfile.schema import bounds, known_keys
+from usageflow.policyfile.schema import POLICY_FILE, Shape
 
 Words = tuple[str, str]
 
@@ -28,6 +28,10 @@ _EXAMPLES = {
     "window": "window: 1h` or `align: day",
     "price": "price: price_123",
     "policy": "policy: transactions",
+    "request": "request: {method: GET, path: /api/users}",
+    "expect": "expect: {decision: ALLOW}",
+    "decision": "decision: ALLOW",
+    "cases": "cases: [{name: ..., request: {path: /api/users}, expect: {decision: ALLOW}}]",
 }
 _READ_AS = {
     "bool": "true or false",
@@ -40,24 +44,26 @@ _READ_AS = {
 _LONGEST_SENTENCE = 100
 
 
-def problems_of(error: ValidationError, root: Node, filename: str) -> Iterator[Problem]:
-    """Yields a problem for each error of the model."""
+def problems_of(
+    error: ValidationError, root: Node, filename: str, shape: Shape = POLICY_FILE
+) -> Iterator[Problem]:
+    """Yields a problem for each error of the model of a file of this shape."""
     for details in error.errors(include_url=False, include_context=True):
         # A list whose items were refused is reported as too short as well: that would be one problem told twice.
         if details["type"] != "too_short" or not details["input"]:
-            yield _problem(details, root, filename)
+            yield _problem(details, root, filename, shape)
 
 
-def _problem(details: ErrorDetails, root: Node, filename: str) -> Problem:
+def _problem(details: ErrorDetails, root: Node, filename: str, shape: Shape) -> Problem:
     steps: tuple[Step, ...] = details["loc"]
     node: Node = nearest(root, steps)
     if details["type"] == "extra_forbidden":
         node = _key_at(root, steps) or node
-        message, fix = _unknown_key(steps)
+        message, fix = unknown_key(steps, shape)
     elif details["type"] == "missing":
         message, fix = _missing(steps)
     else:
-        message, fix = _words(details, steps, node)
+        message, fix = _words(details, steps, node, shape)
     return Problem(filename, node.line, node.column, path_of(steps), message, fix)
 
 
@@ -67,9 +73,10 @@ def _key_at(root: Node, steps: tuple[Step, ...]) -> Scalar | None:
     return entry[0] if entry else None
 
 
-def _unknown_key(steps: tuple[Step, ...]) -> Words:
+def unknown_key(steps: tuple[Step, ...], shape: Shape = POLICY_FILE) -> Words:
+    """Returns what is wrong with a key that the mapping may not hold, and the fix."""
     key = str(steps[-1])
-    known = known_keys(steps[:-1])
+    known = shape.known_keys(steps[:-1])
     near = difflib.get_close_matches(cut(key), known, n=1)
     fix = f"did you mean '{near[0]}'?" if near else f"known keys are {', '.join(known)}"
     return f"unknown key '{cut(key)}'", fix
@@ -80,8 +87,8 @@ def _missing(steps: tuple[Step, ...]) -> Words:
     return f"'{key}' is missing", f"add it, such as `{_EXAMPLES.get(key, key + ': ...')}`"
 
 
-def _words(details: ErrorDetails, steps: tuple[Step, ...], node: Node) -> Words:
-    wrong = _Wrong(details["type"], details.get("ctx", {}), details["msg"], steps, node)
+def _words(details: ErrorDetails, steps: tuple[Step, ...], node: Node, shape: Shape) -> Words:
+    wrong = _Wrong(details["type"], details.get("ctx", {}), details["msg"], steps, node, shape)
     if isinstance(node, Scalar) and node.kind == "null":
         holder = "item" if steps and isinstance(steps[-1], int) else "key"
         return f"{wrong.label} has no value", f"write one, or remove the {holder}"
@@ -97,6 +104,7 @@ class _Wrong:
     sentence: str
     steps: tuple[Step, ...]
     node: Node
+    shape: Shape
 
     @property
     def label(self) -> str:
@@ -123,14 +131,14 @@ def _text(wrong: _Wrong) -> Words:
 
 
 def _whole_number(wrong: _Wrong) -> Words:
-    if wrong.steps[-1] == "window":
+    if wrong.steps[-1] in {"window", "after", "retry_after"}:
         return f"{wrong.label} must be a window, not {wrong.shown}", "write one such as 30s, 1h or 7d"
-    if wrong.steps[-1] in {"anchor", "expires"}:
+    if wrong.steps[-1] in {"anchor", "expires", "at"}:
         return (
             f"{wrong.label} must be an instant, not {wrong.shown}",
             "write one such as 2026-01-31T00:00:00Z",
         )
-    low, high = bounds(wrong.steps)
+    low, high = wrong.shape.bounds(wrong.steps)
     if low == high:
         return f"{wrong.label} must be {low}, not {wrong.shown}", f"write {low}"
     if isinstance(wrong.node, Scalar) and is_whole_number(wrong.node):
@@ -151,8 +159,16 @@ def _list(wrong: _Wrong) -> Words:
 
 
 def _mapping(wrong: _Wrong) -> Words:
-    keys = ", ".join(known_keys(wrong.steps))
+    keys = ", ".join(wrong.shape.known_keys(wrong.steps))
     return f"{wrong.label} must be a mapping, not {wrong.shown}", f"write keys and values: {keys}"
+
+
+def _names(wrong: _Wrong) -> Words:
+    return f"{wrong.label} must be a mapping, not {wrong.shown}", "write names and values: {a: b}"
+
+
+def _json_value(wrong: _Wrong) -> Words:
+    return f"{wrong.label} cannot be {wrong.shown}", f'put it in quotes: "{wrong.shown}"'
 
 
 def _flag(wrong: _Wrong) -> Words:
@@ -197,6 +213,8 @@ _WORDS: dict[str, Callable[[_Wrong], Words]] = {
     "tuple_type": _list,
     "model_type": _mapping,
     "model_attributes_type": _mapping,
+    "dict_type": _names,
+    "invalid-json-value": _json_value,
     "bool_type": _flag,
     "bool_parsing": _flag,
     "string_pattern_mismatch": _pattern,

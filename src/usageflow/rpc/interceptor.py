@@ -13,12 +13,12 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
+from usageflow.rpc.access import Access
 from usageflow.rpc.authentication import Authenticator
 from usageflow.rpc.errors import grpc_status_of, internal_status
 from usageflow.rpc.load import MAX_CALLS, CallCap
 from usageflow.rpc.measuring import CallTimes
 from usageflow.rpc.principal import set_principal
-from usageflow.storage.ports import CredentialKind
 
 log = structlog.get_logger()
 
@@ -27,12 +27,12 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
-    """Which credential each full method name needs; a method that is not named needs none (health, reflection).
+    """What each full method name needs of its caller; a method that is not named needs no credential (health, reflection).
 
     ``refused`` names methods that this process does not offer, and says what to do instead, whoever calls.
     """
 
-    credentials: Mapping[str, CredentialKind]
+    credentials: Mapping[str, Access]
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,20 +70,20 @@ class ServiceInterceptor:
         return self._wrap(method, handler) if method in self._policy.credentials else handler
 
     def _wrap(self, method: str, handler: Any) -> Any:
-        kind = self._policy.credentials[method]
+        access = self._policy.credentials[method]
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._streaming(method, kind, handler.unary_stream),
+                self._streaming(method, access, handler.unary_stream),
                 _reader(handler.request_deserializer),
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, kind, handler.unary_unary),
+            self._unary(method, access, handler.unary_unary),
             _reader(handler.request_deserializer),
             handler.response_serializer,
         )
 
-    def _unary(self, method: str, kind: CredentialKind, call: Any) -> Any:
+    def _unary(self, method: str, access: Access, call: Any) -> Any:
         cap = CallCap(self._max_calls)
 
         async def handle(request: Any, context: _Context) -> Any:
@@ -91,8 +91,8 @@ class ServiceInterceptor:
             code = "OK"
             try:
                 with cap:
-                    await self._enter(method, kind, context)
-                    return await call(_readable(request), context)
+                    request = await self._entered(method, access, request, context)
+                    return await call(request, context)
             except UsageFlowError as error:
                 code = type(error).__name__
                 await _abort(context, grpc_status_of(error))
@@ -107,11 +107,11 @@ class ServiceInterceptor:
 
         return handle
 
-    def _streaming(self, method: str, kind: CredentialKind, call: Any) -> Any:
+    def _streaming(self, method: str, access: Access, call: Any) -> Any:
         async def handle(request: Any, context: _Context) -> AsyncIterator[Any]:
             try:
-                await self._enter(method, kind, context)
-                async for response in call(_readable(request), context):
+                request = await self._entered(method, access, request, context)
+                async for response in call(request, context):
                     yield response
             except UsageFlowError as error:
                 await _abort(context, grpc_status_of(error))
@@ -123,13 +123,19 @@ class ServiceInterceptor:
 
         return handle
 
-    async def _enter(self, method: str, kind: CredentialKind, context: _Context) -> None:
+    async def _entered(self, method: str, access: Access, request: Any, context: _Context) -> Any:
+        """Returns the request of a caller who may make it."""
         if method in self._policy.refused:
             raise FailedPrecondition(self._policy.refused[method], reason="NOT_OFFERED")
         metadata = dict(context.invocation_metadata() or ())
         authorization = metadata.get("authorization")
         text = authorization.decode("latin-1") if isinstance(authorization, bytes) else authorization
-        set_principal(await self._authenticator.authenticate(text, kind))
+        caller = await self._authenticator.authenticate(text, access.how, context.peer)
+        access.ensure(caller)
+        set_principal(caller)
+        request = _readable(request)
+        access.confine(caller, request)
+        return request
 
 
 class _Wrapped(grpc.GenericRpcHandler):

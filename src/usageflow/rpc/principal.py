@@ -5,18 +5,23 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from usageflow.domain.credentials import CredentialKind, Role, Scope
 from usageflow.domain.errors import PermissionDenied, Unauthenticated
-from usageflow.storage.ports import CredentialKind
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller with a good credential. ``application_id`` is empty for admin tokens."""
+    """A caller with a good credential. ``application_id`` and ``application``, its name, are empty for admin tokens that are not
+    bound to one.
+    """
 
     kind: CredentialKind
     application_id: str
     prefix: str
     credential_id: str = ""
+    application: str = ""
+    scopes: frozenset[Scope] = frozenset()
+    role: Role | None = None
 
 
 _current: ContextVar[Principal | None] = ContextVar("usageflow_principal", default=None)

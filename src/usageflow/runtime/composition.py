@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
+import socket
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +16,14 @@ import structlog
 from decision.batching import Batching
 from decision.checking import Checking
 from decision.checkpoints import Checkpointer
+from decision.decision_log import DecisionLogger
 from decision.engine import Engine
 from decision.explaining import Explaining
 from decision.handler import DecisionHandler, DecisionUseCases, add_to_server
 from decision.ingest import Ingest
+from decision.keeping import Keeping
 from decision.keyring import KeyRing
+from decision.presence import Presence
 from decision.registering import KnownRoutes, Registering
 from decision.reporting import Reporting
 from decision.resilience import ResilientStore
@@ -30,25 +35,42 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.ids import uuid7
+from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import RpcServer
 from usageflow.runtime.clock import MonotonicClock
+from usageflow.runtime.control_plane import ControlPlane
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.counters import CounterStore
+from usageflow.storage.decision_log import DecisionLog
+from usageflow.storage.file import SnapshotCache
 from usageflow.storage.memory import MemoryCounterStore
-from usageflow.storage.notices import ChangeNotices
+from usageflow.storage.notices import ChangeNotices, Relay
 from usageflow.storage.ports import CheckpointStore, ControlStore, SnapshotSource, UsageStore
+from usageflow.storage.replicas import Replica, ReplicaStore
+from usageflow.storage.steady import SteadySource
 
 log = structlog.get_logger()
 
 KEYS_WAIT_S = 2.0
 """The most that readiness waits for issuers of tokens."""
 
+LOG_WAIT_S = 1.0
+"""The most that the end waits for the decision log."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSource:
+    """The source of a process that keeps what it enforces for its next start, and where."""
+
+    source: SteadySource
+    cache: SnapshotCache
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What decisions rest on. ``control`` and ``usage`` are None where there is no database."""
+    """What decisions rest on. ``control``, ``usage`` and ``decision_log`` are None where there is no database."""
 
     source: SnapshotSource
     key_of: KeyOf
@@ -58,6 +80,9 @@ class Stores:
     """Whether the counters are in this process, which need no deadline."""
     control: ControlStore | None = None
     usage: UsageStore | None = None
+    replicas: ReplicaStore | None = None
+    kept: KeptSource | None = None
+    decision_log: DecisionLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +96,10 @@ class Decision:
     counters: CounterStore
     ingest: Ingest | None
     use_cases: DecisionUseCases
+    logger: DecisionLogger | None = None
+    presence: Presence | None = None
+    keeping: Keeping | None = None
+    kept: SteadySource | None = None
 
     def serve_on(self, rpc: RpcServer) -> None:
         """Adds the service to a server."""
@@ -80,21 +109,38 @@ class Decision:
         """Does what must come before readiness: long quotas first, then policies. Counters that do not answer keep nobody from
         serving: fail modes decide until the checkpointer restores them.
         """
-        try:
-            await self.checkpointer.restore()
-        except Unavailable as error:
-            log.warning("the counters do not answer; fail modes decide until they do", error=str(error))
+        if (
+            self.kept is None or not self.kept.from_cache
+        ):  # else there is nobody to ask, and the checkpointer does it later
+            await self._restore()
         await self.snapshots.refresh()
         with contextlib.suppress(TimeoutError):  # an issuer that is down must not keep the service down
             async with asyncio.timeout(KEYS_WAIT_S):
                 await self.ring.refresh()
 
+    async def _restore(self) -> None:
+        try:
+            await self.checkpointer.restore()
+        except Unavailable as error:
+            log.warning("the counters do not answer; fail modes decide until they do", error=str(error))
+
+    def serve_at(self, address: str) -> None:
+        """Says where the service is reached."""
+        if self.presence is not None:
+            self.presence.serve_at(address)
+
     async def close(self) -> None:
-        """Saves long quotas and gives back what only this process uses."""
+        """Says farewell, saves long quotas and gives back what only this process uses."""
+        if self.presence is not None:
+            await self.presence.leave()
         try:
             await self.checkpointer.save()
         except Unavailable as error:
             log.warning("the last second of long quotas was not saved", error=str(error))
+        if self.logger is not None:
+            with contextlib.suppress(TimeoutError):  # what a silent database does not take is lost, as ever
+                async with asyncio.timeout(LOG_WAIT_S):
+                    await self.logger.flush()
         await self.counters.close()
 
     def jobs(self) -> Mapping[str, Coroutine[Any, Any, None]]:
@@ -104,29 +150,65 @@ class Decision:
             "keys": self.ring.run(),
             "checkpoints": self.checkpointer.run(),
         }
-        return jobs if self.ingest is None else {**jobs, "ingest": self.ingest.run()}
+        further = {
+            "ingest": self.ingest,
+            "decision log": self.logger,
+            "presence": self.presence,
+            "keeping": self.keeping,
+        }
+        return jobs | {name: worker.run() for name, worker in further.items() if worker is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
     """A form of the service, ready to be run."""
 
-    decision: Decision
+    decision: Decision | None
     rpc: RpcServer
+    own_rpc: RpcServer | None = None
+    """Where administration is served, if apart from decisions."""
+    relays: tuple[Relay, ...] = ()
+    last_used: LastUsed | None = None
+    plane: ControlPlane | None = None
+
+    @property
+    def servers(self) -> tuple[RpcServer, ...]:
+        """Returns every gRPC server of this process."""
+        return (self.rpc,) if self.own_rpc is None else (self.rpc, self.own_rpc)
 
     async def load(self) -> None:
         """Does what must come before readiness."""
-        await self.decision.load()
+        if self.decision is not None:
+            await self.decision.load()
 
     def background(self) -> list[asyncio.Task[None]]:
         """Starts what runs for ever."""
-        return [asyncio.create_task(job, name=name) for name, job in self.decision.jobs().items()]
+        jobs = dict(self.decision.jobs()) if self.decision is not None else {}
+        jobs |= {type(relay).__name__: relay.run() for relay in self.relays}
+        jobs |= {"last used": self.last_used.run()} if self.last_used is not None else {}
+        jobs |= {"purge": self.plane.purge_for_ever()} if self.plane is not None else {}
+        return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+
+    async def start(self) -> None:
+        """Begins to serve."""
+        for rpc in self.servers:
+            await rpc.server.start()
+            await rpc.serving(healthy=True)
 
     async def drain(self, grace_s: float) -> None:
-        """Ends streams and lets calls end within ``grace_s`` seconds."""
-        self.decision.watching.drain()
-        await self.rpc.serving(healthy=False)
-        await self.rpc.server.stop(grace_s)
+        """Ends streams, lets calls end within ``grace_s`` seconds and writes when credentials were last used."""
+        if self.decision is not None:
+            self.decision.watching.drain()
+        for rpc in self.servers:
+            await rpc.serving(healthy=False)
+        await asyncio.gather(*(rpc.server.stop(grace_s) for rpc in self.servers))
+        if self.last_used is not None:
+            await self.last_used.flush()
+
+    async def close(self) -> None:
+        """Gives back what only this process uses, once everything else has ended."""
+        if self.decision is not None:
+            await self.decision.close()
 
 
 def build_decision(
@@ -139,9 +221,10 @@ def build_decision(
     store = ResilientStore(
         stores.counters, MonotonicClock(), metrics.store_operations, in_process=stores.in_process
     )
-    engine = Engine(store, local, clock, lambda: uuid7(clock.now_us(), secrets.token_bytes(10)), tokens)
+    logger = _logger(stores, clock, metrics)
+    engine = Engine(store, local, clock, lambda: new_id(clock), tokens, logger)
     snapshots = SnapshotRegistry(
-        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term
+        stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term, metrics.snapshots
     )
     ingest = Ingest(stores.usage) if stores.usage is not None else None
     watching = Watching(snapshots)
@@ -156,4 +239,43 @@ def build_decision(
         explaining=Explaining(stores.source, snapshots, engine),
     )
     checkpointer = Checkpointer(stores.counters, stores.checkpoints, clock, swept=[local])
-    return Decision(snapshots, ring, checkpointer, watching, stores.counters, ingest, use_cases)
+    return Decision(
+        snapshots,
+        ring,
+        checkpointer,
+        watching,
+        stores.counters,
+        ingest,
+        use_cases,
+        logger,
+        _presence(stores, snapshots, clock),
+        _keeping(stores, snapshots),
+        stores.kept.source if stores.kept is not None else None,
+    )
+
+
+def _logger(stores: Stores, clock: Clock, metrics: Metrics) -> DecisionLogger | None:
+    if stores.decision_log is None:
+        return None
+    return DecisionLogger(stores.decision_log, clock, metrics.decision_log)
+
+
+def _presence(stores: Stores, snapshots: SnapshotRegistry, clock: Clock) -> Presence | None:
+    if stores.replicas is None:
+        return None
+    now_us, kept = clock.now_us(), stores.kept
+    replica = Replica(new_id(clock), socket.gethostname(), os.getpid(), "", now_us)
+    return Presence(
+        replica, snapshots, stores.replicas, clock, lambda: kept is not None and kept.source.from_cache
+    )
+
+
+def _keeping(stores: Stores, snapshots: SnapshotRegistry) -> Keeping | None:
+    if stores.kept is None or stores.control is None:
+        return None
+    return Keeping(snapshots, stores.control, stores.kept.source, stores.key_of, stores.kept.cache)
+
+
+def new_id(clock: Clock) -> str:
+    """Returns a new UUIDv7."""
+    return uuid7(clock.now_us(), secrets.token_bytes(10))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 
 import structlog
 
 from admin.applying import Applying
+from admin.auditing import Auditing
+from admin.credentials import Credentials
 from admin.exporting import Exporting
-from admin.handler import AdminHandler
+from admin.handler import AdminHandler, AdminUseCases
+from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import (
     Applications,
@@ -21,14 +25,15 @@ from admin.resources import (
     Resources,
 )
 from admin.revising import PURGE_EVERY_S, Revising
+from admin.status import Statuses
 from admin.turns import Turns
 from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import keys_under
+from usageflow.runtime.sql_stores import SqlStores
 from usageflow.storage.notices import ChangeNotices
-from usageflow.storage.ports import ControlStore, UsageStore
-from usageflow.storage.resources import DeclaredKind, ResourceStore
+from usageflow.storage.resources import DeclaredKind
 
 log = structlog.get_logger()
 
@@ -40,27 +45,24 @@ class ControlPlane:
     handler: AdminHandler
     applying: Applying
     revising: Revising
+    logged: LoggedDecisions
 
     async def purge_for_ever(self) -> None:
         """Forgets what is old, once an hour."""
         while True:
             try:
-                forgotten = await self.revising.purge()
-                log.info("old revisions and deleted resources forgotten", rows=forgotten)
+                forgotten = await self.revising.purge() + await self.logged.purge()
+                log.info("old revisions, deleted resources and logged decisions forgotten", rows=forgotten)
             except Unavailable as error:
                 log.warning("nothing was forgotten: the database does not answer", error=str(error))
             await asyncio.sleep(PURGE_EVERY_S)
 
 
 def build_control_plane(
-    control: ControlStore,
-    usage: UsageStore,
-    store: ResourceStore,
-    notices: ChangeNotices,
-    clock: Clock,
-    hash_key: bytes,
+    stores: SqlStores, notices: ChangeNotices, clock: Clock, hash_key: bytes
 ) -> ControlPlane:
     """Wires the admin service."""
+    control, store = stores.control, stores.resources
     turns, key_of = Turns(), keys_under(hash_key)
     declarations = Declarations(control, store)
     applying = Applying(control, notices, hash_key, expressions.check, turns, declarations.of)
@@ -78,6 +80,16 @@ def build_control_plane(
     }
     for title, kind in declared.items():
         resources[title] = DeclaredResources(kind, applying, declarations, store)
-    querying, exporting = Querying(control, usage, clock), Exporting(control, key_of)
-    handler = AdminHandler(applying, querying, exporting, resources, revising)
-    return ControlPlane(handler, applying, revising)
+    logged = LoggedDecisions(control, stores.decision_log, clock)
+    use_cases = AdminUseCases(
+        applying=applying,
+        querying=Querying(control, stores.usage, clock),
+        exporting=Exporting(control, key_of),
+        credentials=Credentials(stores.credentials, control, clock, secrets.token_bytes),
+        auditing=Auditing(stores.audit, control, stores.credentials),
+        statuses=Statuses(stores.replicas, clock),
+        resources=resources,
+        revising=revising,
+        logged=logged,
+    )
+    return ControlPlane(AdminHandler(use_cases), applying, revising, logged)

@@ -9,11 +9,11 @@ import structlog
 
 from usageflow import expressions
 from usageflow.domain.errors import FailedPrecondition
-from usageflow.rpc.authentication import Authenticator
+from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.server import DECISION, ServerOptions, build_server, credentials_needed
 from usageflow.runtime.clock import SystemClock
-from usageflow.runtime.composition import Composed, Stores, build_decision
+from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
 from usageflow.runtime.counter_stores import open_counters
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.file import FileControlStore
@@ -27,10 +27,11 @@ _REFUSED = {
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edge(Composed):
     """Everything that runs in an edge replica."""
 
+    decision: Decision
     source: FileControlStore
 
     async def load(self) -> None:
@@ -58,9 +59,10 @@ def compose_edge(
         log.warning("counters are in memory: replicas do not share them; run one, or set USAGEFLOW_REDIS_URL")
     decision = build_decision(stores, clock, LocalNotices(), metrics, jwks_allow_private=jwks_allow_private)
     # Looking a key up costs nothing here, so none is remembered: one that is gone from the file is dead at once.
-    authenticator = Authenticator(source, clock, remember_us=0)
+    attempts = Attempts(failures=metrics.credential_failures)
+    authenticator = Authenticator(source, clock, attempts, remember_us=0)
     policy = CallPolicy(credentials_needed(), _REFUSED)
     interceptor = ServiceInterceptor(authenticator, policy, metrics.call_times)
     rpc = build_server(interceptor, (DECISION,), options)
     decision.serve_on(rpc)
-    return Edge(decision, rpc, source)
+    return Edge(decision=decision, rpc=rpc, source=source)

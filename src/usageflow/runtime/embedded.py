@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from admin.applying import Applying
-from admin.handler import add_to_server
-from meter.handler import MeterHandler
-from meter.pending import Pending
 from usageflow.domain.hashing import keys_under
-from usageflow.rpc.authentication import Authenticator
-from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
-from usageflow.rpc.server import (
-    ADMIN,
-    DECISION,
-    METER,
-    ServerOptions,
-    build_server,
-    credentials_needed,
-)
+from usageflow.rpc.last_used import LastUsed
+from usageflow.rpc.server import ServerOptions
 from usageflow.runtime.clock import SystemClock
-from usageflow.runtime.composition import Composed, Stores, build_decision
-from usageflow.runtime.control_plane import ControlPlane, build_control_plane
+from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
+from usageflow.runtime.control_plane import ControlPlane
 from usageflow.runtime.counter_stores import open_counters
+from usageflow.runtime.services import ALL, build_office, build_rpc
+from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.sql import (
-    Database,
-    SqlCheckpointStore,
-    SqlControlStore,
-    SqlResourceStore,
-    SqlUsageStore,
-    open_sqlite,
-)
-from usageflow.v1 import meter_pb2_grpc
+from usageflow.storage.sql import Database, SqlControlStore, open_sqlite
 
 DATABASE_NAME = "usageflow.db"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded(Composed):
     """Everything that runs in the embedded form."""
 
+    decision: Decision
     database: Database
     control: SqlControlStore
     applying: Applying
     plane: ControlPlane
+    last_used: LastUsed
 
-    def background(self) -> list[asyncio.Task[None]]:
+    async def close(self) -> None:
         """See Composed."""
-        return [*Composed.background(self), asyncio.create_task(self.plane.purge_for_ever(), name="purge")]
+        await Composed.close(self)
+        await self.database.close()
 
 
 def compose(
@@ -64,22 +49,32 @@ def compose(
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop. Raises FailedPrecondition."""
-    clock = SystemClock()
-    notices = LocalNotices()
+    clock, notices = SystemClock(), LocalNotices()
     counters = open_counters(redis_url, clock)
-    database = open_sqlite(folder / DATABASE_NAME)
-    control, usage = SqlControlStore(database, clock), SqlUsageStore(database, clock)
-    key_of = keys_under(hash_key)
+    sql = SqlStores.over(open_sqlite(folder / DATABASE_NAME), clock)
     stores = Stores(
-        control, key_of, counters, SqlCheckpointStore(database, clock), not redis_url, control, usage
+        sql.control,
+        keys_under(hash_key),
+        counters,
+        sql.checkpoints,
+        in_process=not redis_url,
+        control=sql.control,
+        usage=sql.usage,
+        replicas=sql.replicas,
+        decision_log=sql.decision_log,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    resources = SqlResourceStore(database, clock)
-    plane = build_control_plane(control, usage, resources, notices, clock, hash_key)
-    policy = CallPolicy(credentials_needed())
-    interceptor = ServiceInterceptor(Authenticator(control, clock), policy, metrics.call_times)
-    rpc = build_server(interceptor, (DECISION, ADMIN, METER), options)
+    office = build_office(sql, notices, hash_key, clock)
+    last_used = LastUsed(sql.credentials, clock)
+    rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)
-    add_to_server(plane.handler, rpc.handlers)
-    meter_pb2_grpc.add_MeterServiceServicer_to_server(MeterHandler(Pending(control, usage)), rpc.handlers)
-    return Embedded(decision, rpc, database, control, plane.applying, plane)
+    office.serve_on(rpc, ALL)
+    return Embedded(
+        decision=decision,
+        rpc=rpc,
+        last_used=last_used,
+        database=sql.database,
+        control=sql.control,
+        plane=office.plane,
+        applying=office.plane.applying,
+    )

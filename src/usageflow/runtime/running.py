@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 
@@ -31,13 +32,26 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
+def stop_with_parent(stop: asyncio.Event) -> None:
+    """Sets ``stop`` when the process that started this one is gone: its end of our standard input closes then."""
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            stop.set()
+
+    loop.add_reader(0, look)
+
+
 def ensure_addresses_free(settings: Settings) -> None:
     """Finds a taken address before anything is loaded or stored, and before gRPC logs about it in its own words.
 
     Raises FailedPrecondition.
     """
     for setting, address in (
-        ("USAGEFLOW_LISTEN", settings.grpc_address),
+        ("USAGEFLOW_LISTEN", None if settings.worker else settings.grpc_address),
+        ("USAGEFLOW_ADMIN_LISTEN", settings.admin_address),
         ("USAGEFLOW_HTTP_LISTEN", settings.http_address),
     ):
         if address is None:
@@ -60,10 +74,14 @@ async def serve_until(
     await composed.load()
     settle_down()
     address = listen(composed.rpc, settings)
+    if composed.own_rpc is not None and settings.admin_address is not None:
+        own = listen(composed.own_rpc, settings, settings.admin_address)
+        log.info("administration is served apart", address=str(own))
+    if composed.decision is not None:
+        composed.decision.serve_at(str(address))
     tasks = composed.background()
     try:
-        await composed.rpc.server.start()
-        await composed.rpc.serving(healthy=True)
+        await composed.start()
         if http is not None:
             http.start()
         ready = True
@@ -76,7 +94,7 @@ async def serve_until(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await composed.decision.close()
+        await composed.close()
         if http is not None:
             await http.stop()
 
@@ -98,9 +116,11 @@ def _taken(setting: str, address: Address, why: str | None) -> FailedPreconditio
     return FailedPrecondition(message, reason="ADDRESS_TAKEN")
 
 
-def listen(rpc: RpcServer, settings: Settings) -> Address:
-    """Listens, with TLS where it is set; returns the address with its real port. Raises FailedPrecondition."""
-    address = settings.grpc_address
+def listen(rpc: RpcServer, settings: Settings, address: Address | None = None) -> Address:
+    """Listens, at USAGEFLOW_LISTEN unless another address is named, with TLS where it is set; returns the address with its real
+    port. Raises FailedPrecondition.
+    """
+    address = address or settings.grpc_address
     try:
         if settings.tls is not None:
             credentials = _certificate(settings.tls).credentials()

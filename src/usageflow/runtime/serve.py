@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, UsageFlowError
-from usageflow.runtime.bootstrap import ensure_application, ensure_policies
+from usageflow.runtime.bootstrap import complain, ensure_application, ensure_policies
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.credentials import (
     Credentials,
@@ -22,9 +22,17 @@ from usageflow.runtime.credentials import (
 )
 from usageflow.runtime.edge import compose_edge
 from usageflow.runtime.embedded import DATABASE_NAME, Embedded, compose
-from usageflow.runtime.running import ensure_addresses_free, serve_until, stop_on_signals
+from usageflow.runtime.forms import check_form, roles_of
+from usageflow.runtime.running import (
+    ensure_addresses_free,
+    serve_until,
+    stop_on_signals,
+    stop_with_parent,
+)
 from usageflow.runtime.settings import Address, Settings, load_settings
+from usageflow.runtime.shared import compose_shared
 from usageflow.runtime.telemetry import set_up_logs, set_up_metrics
+from usageflow.runtime.workers import supervise
 from usageflow.storage.sql import MigrationKind, lock_folder, prepare
 
 log = structlog.get_logger()
@@ -48,10 +56,11 @@ It speaks TLS: set USAGEFLOW_CA_FILE to the PEM file of the authority that signe
 """
 
 
-def run(role: str, snapshot: Path | None = None) -> int:
+def run(role: str, snapshot: Path | None = None, workers: int = 1) -> int:
     """Serves until a signal; returns the exit code. Every foreseeable failure is a sentence on stderr and exit 1.
 
-    ``snapshot`` makes the role ``decision`` an edge replica, which decides from that file.
+    ``snapshot`` makes the role ``decision`` an edge replica, which decides from that file. Several ``workers`` are processes of
+    their own on one port.
     """
     try:
         settings = load_settings()
@@ -59,40 +68,43 @@ def run(role: str, snapshot: Path | None = None) -> int:
         set_up_logs(settings.log_level)
         # A thread that stores reports or reads snapshots hands over within half a millisecond: checks do not wait for it.
         sys.setswitchinterval(0.0005)
-        if snapshot is not None:
-            return asyncio.run(_serve_edge(settings, snapshot))
-        _check_role(role)
-        return asyncio.run(_serve(settings))
+        check_form(role, settings, workers=workers, edge=snapshot is not None)
+        return asyncio.run(_serve_form(role, settings, snapshot, workers))
     except InvalidArgument as error:
         for fault in error.faults:
-            _complain(f"{fault.field}: {fault.message}; {fault.fix}")
+            complain(str(fault))
     except UsageFlowError as error:
-        _complain(str(error))
+        complain(str(error))
     except KeyboardInterrupt:
         return 0
     return 1
 
 
-def _complain(sentence: str) -> None:
-    sys.stderr.write(f"usageflow: {sentence}\n")
-
-
-def _check_role(role: str) -> None:
-    if role == "all":
-        return
-    message = (
-        f"`serve {role}` needs a database that several processes share, and this version keeps data in SQLite: "
-        "run `usageflow serve`, which serves all three services in one process"
-    )
-    if role == "decision":
-        message += (
-            ", or `usageflow serve decision --snapshot FILE` with a file of `usageflow snapshot -o FILE`"
-        )
-    raise FailedPrecondition(message, reason="NEEDS_SHARED_DATABASE")
-
-
-async def _serve(settings: Settings) -> int:
+async def _serve_form(role: str, settings: Settings, snapshot: Path | None, workers: int) -> int:
     stop = stop_on_signals()
+    if settings.worker:
+        stop_with_parent(stop)
+    if workers > 1:
+        return await supervise(settings, snapshot, workers, stop, _announce)
+    if snapshot is not None:
+        return await _serve_edge(settings, snapshot, stop)
+    if settings.database_url.get_secret_value():
+        return await _serve_shared(settings, role, stop)
+    return await _serve_embedded(settings, stop)
+
+
+async def _serve_shared(settings: Settings, role: str, stop: asyncio.Event) -> int:
+    ensure_addresses_free(settings)
+    _open_folder(settings.data)
+    metrics = set_up_metrics()
+    try:
+        shared = await compose_shared(roles_of(role), settings, metrics)
+        return await serve_until(stop, shared, settings, _announce)
+    finally:
+        metrics.provider.shutdown()
+
+
+async def _serve_embedded(settings: Settings, stop: asyncio.Event) -> int:
     folder = _open_folder(settings.data)
     with lock_folder(folder):
         ensure_addresses_free(settings)
@@ -118,7 +130,7 @@ async def _serve(settings: Settings) -> int:
         try:
             return await _run(settings, folder, embedded, credentials, stop)
         finally:
-            await embedded.database.close()
+            await embedded.database.close()  # where it never came to serve
             metrics.provider.shutdown()
 
 
@@ -138,8 +150,7 @@ async def _run(
     return await serve_until(stop, embedded, settings, on_ready)
 
 
-async def _serve_edge(settings: Settings, snapshot: Path) -> int:
-    stop = stop_on_signals()
+async def _serve_edge(settings: Settings, snapshot: Path, stop: asyncio.Event) -> int:
     ensure_addresses_free(settings)
     metrics = set_up_metrics()
     try:

@@ -86,7 +86,14 @@ class Settings(BaseSettings):
         "or a free port where USAGEFLOW_LISTEN is not the default.",
     )
     data: Path = Field(Path(".usageflow"), description="The folder of the database and credentials.toml.")
-    database_url: str = Field("", description="PostgreSQL; unset means SQLite in the data folder.")
+    admin_listen: str = Field(
+        "",
+        description="Where `serve` on PostgreSQL serves administration and metering apart from decisions; unset: with them.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL, postgresql://USER:PASSWORD@HOST:PORT/DATABASE; unset means SQLite in the data folder.",
+    )
     redis_url: SecretStr = Field(
         SecretStr(""),
         description="Redis for counters, redis://, rediss:// or redis+cluster://; unset means memory.",
@@ -98,6 +105,9 @@ class Settings(BaseSettings):
     reflection: bool | None = Field(
         None, description="Serves gRPC reflection. Unset: only where USAGEFLOW_LISTEN is this machine's own."
     )
+    channelz: bool = Field(
+        False, description="Serves gRPC channelz, which tells anybody who connects about all connections."
+    )
     max_connection_age_s: int | None = Field(
         None,
         ge=0,
@@ -107,6 +117,9 @@ class Settings(BaseSettings):
     )
     jwks_allow_private: bool = Field(
         False, description="Allows keys of tokens to be fetched over http and from private addresses."
+    )
+    worker: bool = Field(
+        False, description="Set by `--workers` for the processes that it starts: they share a port."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; logs go to stderr.")
 
@@ -144,15 +157,15 @@ class Settings(BaseSettings):
             read_certificate(Path(value))
         return value
 
-    @field_validator("listen", "http_listen")
+    @field_validator("listen", "http_listen", "admin_listen")
     @classmethod
     def _is_safe_address(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None or (not value and info.field_name == "http_listen"):
+        if value is None or (not value and info.field_name != "listen"):
             return value
         address = Address.parse(value)
         plaintext = info.field_name == "http_listen" or info.data.get("tls_cert") == ""
         if plaintext and not address.is_local and not info.data.get("insecure", True):
-            tls = "set USAGEFLOW_TLS_CERT, " if info.field_name == "listen" else ""
+            tls = "set USAGEFLOW_TLS_CERT, " if info.field_name != "http_listen" else ""
             raise ValueError(
                 f"{address} would be reached in plaintext from other machines: {tls}listen on 127.0.0.1, "
                 "or set USAGEFLOW_INSECURE=1 where the network is yours"
@@ -168,9 +181,9 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_unset(cls, value: str) -> str:
-        if value:
-            raise ValueError("is not served by this version: unset it; data are kept in SQLite")
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            checked_database_url(value.get_secret_value())
         return value
 
     @field_validator("redis_url")
@@ -205,6 +218,16 @@ class Settings(BaseSettings):
         return Address.parse(self.listen)
 
     @property
+    def admin_address(self) -> Address | None:
+        """Returns where administration is served apart from decisions, None for nowhere."""
+        return Address.parse(self.admin_listen) if self.admin_listen else None
+
+    @property
+    def hash_key_bytes(self) -> bytes:
+        """Returns the hash key, empty where it is unset."""
+        return bytes.fromhex(self.hash_key.get_secret_value())
+
+    @property
     def tls(self) -> TlsFiles | None:
         """Returns the files of TLS, None for plaintext."""
         if not self.tls_cert:
@@ -223,7 +246,8 @@ class Settings(BaseSettings):
             if self.max_connection_age_s is None
             else self.max_connection_age_s
         )
-        return ServerOptions(local if self.reflection is None else self.reflection, age_s)
+        reflection = local if self.reflection is None else self.reflection
+        return ServerOptions(reflection, age_s, channelz=self.channelz, reuse_port=self.worker)
 
     @property
     def http_address(self) -> Address | None:
@@ -239,6 +263,17 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise InvalidArgument([_fault(problem) for problem in error.errors(include_url=False)]) from None
+
+
+def checked_database_url(text: str) -> None:
+    """Raises ValueError, "what is wrong: the fix", without the address: it may hold a password."""
+    from usageflow.storage.sql import parse_postgres_url  # heavy, and SQLite needs none of it
+
+    try:
+        parse_postgres_url(text)
+    except InvalidArgument as error:
+        fault = error.faults[0]
+        raise ValueError(f"{fault.message}: {fault.fix}") from None
 
 
 def _fault(problem: ErrorDetails) -> Fault:

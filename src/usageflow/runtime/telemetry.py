@@ -25,7 +25,8 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """The instruments of a server process: plain numbers to add to, read when somebody looks, because an instrument's own cost
-    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field.
+    would show in every decision. ``decisions`` go by (allowed, reason), ``store_operations`` by outcome, ``term_failures`` by field,
+    ``credential_failures`` by reason, ``decision_log`` and ``snapshots`` (compiled ones) by outcome.
     """
 
     provider: MeterProvider
@@ -33,6 +34,16 @@ class Metrics:
     decisions: dict[tuple[bool, str], int]
     store_operations: dict[str, int]
     term_failures: dict[str, int]
+    credential_failures: dict[str, int]
+    decision_log: dict[str, int]
+    snapshots: dict[str, int]
+
+    def show(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        """Shows a number that is read when somebody looks."""
+        meter = self.provider.get_meter("usageflow")
+        meter.create_observable_gauge(
+            name, [lambda _: [Observation(read())]], unit=unit, description=description
+        )
 
 
 def set_up_logs(level: str) -> None:
@@ -84,7 +95,31 @@ def set_up_metrics() -> Metrics:
         failures,
         lambda field: {"field": field},
     )
-    return Metrics(provider, times, decisions, operations, failures)
+    refused: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.auth.failures",
+        "Calls with a credential that opens nothing, by reason; THROTTLED ones were not even looked at.",
+        refused,
+        lambda reason: {"reason": reason},
+    )
+    logged: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.log",
+        "Decisions for the decision log by outcome.",
+        logged,
+        lambda outcome: {"outcome": outcome},
+    )
+    snapshots: dict[str, int] = {}
+    _observe(
+        meter,
+        "usageflow.decision.snapshots",
+        "Snapshots that were compiled, by outcome.",
+        snapshots,
+        lambda outcome: {"outcome": outcome},
+    )
+    return Metrics(provider, times, decisions, operations, failures, refused, logged, snapshots)
 
 
 def _observe(

@@ -33,7 +33,7 @@ class DirectorySource(Protocol):
         """Returns, by application id, what changed since the version that is known, of one instant: everything where none
         is, and where the directory is at an older version (the database was put back). Directories that are as known are left out; those without customers are at version 0.
 
-        Part of the poll of 250 ms: where nothing changed it must stay one cheap query.
+        Asked where the poll found another version.
         """
 
 

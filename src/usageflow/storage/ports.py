@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from usageflow.domain.changes import Cause
+from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
@@ -20,30 +21,15 @@ from usageflow.storage.directories import Directories, DirectorySource
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application. ``plan_version`` rises with every change that decisions or plans depend on."""
+    """An application. ``plan_version`` rises with every change that decisions or plans depend on. Of 100 callers
+    ``decision_log_percent`` have their decisions logged.
+    """
 
     application_id: str
     name: str
     revision: int
     plan_version: int
-
-
-class CredentialKind(StrEnum):
-    """What a credential opens."""
-
-    API_KEY = "API_KEY"
-    ADMIN_TOKEN = "ADMIN_TOKEN"  # noqa: S105 - a kind, not a secret
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A stored credential; ``application_id`` is empty for admin tokens. Only the SHA-256 of the secret is stored."""
-
-    credential_id: str
-    kind: CredentialKind
-    application_id: str
-    prefix: str
-    secret_hash: bytes
+    decision_log_percent: int = 0
 
 
 class NumberKind(StrEnum):
@@ -90,14 +76,25 @@ class ChangeSet:
         return self.policies is not None or bool(self.blocks_upserted or self.blocks_deleted or self.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """How far an application has come: the versions of its plan and of its directory of customers."""
+
+    plan: int
+    directory: int = 0
+
+
 class SnapshotSource(DirectorySource, Protocol):
     """What decisions are made from, to read. It is a part of ControlStore, and all that an edge replica has."""
 
     async def find_application(self, name: str) -> Application | None:
         """Returns the application of that name."""
 
+    async def versions(self) -> Mapping[str, Versions]:
+        """Returns the versions of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+
     async def plan_versions(self) -> Mapping[str, int]:
-        """Returns the plan version of every application by id: the poll of 250 ms, so it must stay one cheap query."""
+        """Returns the plan half of ``versions``."""
 
     async def load(self, application_id: str) -> ApplicationState:
         """Returns the state at one instant. Raises NotFound."""
@@ -110,7 +107,7 @@ class CredentialSource(Protocol):
     """Who may call: the part of ControlStore that authentication reads."""
 
     async def find_credential(self, secret_hash: bytes) -> Credential | None:
-        """Returns the credential whose secret has this SHA-256."""
+        """Returns the credential whose secret has this SHA-256, revoked and expired ones too; none of a deleted application."""
 
 
 class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
@@ -148,7 +145,7 @@ class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
         """
 
     async def api_keys(self, application_id: str) -> Sequence[Credential]:
-        """Returns the API keys of an application, in order of their ids; none for an unknown one."""
+        """Returns the API keys of an application that are not revoked, in order of their ids; none for an unknown one."""
 
 
 class UsageStore(Protocol):

@@ -5,10 +5,10 @@ import pytest
 from admin.exporting import PIECE_BYTES, Exporting, SnapshotText
 from tests.causes import NOBODY
 from tests.unit.fakes import APPLICATION_KEY, HASH_KEY, KEY_OF, FakeControl, limit, policy, strategy
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.file import decode
-from usageflow.storage.ports import Credential, CredentialKind
 
 POLICIES = PolicySet(
     strategies=(strategy(),), policies=(policy("p", "/a", limits=[limit(1)], strategy="by-user"),)

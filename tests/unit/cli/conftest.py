@@ -18,9 +18,19 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
 from usageflow.cli.main import app
-from usageflow.v1 import admin_pb2, decision_pb2, meter_pb2, usage_pb2
+from usageflow.v1 import (
+    admin_pb2,
+    audit_pb2,
+    decision_log_pb2,
+    decision_pb2,
+    keys_pb2,
+    meter_pb2,
+    revisions_pb2,
+    status_pb2,
+    usage_pb2,
+)
 
-STREAMING = {"ExportSnapshot"}
+STREAMING = {"ExportSnapshot", "ListDecisions"}
 
 METHODS: dict[str, dict[str, Any]] = {
     "DecisionService": {
@@ -31,7 +41,18 @@ METHODS: dict[str, dict[str, Any]] = {
     "AdminService": {
         "Apply": admin_pb2.ApplyRequest,
         "QueryUsage": admin_pb2.QueryUsageRequest,
+        "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
+        **{
+            f"{verb}{thing}{'s' if verb == 'List' else ''}": getattr(
+                keys_pb2, f"{verb}{thing}{'s' if verb == 'List' else ''}Request"
+            )
+            for verb in ("Create", "Get", "List", "Update", "Rotate", "Revoke")
+            for thing in ("ApiKey", "AdminToken")
+        },
+        "ListAuditEntries": audit_pb2.ListAuditEntriesRequest,
+        "GetRevision": revisions_pb2.GetRevisionRequest,
+        "ListDecisions": decision_log_pb2.ListDecisionsRequest,
     },
     "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
 }

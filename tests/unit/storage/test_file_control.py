@@ -12,13 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.fakes import APPLICATION_KEY, limit, policy
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import FailedPrecondition
 from usageflow.domain.policies import PolicySet
 from usageflow.expressions import check
 from usageflow.storage.file import Exported, FileControlStore, encode, replace_file
-from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind
+from usageflow.storage.ports import Application, ApplicationState
 
-KEY = Credential("c-1", CredentialKind.API_KEY, "app-1", "uf_test_abcd", bytes(32))
+KEY = Credential("c-1", CredentialKind.API_KEY, "app-1", "uf_test_abcd", bytes(32), application="demo")
 
 
 def exported(version: int = 1, number: int = 5, keys: tuple[Credential, ...] = (KEY,)) -> Exported:

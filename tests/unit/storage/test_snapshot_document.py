@@ -21,6 +21,8 @@ from tests.unit.fakes import (
     strategy,
 )
 from usageflow.domain.compiling import compile_snapshot
+from usageflow.domain.credentials import ALL_SCOPES, Credential, CredentialKind
+from usageflow.domain.credentials import Scope as KeyScope
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.policies import (
     Algorithm,
@@ -41,7 +43,7 @@ from usageflow.domain.usage import EndpointName
 from usageflow.domain.validation import validate
 from usageflow.expressions import check, compile_term
 from usageflow.storage.file import FORMAT, Exported, decode, encode
-from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind
+from usageflow.storage.ports import Application, ApplicationState
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 TEXT = st.text(max_size=20)
@@ -143,7 +145,15 @@ def exports(draw: st.DrawFn) -> Exported:
         hash_key=draw(HASHES),
         api_keys=tuple(
             Credential(
-                f"c-{key.hex()}", CredentialKind.API_KEY, application.application_id, "uf_test_abcd", key
+                f"c-{key.hex()}",
+                CredentialKind.API_KEY,
+                application.application_id,
+                "uf_test_abcd",
+                key,
+                name=draw(NAMES),
+                scopes=draw(st.frozensets(st.sampled_from(KeyScope))),
+                expires_us=draw(st.none() | st.integers(0, 2**50)),
+                application=application.name,
             )
             for key in keys
         ),
@@ -162,7 +172,7 @@ EXPORTED = Exported(
         (EndpointName("GET", "/a/{id}"),),
     ),
     APPLICATION_KEY,
-    (Credential("c-1", CredentialKind.API_KEY, "app-1", "uf_test_abcd", bytes(32)),),
+    (Credential("c-1", CredentialKind.API_KEY, "app-1", "uf_test_abcd", bytes(32), scopes=ALL_SCOPES),),
 )
 
 
@@ -294,3 +304,12 @@ def test_two_applications_of_one_name_are_refused() -> None:
     with pytest.raises(InvalidArgument) as error:
         decode(encode([EXPORTED, other]))
     assert [(fault.field, fault.reason) for fault in error.value.faults] == [("applications", "DUPLICATE")]
+
+
+def test_keys_of_older_files_may_do_everything() -> None:
+    """They were written before there were scopes, when every key could."""
+    older = json.loads(encode([EXPORTED]))
+    (key,) = older["applications"][0]["api_keys"]
+    assert not {"name", "scopes", "expires_us"} & set(key)
+    (read,) = decode(json.dumps(older).encode(), check)
+    assert (read.api_keys[0].scopes, read.api_keys[0].expires_us) == (ALL_SCOPES, None)

@@ -294,7 +294,7 @@ def _run(cases: int, drawn: Any, once: Callable[[Any], None]) -> None:
         suppress_health_check=list(HealthCheck),
     )
     drawing: Any = given(drawn)
-    test = quiet(drawing(once))
+    test: Callable[[], None] = quiet(drawing(once))
     test()
 
 

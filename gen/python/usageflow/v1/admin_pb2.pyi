@@ -245,14 +245,20 @@ class ExportSnapshotRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     APPLICATION_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application's name; required."""
+    revision: builtins.int
+    """Strategies, policies and plans of this revision, over the routes, blocks and customers of today: to try it out. 0: the one in
+    force.
+    """
     def __init__(
         self,
         *,
         application: builtins.str = ...,
+        revision: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "revision", b"revision"]) -> None: ...
 
 global___ExportSnapshotRequest = ExportSnapshotRequest
 

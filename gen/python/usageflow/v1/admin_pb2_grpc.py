@@ -5,10 +5,14 @@ import warnings
 
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
 from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_application__methods__pb2
+from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
+from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
 from usageflow.v1 import directory_methods_pb2 as usageflow_dot_v1_dot_directory__methods__pb2
+from usageflow.v1 import keys_pb2 as usageflow_dot_v1_dot_keys__pb2
 from usageflow.v1 import policies_pb2 as usageflow_dot_v1_dot_policies__pb2
 from usageflow.v1 import policy_methods_pb2 as usageflow_dot_v1_dot_policy__methods__pb2
 from usageflow.v1 import revisions_pb2 as usageflow_dot_v1_dot_revisions__pb2
+from usageflow.v1 import status_pb2 as usageflow_dot_v1_dot_status__pb2
 
 GRPC_GENERATED_VERSION = '1.63.2'
 GRPC_VERSION = grpc.__version__
@@ -37,7 +41,9 @@ if _version_not_supported:
 
 class AdminServiceStub(object):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
-    token. What belongs to another application is NOT_FOUND.
+    token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
+    makes, changes and deletes applications OWNER. An API key with the scope READ may look too. What belongs to another application
+    than the key's, or the token's where it is bound to one, is NOT_FOUND; a request that names no application means that one.
     """
 
     def __init__(self, channel):
@@ -60,6 +66,81 @@ class AdminServiceStub(object):
                 '/usageflow.v1.AdminService/ExportSnapshot',
                 request_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetStatus',
+                request_serializer=usageflow_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateApiKey',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.IssuedApiKey.FromString,
+                _registered_method=True)
+        self.GetApiKey = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetApiKey',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.GetApiKeyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListApiKeys',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.UpdateApiKey = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateApiKey',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.UpdateApiKeyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/usageflow.v1.AdminService/RotateApiKey',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.IssuedApiKey.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/usageflow.v1.AdminService/RevokeApiKey',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.CreateAdminToken = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateAdminToken',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.CreateAdminTokenRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.IssuedAdminToken.FromString,
+                _registered_method=True)
+        self.GetAdminToken = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetAdminToken',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.GetAdminTokenRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.AdminToken.FromString,
+                _registered_method=True)
+        self.ListAdminTokens = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListAdminTokens',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.ListAdminTokensRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.ListAdminTokensResponse.FromString,
+                _registered_method=True)
+        self.UpdateAdminToken = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateAdminToken',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.UpdateAdminTokenRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.AdminToken.FromString,
+                _registered_method=True)
+        self.RotateAdminToken = channel.unary_unary(
+                '/usageflow.v1.AdminService/RotateAdminToken',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.RotateAdminTokenRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.IssuedAdminToken.FromString,
+                _registered_method=True)
+        self.RevokeAdminToken = channel.unary_unary(
+                '/usageflow.v1.AdminService/RevokeAdminToken',
+                request_serializer=usageflow_dot_v1_dot_keys__pb2.RevokeAdminTokenRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_keys__pb2.AdminToken.FromString,
+                _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListAuditEntries',
+                request_serializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.ListDecisions = channel.unary_stream(
+                '/usageflow.v1.AdminService/ListDecisions',
+                request_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
                 _registered_method=True)
         self.GetStrategy = channel.unary_unary(
                 '/usageflow.v1.AdminService/GetStrategy',
@@ -300,7 +381,9 @@ class AdminServiceStub(object):
 
 class AdminServiceServicer(object):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
-    token. What belongs to another application is NOT_FOUND.
+    token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
+    makes, changes and deletes applications OWNER. An API key with the scope READ may look too. What belongs to another application
+    than the key's, or the token's where it is bound to one, is NOT_FOUND; a request that names no application means that one.
     """
 
     def Apply(self, request, context):
@@ -320,6 +403,111 @@ class AdminServiceServicer(object):
     def ExportSnapshot(self, request, context):
         """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
         its API keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatus(self, request, context):
+        """What is stored of each application, and what each decision process enforces of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApiKey(self, request, context):
+        """Makes an API key. The answer is the only one that ever tells its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApiKey(self, request, context):
+        """One API key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """The API keys of an application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateApiKey(self, request, context):
+        """Changes what an API key may do, and how long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """Makes a successor of an API key; the old one goes on for a while.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Ends an API key at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAdminToken(self, request, context):
+        """Makes an admin token. The answer is the only one that ever tells its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAdminToken(self, request, context):
+        """One admin token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAdminTokens(self, request, context):
+        """The admin tokens of the installation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAdminToken(self, request, context):
+        """Changes what an admin token may do, and how long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateAdminToken(self, request, context):
+        """Makes a successor of an admin token; the old one goes on for a while.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeAdminToken(self, request, context):
+        """Ends an admin token at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEntries(self, request, context):
+        """The audit log, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecisions(self, request, context):
+        """The logged decisions of an application, where its settings ask for a log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -672,6 +860,81 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.SerializeToString,
             ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=usageflow_dot_v1_dot_status__pb2.GetStatusRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_status__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.IssuedApiKey.SerializeToString,
+            ),
+            'GetApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApiKey,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.GetApiKeyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.ApiKey.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'UpdateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateApiKey,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.UpdateApiKeyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.ApiKey.SerializeToString,
+            ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.IssuedApiKey.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.ApiKey.SerializeToString,
+            ),
+            'CreateAdminToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAdminToken,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.CreateAdminTokenRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.IssuedAdminToken.SerializeToString,
+            ),
+            'GetAdminToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAdminToken,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.GetAdminTokenRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.AdminToken.SerializeToString,
+            ),
+            'ListAdminTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAdminTokens,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.ListAdminTokensRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.ListAdminTokensResponse.SerializeToString,
+            ),
+            'UpdateAdminToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAdminToken,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.UpdateAdminTokenRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.AdminToken.SerializeToString,
+            ),
+            'RotateAdminToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateAdminToken,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.RotateAdminTokenRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.IssuedAdminToken.SerializeToString,
+            ),
+            'RevokeAdminToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAdminToken,
+                    request_deserializer=usageflow_dot_v1_dot_keys__pb2.RevokeAdminTokenRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_keys__pb2.AdminToken.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.SerializeToString,
+            ),
             'GetStrategy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStrategy,
                     request_deserializer=usageflow_dot_v1_dot_policy__methods__pb2.GetStrategyRequest.FromString,
@@ -916,7 +1179,9 @@ def add_AdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
-    token. What belongs to another application is NOT_FOUND.
+    token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
+    makes, changes and deletes applications OWNER. An API key with the scope READ may look too. What belongs to another application
+    than the key's, or the token's where it is bound to one, is NOT_FOUND; a request that names no application means that one.
     """
 
     @staticmethod
@@ -990,6 +1255,411 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ExportSnapshot',
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
             usageflow_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetStatus',
+            usageflow_dot_v1_dot_status__pb2.GetStatusRequest.SerializeToString,
+            usageflow_dot_v1_dot_status__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateApiKey',
+            usageflow_dot_v1_dot_keys__pb2.CreateApiKeyRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.IssuedApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetApiKey',
+            usageflow_dot_v1_dot_keys__pb2.GetApiKeyRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListApiKeys',
+            usageflow_dot_v1_dot_keys__pb2.ListApiKeysRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateApiKey',
+            usageflow_dot_v1_dot_keys__pb2.UpdateApiKeyRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RotateApiKey',
+            usageflow_dot_v1_dot_keys__pb2.RotateApiKeyRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.IssuedApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RevokeApiKey',
+            usageflow_dot_v1_dot_keys__pb2.RevokeApiKeyRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAdminToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateAdminToken',
+            usageflow_dot_v1_dot_keys__pb2.CreateAdminTokenRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.IssuedAdminToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAdminToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetAdminToken',
+            usageflow_dot_v1_dot_keys__pb2.GetAdminTokenRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.AdminToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAdminTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListAdminTokens',
+            usageflow_dot_v1_dot_keys__pb2.ListAdminTokensRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.ListAdminTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAdminToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateAdminToken',
+            usageflow_dot_v1_dot_keys__pb2.UpdateAdminTokenRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.AdminToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateAdminToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RotateAdminToken',
+            usageflow_dot_v1_dot_keys__pb2.RotateAdminTokenRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.IssuedAdminToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeAdminToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RevokeAdminToken',
+            usageflow_dot_v1_dot_keys__pb2.RevokeAdminTokenRequest.SerializeToString,
+            usageflow_dot_v1_dot_keys__pb2.AdminToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListAuditEntries',
+            usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+            usageflow_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListDecisions',
+            usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
+            usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,10 +10,14 @@ import grpc.aio
 import typing
 import usageflow.v1.admin_pb2
 import usageflow.v1.application_methods_pb2
+import usageflow.v1.audit_pb2
+import usageflow.v1.decision_log_pb2
 import usageflow.v1.directory_methods_pb2
+import usageflow.v1.keys_pb2
 import usageflow.v1.policies_pb2
 import usageflow.v1.policy_methods_pb2
 import usageflow.v1.revisions_pb2
+import usageflow.v1.status_pb2
 
 _T = typing.TypeVar("_T")
 
@@ -24,7 +28,9 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class AdminServiceStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
-    token. What belongs to another application is NOT_FOUND.
+    token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
+    makes, changes and deletes applications OWNER. An API key with the scope READ may look too. What belongs to another application
+    than the key's, or the token's where it is bound to one, is NOT_FOUND; a request that names no application means that one.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -47,6 +53,96 @@ class AdminServiceStub:
     """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
     its API keys.
     """
+
+    GetStatus: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.status_pb2.GetStatusRequest,
+        usageflow.v1.status_pb2.GetStatusResponse,
+    ]
+    """What is stored of each application, and what each decision process enforces of it."""
+
+    CreateApiKey: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.CreateApiKeyRequest,
+        usageflow.v1.keys_pb2.IssuedApiKey,
+    ]
+    """Makes an API key. The answer is the only one that ever tells its secret."""
+
+    GetApiKey: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.GetApiKeyRequest,
+        usageflow.v1.keys_pb2.ApiKey,
+    ]
+    """One API key."""
+
+    ListApiKeys: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.ListApiKeysRequest,
+        usageflow.v1.keys_pb2.ListApiKeysResponse,
+    ]
+    """The API keys of an application."""
+
+    UpdateApiKey: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.UpdateApiKeyRequest,
+        usageflow.v1.keys_pb2.ApiKey,
+    ]
+    """Changes what an API key may do, and how long."""
+
+    RotateApiKey: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RotateApiKeyRequest,
+        usageflow.v1.keys_pb2.IssuedApiKey,
+    ]
+    """Makes a successor of an API key; the old one goes on for a while."""
+
+    RevokeApiKey: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RevokeApiKeyRequest,
+        usageflow.v1.keys_pb2.ApiKey,
+    ]
+    """Ends an API key at once."""
+
+    CreateAdminToken: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.CreateAdminTokenRequest,
+        usageflow.v1.keys_pb2.IssuedAdminToken,
+    ]
+    """Makes an admin token. The answer is the only one that ever tells its secret."""
+
+    GetAdminToken: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.GetAdminTokenRequest,
+        usageflow.v1.keys_pb2.AdminToken,
+    ]
+    """One admin token."""
+
+    ListAdminTokens: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.ListAdminTokensRequest,
+        usageflow.v1.keys_pb2.ListAdminTokensResponse,
+    ]
+    """The admin tokens of the installation."""
+
+    UpdateAdminToken: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.UpdateAdminTokenRequest,
+        usageflow.v1.keys_pb2.AdminToken,
+    ]
+    """Changes what an admin token may do, and how long."""
+
+    RotateAdminToken: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RotateAdminTokenRequest,
+        usageflow.v1.keys_pb2.IssuedAdminToken,
+    ]
+    """Makes a successor of an admin token; the old one goes on for a while."""
+
+    RevokeAdminToken: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RevokeAdminTokenRequest,
+        usageflow.v1.keys_pb2.AdminToken,
+    ]
+    """Ends an admin token at once."""
+
+    ListAuditEntries: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.audit_pb2.ListAuditEntriesRequest,
+        usageflow.v1.audit_pb2.ListAuditEntriesResponse,
+    ]
+    """The audit log, page by page."""
+
+    ListDecisions: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        usageflow.v1.decision_log_pb2.ListDecisionsResponse,
+    ]
+    """The logged decisions of an application, where its settings ask for a log."""
 
     GetStrategy: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.policy_methods_pb2.GetStrategyRequest,
@@ -332,7 +428,9 @@ class AdminServiceStub:
 
 class AdminServiceAsyncStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
-    token. What belongs to another application is NOT_FOUND.
+    token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
+    makes, changes and deletes applications OWNER. An API key with the scope READ may look too. What belongs to another application
+    than the key's, or the token's where it is bound to one, is NOT_FOUND; a request that names no application means that one.
     """
 
     Apply: grpc.aio.UnaryUnaryMultiCallable[
@@ -354,6 +452,96 @@ class AdminServiceAsyncStub:
     """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
     its API keys.
     """
+
+    GetStatus: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.status_pb2.GetStatusRequest,
+        usageflow.v1.status_pb2.GetStatusResponse,
+    ]
+    """What is stored of each application, and what each decision process enforces of it."""
+
+    CreateApiKey: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.CreateApiKeyRequest,
+        usageflow.v1.keys_pb2.IssuedApiKey,
+    ]
+    """Makes an API key. The answer is the only one that ever tells its secret."""
+
+    GetApiKey: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.GetApiKeyRequest,
+        usageflow.v1.keys_pb2.ApiKey,
+    ]
+    """One API key."""
+
+    ListApiKeys: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.ListApiKeysRequest,
+        usageflow.v1.keys_pb2.ListApiKeysResponse,
+    ]
+    """The API keys of an application."""
+
+    UpdateApiKey: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.UpdateApiKeyRequest,
+        usageflow.v1.keys_pb2.ApiKey,
+    ]
+    """Changes what an API key may do, and how long."""
+
+    RotateApiKey: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RotateApiKeyRequest,
+        usageflow.v1.keys_pb2.IssuedApiKey,
+    ]
+    """Makes a successor of an API key; the old one goes on for a while."""
+
+    RevokeApiKey: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RevokeApiKeyRequest,
+        usageflow.v1.keys_pb2.ApiKey,
+    ]
+    """Ends an API key at once."""
+
+    CreateAdminToken: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.CreateAdminTokenRequest,
+        usageflow.v1.keys_pb2.IssuedAdminToken,
+    ]
+    """Makes an admin token. The answer is the only one that ever tells its secret."""
+
+    GetAdminToken: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.GetAdminTokenRequest,
+        usageflow.v1.keys_pb2.AdminToken,
+    ]
+    """One admin token."""
+
+    ListAdminTokens: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.ListAdminTokensRequest,
+        usageflow.v1.keys_pb2.ListAdminTokensResponse,
+    ]
+    """The admin tokens of the installation."""
+
+    UpdateAdminToken: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.UpdateAdminTokenRequest,
+        usageflow.v1.keys_pb2.AdminToken,
+    ]
+    """Changes what an admin token may do, and how long."""
+
+    RotateAdminToken: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RotateAdminTokenRequest,
+        usageflow.v1.keys_pb2.IssuedAdminToken,
+    ]
+    """Makes a successor of an admin token; the old one goes on for a while."""
+
+    RevokeAdminToken: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.keys_pb2.RevokeAdminTokenRequest,
+        usageflow.v1.keys_pb2.AdminToken,
+    ]
+    """Ends an admin token at once."""
+
+    ListAuditEntries: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.audit_pb2.ListAuditEntriesRequest,
+        usageflow.v1.audit_pb2.ListAuditEntriesResponse,
+    ]
+    """The audit log, page by page."""
+
+    ListDecisions: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        usageflow.v1.decision_log_pb2.ListDecisionsResponse,
+    ]
+    """The logged decisions of an application, where its settings ask for a log."""
 
     GetStrategy: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.policy_methods_pb2.GetStrategyRequest,
@@ -639,7 +827,9 @@ class AdminServiceAsyncStub:
 
 class AdminServiceServicer(metaclass=abc.ABCMeta):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
-    token. What belongs to another application is NOT_FOUND.
+    token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
+    makes, changes and deletes applications OWNER. An API key with the scope READ may look too. What belongs to another application
+    than the key's, or the token's where it is bound to one, is NOT_FOUND; a request that names no application means that one.
     """
 
     @abc.abstractmethod
@@ -667,6 +857,126 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         """Writes what edge replicas decide from: a snapshot file, in pieces. It holds the application's hash key and the hashes of
         its API keys.
         """
+
+    @abc.abstractmethod
+    def GetStatus(
+        self,
+        request: usageflow.v1.status_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.status_pb2.GetStatusResponse, collections.abc.Awaitable[usageflow.v1.status_pb2.GetStatusResponse]]:
+        """What is stored of each application, and what each decision process enforces of it."""
+
+    @abc.abstractmethod
+    def CreateApiKey(
+        self,
+        request: usageflow.v1.keys_pb2.CreateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.IssuedApiKey, collections.abc.Awaitable[usageflow.v1.keys_pb2.IssuedApiKey]]:
+        """Makes an API key. The answer is the only one that ever tells its secret."""
+
+    @abc.abstractmethod
+    def GetApiKey(
+        self,
+        request: usageflow.v1.keys_pb2.GetApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.ApiKey, collections.abc.Awaitable[usageflow.v1.keys_pb2.ApiKey]]:
+        """One API key."""
+
+    @abc.abstractmethod
+    def ListApiKeys(
+        self,
+        request: usageflow.v1.keys_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.ListApiKeysResponse, collections.abc.Awaitable[usageflow.v1.keys_pb2.ListApiKeysResponse]]:
+        """The API keys of an application."""
+
+    @abc.abstractmethod
+    def UpdateApiKey(
+        self,
+        request: usageflow.v1.keys_pb2.UpdateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.ApiKey, collections.abc.Awaitable[usageflow.v1.keys_pb2.ApiKey]]:
+        """Changes what an API key may do, and how long."""
+
+    @abc.abstractmethod
+    def RotateApiKey(
+        self,
+        request: usageflow.v1.keys_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.IssuedApiKey, collections.abc.Awaitable[usageflow.v1.keys_pb2.IssuedApiKey]]:
+        """Makes a successor of an API key; the old one goes on for a while."""
+
+    @abc.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: usageflow.v1.keys_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.ApiKey, collections.abc.Awaitable[usageflow.v1.keys_pb2.ApiKey]]:
+        """Ends an API key at once."""
+
+    @abc.abstractmethod
+    def CreateAdminToken(
+        self,
+        request: usageflow.v1.keys_pb2.CreateAdminTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.IssuedAdminToken, collections.abc.Awaitable[usageflow.v1.keys_pb2.IssuedAdminToken]]:
+        """Makes an admin token. The answer is the only one that ever tells its secret."""
+
+    @abc.abstractmethod
+    def GetAdminToken(
+        self,
+        request: usageflow.v1.keys_pb2.GetAdminTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.AdminToken, collections.abc.Awaitable[usageflow.v1.keys_pb2.AdminToken]]:
+        """One admin token."""
+
+    @abc.abstractmethod
+    def ListAdminTokens(
+        self,
+        request: usageflow.v1.keys_pb2.ListAdminTokensRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.ListAdminTokensResponse, collections.abc.Awaitable[usageflow.v1.keys_pb2.ListAdminTokensResponse]]:
+        """The admin tokens of the installation."""
+
+    @abc.abstractmethod
+    def UpdateAdminToken(
+        self,
+        request: usageflow.v1.keys_pb2.UpdateAdminTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.AdminToken, collections.abc.Awaitable[usageflow.v1.keys_pb2.AdminToken]]:
+        """Changes what an admin token may do, and how long."""
+
+    @abc.abstractmethod
+    def RotateAdminToken(
+        self,
+        request: usageflow.v1.keys_pb2.RotateAdminTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.IssuedAdminToken, collections.abc.Awaitable[usageflow.v1.keys_pb2.IssuedAdminToken]]:
+        """Makes a successor of an admin token; the old one goes on for a while."""
+
+    @abc.abstractmethod
+    def RevokeAdminToken(
+        self,
+        request: usageflow.v1.keys_pb2.RevokeAdminTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.keys_pb2.AdminToken, collections.abc.Awaitable[usageflow.v1.keys_pb2.AdminToken]]:
+        """Ends an admin token at once."""
+
+    @abc.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: usageflow.v1.audit_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.audit_pb2.ListAuditEntriesResponse, collections.abc.Awaitable[usageflow.v1.audit_pb2.ListAuditEntriesResponse]]:
+        """The audit log, page by page."""
+
+    @abc.abstractmethod
+    def ListDecisions(
+        self,
+        request: usageflow.v1.decision_log_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse], collections.abc.AsyncIterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse]]:
+        """The logged decisions of an application, where its settings ask for a log."""
 
     @abc.abstractmethod
     def GetStrategy(

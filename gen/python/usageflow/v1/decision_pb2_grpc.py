@@ -123,8 +123,8 @@ class DecisionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
-        reason NOT_OFFERED.
+        """Tells how a request would be decided and why; takes nothing. Needs an admin token, or an API key with the scope READ. On an
+        edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

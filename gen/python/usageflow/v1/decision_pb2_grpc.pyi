@@ -66,8 +66,8 @@ class DecisionServiceStub:
         usageflow.v1.decision_pb2.ExplainRequest,
         usageflow.v1.decision_pb2.ExplainResponse,
     ]
-    """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
-    reason NOT_OFFERED.
+    """Tells how a request would be decided and why; takes nothing. Needs an admin token, or an API key with the scope READ. On an
+    edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
     """
 
 class DecisionServiceAsyncStub:
@@ -116,8 +116,8 @@ class DecisionServiceAsyncStub:
         usageflow.v1.decision_pb2.ExplainRequest,
         usageflow.v1.decision_pb2.ExplainResponse,
     ]
-    """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
-    reason NOT_OFFERED.
+    """Tells how a request would be decided and why; takes nothing. Needs an admin token, or an API key with the scope READ. On an
+    edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
     """
 
 class DecisionServiceServicer(metaclass=abc.ABCMeta):
@@ -178,8 +178,8 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         request: usageflow.v1.decision_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.decision_pb2.ExplainResponse, collections.abc.Awaitable[usageflow.v1.decision_pb2.ExplainResponse]]:
-        """Tells how a request would be decided and why; takes nothing. Needs an admin token. On an edge replica FAILED_PRECONDITION,
-        reason NOT_OFFERED.
+        """Tells how a request would be decided and why; takes nothing. Needs an admin token, or an API key with the scope READ. On an
+        edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
         """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -143,7 +143,7 @@ class FieldDifference(google.protobuf.message.Message):
     BEFORE_FIELD_NUMBER: builtins.int
     AFTER_FIELD_NUMBER: builtins.int
     path: builtins.str
-    """Its path, such as `limits[0].limit`, in the words of policy files."""
+    """Its path, such as `limits[hourly].limit`, in the words of policy files; items that have names go by them."""
     @property
     def before(self) -> google.protobuf.struct_pb2.Value:
         """What it was; unset where there was none."""
@@ -444,19 +444,27 @@ class Change(google.protobuf.message.Message):
     ACTION_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
     action: global___ChangeAction.ValueType
     """What happened."""
     kind: builtins.str
     """`strategy`, `policy`, `plan`, `block` or `customer`."""
     name: builtins.str
     """Its name; for a block its methods, path and identity."""
+    @property
+    def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___FieldDifference]:
+        """Of a request that only checks (`validate_only`): which fields differ; of what is new or gone, all that it says.
+        An answer tells of about 5,000; changes after that come without.
+        """
+
     def __init__(
         self,
         *,
         action: global___ChangeAction.ValueType = ...,
         kind: builtins.str = ...,
         name: builtins.str = ...,
+        fields: collections.abc.Iterable[global___FieldDifference] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "kind", b"kind", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "fields", b"fields", "kind", b"kind", "name", b"name"]) -> None: ...
 
 global___Change = Change

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import structlog
 
+from usageflow.domain.credentials import Credential
 from usageflow.domain.directory import Entry
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from usageflow.domain.expressions import ExpressionCheck, refuse_expressions
 from usageflow.domain.policies import PolicySet
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.file.document import Exported, decode
-from usageflow.storage.ports import Application, ApplicationState, Credential
+from usageflow.storage.ports import Application, ApplicationState, Versions
 
 _SHOWN = 3
 """Faults of a bad file that are told; the first ones are enough to see what went wrong."""
@@ -46,7 +47,7 @@ class _Content:
 class FileControlStore:
     """SnapshotSource and CredentialSource over a snapshot file.
 
-    ``plan_versions``, the registry's poll, looks whether the file was replaced and reads it off the event loop. A file that is
+    ``versions``, the registry's poll, looks whether the file was replaced and reads it off the event loop. A file that is
     missing, unreadable or wrong is logged once and never replaces the last good one.
     """
 
@@ -70,13 +71,20 @@ class FileControlStore:
 
     async def find_application(self, name: str) -> Application | None:
         """See SnapshotSource."""
-        found = [item for item in self._applications() if item.name == name]
+        found = [item for item in self.applications() if item.name == name]
         return found[0] if found else None
+
+    async def versions(self) -> Mapping[str, Versions]:
+        """See SnapshotSource."""
+        await self._follow()
+        return {
+            application_id: Versions(item.state.application.plan_version, item.directory_version)
+            for application_id, item in self._content.by_id.items()
+        }
 
     async def plan_versions(self) -> Mapping[str, int]:
         """See SnapshotSource."""
-        await self._follow()
-        return {item.application_id: item.plan_version for item in self._applications()}
+        return {application_id: version.plan for application_id, version in (await self.versions()).items()}
 
     async def load(self, application_id: str) -> ApplicationState:
         """See SnapshotSource."""
@@ -106,7 +114,8 @@ class FileControlStore:
         """See CredentialSource. The file holds API keys only, so there are no admins here."""
         return self._content.credentials.get(secret_hash)
 
-    def _applications(self) -> list[Application]:
+    def applications(self) -> list[Application]:
+        """Returns the applications that the file holds."""
         return [item.state.application for item in self._content.by_id.values()]
 
     def _named(self, name: str) -> Exported:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from usageflow.domain.credentials import Credential, CredentialKind, Scope
 from usageflow.domain.customers import Customer
 from usageflow.domain.declared import Declared, faults_of
 from usageflow.domain.errors import Fault, InvalidArgument
@@ -23,7 +24,7 @@ from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.templates import canonical_template
 from usageflow.domain.usage import EndpointName
 from usageflow.domain.validation import validate
-from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind, NumberKind
+from usageflow.storage.ports import Application, ApplicationState, NumberKind
 
 FORMAT = 1
 _FIX = "write it again with `usageflow snapshot -o FILE`"
@@ -72,11 +73,40 @@ class EndpointDocument(Declared):
 
 
 class ApiKeyDocument(Declared):
-    """An API key as it is stored: never the key itself."""
+    """An API key as it is stored: never the key itself. Files of before there were scopes have keys that may do everything."""
 
     credential_id: Text
     prefix: Text
     sha256: Key
+    name: Annotated[str, Field(max_length=256)] = ""
+    scopes: tuple[Scope, ...] = tuple(Scope)
+    expires_us: Annotated[int, Field(ge=0, lt=2**63, strict=True)] | None = None
+
+    @classmethod
+    def of(cls, key: Credential) -> Self:
+        """Returns the document of a key."""
+        return cls(
+            credential_id=key.credential_id,
+            prefix=key.prefix,
+            sha256=key.secret_hash.hex(),
+            name=key.name,
+            scopes=tuple(scope for scope in Scope if scope in key.scopes),
+            expires_us=key.expires_us,
+        )
+
+    def credential(self, application_id: str, application: str) -> Credential:
+        """Returns the key as one of an application."""
+        return Credential(
+            self.credential_id,
+            CredentialKind.API_KEY,
+            application_id,
+            self.prefix,
+            bytes.fromhex(self.sha256),
+            name=self.name,
+            scopes=frozenset(self.scopes),
+            expires_us=self.expires_us,
+            application=application,
+        )
 
 
 class ApplicationDocument(PolicySet):
@@ -93,6 +123,7 @@ class ApplicationDocument(PolicySet):
     api_keys: tuple[ApiKeyDocument, ...] = ()
     customers: tuple[Customer, ...] = ()
     directory_version: Version = 0
+    decision_log_percent: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
 
     @classmethod
     def of(cls, exported: Exported) -> Self:
@@ -112,14 +143,10 @@ class ApplicationDocument(PolicySet):
             endpoints=tuple(
                 EndpointDocument(method=item.method, template=item.template) for item in state.endpoints
             ),
-            api_keys=tuple(
-                ApiKeyDocument(
-                    credential_id=item.credential_id, prefix=item.prefix, sha256=item.secret_hash.hex()
-                )
-                for item in exported.api_keys
-            ),
+            api_keys=tuple(map(ApiKeyDocument.of, exported.api_keys)),
             customers=exported.customers,
             directory_version=exported.directory_version,
+            decision_log_percent=application.decision_log_percent,
             **_policies(state.policies),
         )
 
@@ -127,7 +154,13 @@ class ApplicationDocument(PolicySet):
     def state(self) -> ApplicationState:
         """Returns the state."""
         return ApplicationState(
-            application=Application(self.application_id, self.name, self.revision, self.plan_version),
+            application=Application(
+                self.application_id,
+                self.name,
+                self.revision,
+                self.plan_version,
+                self.decision_log_percent,
+            ),
             policies=PolicySet(**_policies(self)),
             blocks=self.blocks,
             numbers={
@@ -139,16 +172,7 @@ class ApplicationDocument(PolicySet):
     @property
     def exported(self) -> Exported:
         """Returns what was exported."""
-        keys = (
-            Credential(
-                item.credential_id,
-                CredentialKind.API_KEY,
-                self.application_id,
-                item.prefix,
-                bytes.fromhex(item.sha256),
-            )
-            for item in self.api_keys
-        )
+        keys = (item.credential(self.application_id, self.name) for item in self.api_keys)
         return Exported(
             self.state, bytes.fromhex(self.hash_key), tuple(keys), self.customers, self.directory_version
         )
@@ -167,9 +191,21 @@ def _policies(declared: PolicySet) -> dict[str, object]:
 
 def encode(exported: Sequence[Exported]) -> bytes:
     """Returns the file of these applications."""
-    document = Document(format=FORMAT, applications=tuple(ApplicationDocument.of(item) for item in exported))
-    text = document.model_dump_json(by_alias=True, exclude_defaults=True, exclude_none=True)
-    return text.encode() + b"\n"
+    return b"".join(joined([encode_application(item) for item in exported]))
+
+
+def encode_application(exported: Exported) -> bytes:
+    """Returns the part of a file that holds one application."""
+    document = ApplicationDocument.of(exported)
+    return document.model_dump_json(by_alias=True, exclude_defaults=True, exclude_none=True).encode()
+
+
+def joined(applications: Sequence[bytes]) -> Iterator[bytes]:
+    """Yields the file of these parts."""
+    yield b'{"format":%d,"applications":[' % FORMAT
+    for index, application in enumerate(applications):
+        yield b"," + application if index else application
+    yield b"]}\n"
 
 
 def decode(data: bytes, check: ExpressionCheck = refuse_expressions) -> tuple[Exported, ...]:

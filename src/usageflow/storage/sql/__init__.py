@@ -1,15 +1,24 @@
-"""The SQL back end: SQLite today, through statements that other dialects share.
+"""The SQL back end, SQLite and PostgreSQL: the same statements wherever the dialects allow it.
 
-Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the stores over that one Database.
+Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the stores over that one Database; with PostgreSQL
+``prepare_postgres`` (in any number of processes at once), ``open_postgres``, then the same stores.
 """
 
 from __future__ import annotations
 
+from usageflow.storage.sql.audit import SqlAuditLog
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
+from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
+from usageflow.storage.sql.decision_log import SqlDecisionLog
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
+from usageflow.storage.sql.postgres import open_postgres
+from usageflow.storage.sql.postgres_address import PostgresAddress, parse_postgres_url
+from usageflow.storage.sql.postgres_notices import PostgresRelay
+from usageflow.storage.sql.postgres_prepare import prepare_postgres
+from usageflow.storage.sql.replicas import SqlReplicaStore
 from usageflow.storage.sql.resources import SqlResourceStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
@@ -18,11 +27,20 @@ __all__ = [
     "FolderLock",
     "MigrationKind",
     "MigrationOutcome",
+    "PostgresAddress",
+    "PostgresRelay",
+    "SqlAuditLog",
     "SqlCheckpointStore",
     "SqlControlStore",
+    "SqlCredentialStore",
+    "SqlDecisionLog",
+    "SqlReplicaStore",
     "SqlResourceStore",
     "SqlUsageStore",
     "lock_folder",
+    "open_postgres",
     "open_sqlite",
+    "parse_postgres_url",
     "prepare",
+    "prepare_postgres",
 ]

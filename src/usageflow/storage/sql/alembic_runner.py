@@ -9,6 +9,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
+from usageflow.storage.sql.collation import order_text_by_bytes
+
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -25,6 +27,7 @@ def config_for(connection: Connection, *, now_us: int) -> Config:
 def upgrade(connection: Connection, revision: str, *, now_us: int) -> None:
     """Takes the database up to a revision; nothing is committed here."""
     command.upgrade(config_for(connection, now_us=now_us), revision)
+    order_text_by_bytes(connection)
 
 
 def downgrade(connection: Connection, revision: str, *, now_us: int) -> None:

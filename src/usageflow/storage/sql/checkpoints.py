@@ -46,12 +46,17 @@ def _save(connection: Connection, windows: Sequence[WindowState]) -> None:
         set_={name: excluded[name] for name in ("start_us", "end_us", "used", "at_us")},
         where=later,
     )
-    rows = [asdict(window) for window in windows]
+    # In order of the keys (and for one key in the order given), so that writers of several processes never wait in a circle.
+    rows = [asdict(window) for window in sorted(windows, key=lambda window: window.key)]
     connection.execute(statement, rows)
 
 
 def _drop_ended(connection: Connection, now_us: int) -> int:
-    statement = delete(WINDOW_CHECKPOINTS).where(WINDOW_CHECKPOINTS.c.end_us <= now_us)
+    key = WINDOW_CHECKPOINTS.c.key
+    ended = WINDOW_CHECKPOINTS.c.end_us <= now_us
+    locked = select(key).where(ended).order_by(key).with_for_update()
+    # The condition stands again for a window that another process began anew while this one waited for its row.
+    statement = delete(WINDOW_CHECKPOINTS).where(key.in_(locked), ended)
     return connection.execute(statement).rowcount
 
 

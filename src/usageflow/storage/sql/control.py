@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
-
 from usageflow.domain.changes import Cause
 from usageflow.domain.clock import Clock
+from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import PolicySet
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.directories import DirectoryChanges
-from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Credential
+from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Versions
 from usageflow.storage.sql import control_read, control_write, directory_read
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import APPLICATIONS
@@ -42,9 +41,11 @@ class SqlControlStore:
 
     async def plan_versions(self) -> Mapping[str, int]:
         """See ControlStore."""
-        columns = (APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version)
-        statement = select(*columns).where(APPLICATIONS.c.deleted_us.is_(None))
-        return await self._database.read(lambda connection: dict(connection.execute(statement).all()))
+        return {application_id: version.plan for application_id, version in (await self.versions()).items()}
+
+    async def versions(self) -> Mapping[str, Versions]:
+        """See ControlStore."""
+        return await self._database.read(control_read.versions)
 
     async def load(self, application_id: str) -> ApplicationState:
         """See ControlStore. Blocks, numbers and endpoints are in order of their keys."""

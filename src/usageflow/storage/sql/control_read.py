@@ -7,24 +7,36 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
-from usageflow.storage.ports import Application, ApplicationState, Credential, CredentialKind, NumberKind
-from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, NUMBERS, REVISIONS
+from usageflow.storage.credentials import CredentialSet
+from usageflow.storage.ports import Application, ApplicationState, NumberKind, Versions
+from usageflow.storage.sql import credential_rows
+from usageflow.storage.sql.tables import (
+    APPLICATIONS,
+    BLOCKS,
+    CREDENTIALS,
+    DIRECTORIES,
+    ENDPOINTS,
+    NUMBERS,
+    REVISIONS,
+)
 
 APPLICATION_COLUMNS = (
     APPLICATIONS.c.application_id,
     APPLICATIONS.c.name,
     APPLICATIONS.c.revision,
     APPLICATIONS.c.plan_version,
+    APPLICATIONS.c.decision_log_percent,
 )
 
 
 def application_of(row: Sequence[Any]) -> Application:
     """Returns the application of a row of APPLICATION_COLUMNS."""
-    application_id, name, revision, plan_version = row
-    return Application(application_id, name, revision, plan_version)
+    application_id, name, revision, plan_version, percent = row
+    return Application(application_id, name, revision, plan_version, percent)
 
 
 def unknown_application(application_id: str) -> NotFound:
@@ -53,6 +65,19 @@ def load(connection: Connection, application_id: str) -> ApplicationState:
     )
 
 
+def versions(connection: Connection) -> dict[str, Versions]:
+    """Returns the versions of every application that is not deleted."""
+    joined = APPLICATIONS.outerjoin(
+        DIRECTORIES, DIRECTORIES.c.application_id == APPLICATIONS.c.application_id
+    )
+    rows = connection.execute(
+        select(APPLICATIONS.c.application_id, APPLICATIONS.c.plan_version, DIRECTORIES.c.version)
+        .select_from(joined)
+        .where(APPLICATIONS.c.deleted_us.is_(None))
+    )
+    return {application_id: Versions(plan, directory or 0) for application_id, plan, directory in rows}
+
+
 def policies_at(connection: Connection, application_id: str, revision: int) -> PolicySet | None:
     """Returns the policy set of a revision."""
     document = connection.scalar(
@@ -64,32 +89,15 @@ def policies_at(connection: Connection, application_id: str, revision: int) -> P
 
 
 def find_credential(connection: Connection, secret_hash: bytes) -> Credential | None:
-    """Returns the credential whose secret has this SHA-256."""
-    table = CREDENTIALS
-    columns = (table.c.credential_id, table.c.kind, table.c.application_id, table.c.prefix)
-    gone = APPLICATIONS.c.deleted_us
-    found = select(*columns, gone).select_from(
-        table.outerjoin(APPLICATIONS, APPLICATIONS.c.application_id == table.c.application_id)
-    )
-    row = connection.execute(found.where(table.c.secret_hash == secret_hash)).one_or_none()
-    if row is None or row[-1] is not None:
-        return None
-    credential_id, kind, application_id, prefix, _ = row
-    return Credential(credential_id, CredentialKind(kind), application_id or "", prefix, secret_hash)
+    """Returns the credential whose secret has this SHA-256, unless its application was deleted."""
+    return credential_rows.find(connection, credential_rows.by_secret(secret_hash))
 
 
 def api_keys(connection: Connection, application_id: str) -> list[Credential]:
-    """Returns the API keys of an application."""
-    table = CREDENTIALS
-    rows = connection.execute(
-        select(table.c.credential_id, table.c.prefix, table.c.secret_hash)
-        .where(table.c.application_id == application_id, table.c.kind == CredentialKind.API_KEY.value)
-        .order_by(table.c.credential_id)
-    )
-    return [
-        Credential(credential_id, CredentialKind.API_KEY, application_id, prefix, secret_hash)
-        for credential_id, prefix, secret_hash in rows
-    ]
+    """Returns the API keys of an application that are not revoked."""
+    keys = credential_rows.inside(CredentialSet(CredentialKind.API_KEY, application_id))
+    found = credential_rows.find_all(connection, keys, CREDENTIALS.c.revoked_us.is_(None))
+    return sorted(found, key=lambda key: key.credential_id)
 
 
 def _blocks(connection: Connection, application_id: str) -> tuple[Block, ...]:

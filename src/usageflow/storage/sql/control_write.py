@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
 from usageflow.domain.blocks import block_id, stored_key
 from usageflow.domain.changes import Actor, Cause
-from usageflow.domain.errors import FailedPrecondition
+from usageflow.domain.credentials import Credential, CredentialKind
+from usageflow.domain.errors import AlreadyExists, FailedPrecondition
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.usage import EndpointName
-from usageflow.storage.ports import Application, ChangeSet, Credential, CredentialKind, NumberKind
-from usageflow.storage.sql import declared, receipts
+from usageflow.storage.ports import Application, ChangeSet, NumberKind
+from usageflow.storage.sql import credential_rows, declared, receipts
+from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import (
     APPLICATION_COLUMNS,
@@ -26,7 +28,7 @@ from usageflow.storage.sql.control_read import (
 from usageflow.storage.sql.directory_write import change_directory
 from usageflow.storage.sql.numbers import assign_numbers
 from usageflow.storage.sql.statements import chunked, upsert
-from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, CREDENTIALS, ENDPOINTS, REVISIONS
+from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, ENDPOINTS, REVISIONS
 
 FIRST_PLAN_VERSION = 1
 """0 is what a client that has no plan sends."""
@@ -88,12 +90,7 @@ def register_endpoints(
     connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
 ) -> list[int]:
     """Stores endpoints and returns their numbers in order. Raises NotFound."""
-    # Holding the application's row keeps two registrations of one endpoint apart on every dialect.
-    lock = select(APPLICATIONS.c.application_id).where(
-        APPLICATIONS.c.application_id == application_id, APPLICATIONS.c.deleted_us.is_(None)
-    )
-    if connection.execute(lock.with_for_update()).one_or_none() is None:
-        raise unknown_application(application_id)
+    lock_application(connection, application_id)
     if not endpoints:
         return []
     if _store_endpoints(connection, application_id, endpoints, now_us):
@@ -102,14 +99,28 @@ def register_endpoints(
             .where(APPLICATIONS.c.application_id == application_id)
             .values(plan_version=APPLICATIONS.c.plan_version + 1)
         )
+        announce(connection)
     names = [f"{endpoint.method} {endpoint.template}" for endpoint in endpoints]
     numbers = assign_numbers(connection, application_id, NumberKind.ENDPOINT, names)
     return [numbers[name] for name in names]
 
 
+def lock_application(connection: Connection, application_id: str) -> None:
+    """Takes the application's row, which keeps changes of one application apart on every dialect. Raises NotFound.
+
+    Rows that refer to the application may still be written meanwhile: reports go on.
+    """
+    lock = select(APPLICATIONS.c.application_id).where(
+        APPLICATIONS.c.application_id == application_id, APPLICATIONS.c.deleted_us.is_(None)
+    )
+    if connection.execute(lock.with_for_update(key_share=True)).one_or_none() is None:
+        raise unknown_application(application_id)
+
+
 def _advance(
     connection: Connection, application_id: str, change: ChangeSet, expected: int | None
 ) -> Application:
+    """Moves the plan version on, if need be, where it is the expected one: the statement that decides every race."""
     if expected is None:  # a change of customers waits for no one who holds the application's row
         found = find_application(connection, APPLICATIONS.c.application_id == application_id)
         if found is None:
@@ -186,22 +197,14 @@ def _store_credential(
     connection: Connection, application: Application, credential: Credential, now_us: int
 ) -> None:
     of_application = credential.kind is CredentialKind.API_KEY
-    statement = (
-        upsert(connection, CREDENTIALS)
-        .on_conflict_do_nothing()
-        .values(
-            credential_id=credential.credential_id,
-            name=credential.credential_id,
-            kind=credential.kind.value,
-            application_id=application.application_id if of_application else None,
-            prefix=credential.prefix,
-            secret_hash=credential.secret_hash,
-            created_us=now_us,
+    owner = application.application_id if of_application else ""
+    try:
+        credential_rows.insert(connection, replace(credential, application_id=owner, created_us=now_us))
+    except AlreadyExists:
+        message = (
+            f"the credential {credential.prefix!r}, or one of its name, is stored already: make a new one"
         )
-        .returning(CREDENTIALS.c.credential_id)
-    )
-    if connection.execute(statement).one_or_none() is None:
-        raise _exists(f"the credential {credential.prefix!r} is stored already: make a new one")
+        raise _exists(message) from None
 
 
 def _delete_blocks(connection: Connection, application_id: str, blocks: Sequence[Block], now_us: int) -> None:

@@ -1,22 +1,25 @@
-"""One database behind one writer thread and a few reader threads, usable from an event loop."""
+"""One database behind writer and reader threads, usable from an event loop; and SQLite, which has one writer."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import random
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from usageflow.domain.errors import InvalidArgument, Unavailable
+from usageflow.domain.errors import Unavailable
+from usageflow.storage.sql.failures import is_conflict, translated_errors
 
 T = TypeVar("T")
 
@@ -28,32 +31,50 @@ _PRAGMAS = {
     "cache_size": "-32768",  # KiB when negative
     "journal_size_limit": str(64 * 1024 * 1024),
 }
-_UNAVAILABLE = "the database does not answer: try again; if it stays so, check the disk and the database file"
-_REFUSED = "holds a value that is out of bounds or refers to what does not exist"
+_ADVICE = "check the disk and the database file"
+
+ATTEMPTS = 5
+"""How often work is done that stood in the way of other work and was undone for it."""
+
+_PAUSE_S = 0.01
+"""The longest pause before the second attempt; each further one may be twice as long."""
 
 
 class Database:
     """Runs pieces of work, each in a transaction of its own, away from the event loop.
 
-    Writes stand in one queue and never meet; reads run beside them and see the last commit. The engines must begin
-    a transaction that suits their side (open_sqlite does so).
+    Writes and reads have threads of their own; reads see the last commit. With one writer thread, writes stand in a queue and
+    never meet; with several they meet as those of several processes do, and locks keep them apart. The engines must begin
+    a transaction that suits their side (open_sqlite and open_postgres do so). ``advice`` says what to check when the database
+    does not answer.
     """
 
-    def __init__(self, *, writer: Engine, reader: Engine, reader_threads: int = READER_THREADS) -> None:
+    def __init__(
+        self,
+        *,
+        writer: Engine,
+        reader: Engine,
+        writer_threads: int = 1,
+        reader_threads: int = READER_THREADS,
+        advice: str = _ADVICE,
+    ) -> None:
         self._writer = writer
         self._reader = reader
-        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sql-writer")
+        self._writer_threads = ThreadPoolExecutor(writer_threads, thread_name_prefix="sql-writer")
         self._reader_threads = ThreadPoolExecutor(reader_threads, thread_name_prefix="sql-reader")
+        self._advice = advice
         self._closed = False
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Returns what ``work`` returned, after its transaction was committed durably.
 
-        An exception of ``work`` rolls everything back and is raised here. Raises Unavailable where the database does
-        not answer and InvalidArgument (reason DATA_REFUSED) where it refuses a value. A caller that is cancelled leaves a transaction that is whole: either it never began or it runs
-        to its end.
+        An exception of ``work`` rolls everything back and is raised here. Work that the database undid for a conflict is done
+        again, a few times at most, so it keeps nothing from one attempt to the next. Raises Unavailable where the database does
+        not answer (a commit that it did not answer may have happened) and InvalidArgument (reason DATA_REFUSED) where it
+        refuses a value. A caller that is cancelled leaves a transaction that is whole: either it never began or it runs to
+        its end.
         """
-        return await self._run(self._writer_thread, self._writer, work)
+        return await self._run(self._writer_threads, self._writer, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Returns what ``work`` returned; all that it reads is of one instant. Raises Unavailable."""
@@ -68,41 +89,37 @@ class Database:
         if self._closed:
             raise Unavailable("the database is closed: this process is shutting down")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, functools.partial(_transact, engine, work))
+        return await loop.run_in_executor(executor, functools.partial(self._transact, engine, work))
+
+    def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        with translated_errors(self._advice):
+            for attempt in range(1, ATTEMPTS):
+                with suppress(_Undone):
+                    return _attempt(engine, work)
+                # At random, so that two who met do not meet again.
+                time.sleep(random.uniform(0, _PAUSE_S * 2**attempt))  # noqa: S311 - no secret
+            with engine.begin() as connection:
+                return work(connection)
 
     def _shut_down(self) -> None:
-        for executor in (self._writer_thread, self._reader_threads):
+        for executor in (self._writer_threads, self._reader_threads):
             executor.shutdown(wait=True)
         # The writer goes last: closing the last connection folds the write-ahead log into the file.
         self._reader.dispose()
         self._writer.dispose()
 
 
-def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with _translated_errors(), engine.begin() as connection:
-        return work(connection)
+class _Undone(Exception):
+    """The database undid work for the sake of other work."""
 
 
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Makes domain errors of the database's own; their texts hold no SQL and no values.
-
-    Unavailable: the database itself fails. InvalidArgument (reason DATA_REFUSED): it works and refuses a value.
-    Anything else is a mistake in the work and passes through.
-    """
+def _attempt(engine: Engine, work: Callable[[Connection], T]) -> T:
     try:
-        yield
-    except (IntegrityError, DataError, OverflowError, UnicodeEncodeError) as error:
-        # The driver has no types of its own for integers beyond 64 bits and for text that is not Unicode.
-        raise InvalidArgument.of(
-            "data", _REFUSED, "correct it; nothing was stored", "DATA_REFUSED"
-        ) from error
-    except (OperationalError, InterfaceError) as error:
-        raise Unavailable(_UNAVAILABLE) from error
-    except DatabaseError as error:
-        # SQLite reports a damaged file with the base class itself; its subclasses are mistakes of ours.
-        if type(error) is DatabaseError:
-            raise Unavailable(_UNAVAILABLE) from error
+        with engine.begin() as connection:
+            return work(connection)
+    except DBAPIError as error:
+        if is_conflict(error):
+            raise _Undone from error
         raise
 
 

@@ -1,8 +1,9 @@
 """Storing reported usage exactly once.
 
 The unique key of report_ids decides: a record whose id goes in is new, and its event and deltas follow in the same
-transaction; any other is compared with what went in before. Work is linear in records, with a handful of statements
-per call.
+transaction; any other is compared with what went in before. Work grows with the records as sorting them does, with a
+handful of statements per call. Several writers may meet: each inserts ids, then names per application, in order of the keys, so none
+waits for another in a circle.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, select
 
 from usageflow.domain.usage import Outcome, UsageRecord
-from usageflow.storage.sql.statements import append_new_rows, chunked, upsert
+from usageflow.storage.sql.statements import chunked, claim_rows
 from usageflow.storage.sql.tables import REPORT_IDS
 from usageflow.storage.sql.usage_rows import append_records
 
@@ -33,43 +34,15 @@ def ingest(connection: Connection, groups: _Groups, now_us: int) -> list[list[Ou
     new = _claim(connection, firsts, now_us)
     hashes = {key: record.payload_hash for key, record in firsts.items()}
     hashes |= _stored_hashes(connection, firsts.keys() - new)
-    for application_id, accepted in _by_application(firsts, new).items():
+    for application_id, accepted in sorted(_by_application(firsts, new).items()):
         append_records(connection, application_id, accepted)
     return _outcomes(groups, new, hashes)
 
 
 def _claim(connection: Connection, records: Mapping[_Key, UsageRecord], now_us: int) -> set[_Key]:
-    """Inserts the ids and returns those that were not there.
-
-    Nearly always all are new: then one executemany with nothing to fetch does it. Else its work is undone, and the
-    slower statement that names what it inserted has the word.
-    """
-    with connection.begin_nested() as savepoint:
-        rows = [(*key, record.payload_hash, now_us) for key, record in records.items()]
-        if append_new_rows(connection, REPORT_IDS, rows) == len(rows):
-            return set(records)
-        savepoint.rollback()
-    return _claim_one_by_one(connection, records, now_us)
-
-
-def _claim_one_by_one(connection: Connection, records: Mapping[_Key, UsageRecord], now_us: int) -> set[_Key]:
-    columns = REPORT_IDS.c
-    statement = (
-        upsert(connection, REPORT_IDS)
-        .on_conflict_do_nothing()
-        .returning(columns.application_id, columns.record_id, columns.day)
-    )
-    rows = [
-        {
-            "application_id": application_id,
-            "record_id": record_id,
-            "day": day,
-            "payload_hash": record.payload_hash,
-            "received_us": now_us,
-        }
-        for (application_id, record_id, day), record in records.items()
-    ]
-    return {(key[0], key[1], key[2]) for key in connection.execute(statement, rows)}
+    """Inserts the ids and returns those that were not there; waits for other writers that are at the same ids."""
+    rows = [(*key, records[key].payload_hash, now_us) for key in sorted(records)]
+    return {(key[0], key[1], key[2]) for key in claim_rows(connection, REPORT_IDS, rows)}
 
 
 def _stored_hashes(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, bytes]:

@@ -37,7 +37,9 @@ class MigrationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MigrationOutcome:
-    """What prepare did. ``before`` is the revision found, empty for a new file; ``backup`` the copy made before."""
+    """What was done. ``before`` is the revision found, empty for a new database; ``backup`` the copy of the file made before,
+    None for PostgreSQL.
+    """
 
     kind: MigrationKind
     before: str
@@ -51,7 +53,8 @@ class MigrationOutcome:
             case MigrationKind.CURRENT:
                 return f"the database is at revision {self.after}"
             case MigrationKind.UPGRADED:
-                return f"upgraded the database from revision {self.before} to {self.after}; the copy from before is {self.backup}"
+                copy = "" if self.backup is None else f"; the copy from before is {self.backup}"
+                return f"upgraded the database from revision {self.before} to {self.after}{copy}"
 
 
 def prepare(path: Path, clock: Clock) -> MigrationOutcome:

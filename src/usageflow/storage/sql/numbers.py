@@ -1,6 +1,6 @@
 """Numbers that stand for names: from 1 upwards per application and kind, never given twice.
 
-Callers hold the application's row (an update, or select .. for update), so two transactions never number at once.
+Callers hold the application's row (an update, or lock_application), so two transactions never number at once.
 """
 
 from __future__ import annotations

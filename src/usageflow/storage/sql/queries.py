@@ -101,7 +101,7 @@ def pending_rows(connection: Connection, application_id: str) -> list[PendingRow
 def _pending_row(
     method: str, template: str, policy: str, price: str, requests: int, oldest: int, *sums: int
 ) -> PendingRow:
-    return PendingRow(EndpointName(method, template), policy, price, requests, _units(*sums), oldest)
+    return PendingRow(EndpointName(method, template), policy, price, int(requests), _units(*sums), oldest)
 
 
 def _unit_sums(
@@ -125,11 +125,11 @@ def _keyed(row: Sequence[Any], width: int) -> tuple[tuple[Any, ...], tuple[int, 
 
 
 def _usage_row(grouping: _Grouping, key: tuple[Any, ...], sums: tuple[int, ...]) -> UsageRow:
-    requests, errors, denied, *units = sums
+    requests, errors, denied, *units = sums  # PostgreSQL's sums are decimals without places
     return UsageRow(
-        requests=requests,
-        errors=errors,
-        denied=denied,
+        requests=int(requests),
+        errors=int(errors),
+        denied=int(denied),
         units=_units(*units),
         **{grouping.field: grouping.value(key)},
     )

@@ -11,7 +11,7 @@ from usageflow.domain.changes import Cause
 from usageflow.domain.errors import NotFound
 from usageflow.storage.resources import RevisionRow
 from usageflow.storage.sql.audit import append_entries
-from usageflow.storage.sql.control_read import unknown_application
+from usageflow.storage.sql.control_write import lock_application
 from usageflow.storage.sql.statements import upsert
 from usageflow.storage.sql.tables import (
     APPLICATIONS,
@@ -57,7 +57,7 @@ def tag(
     connection: Connection, application_id: str, revision: int, name: str, cause: Cause, now_us: int
 ) -> RevisionRow:
     """Tags a revision. Raises NotFound."""
-    _hold(connection, application_id)
+    lock_application(connection, application_id)  # no revision is purged while it gets or loses a tag
     if named(connection, application_id, str(revision)) is None:
         raise NotFound(f"there is no revision {revision}: see `usageflow revisions list`")
     statement = upsert(connection, REVISION_TAGS).values(
@@ -79,7 +79,7 @@ def tag(
 
 def untag(connection: Connection, application_id: str, name: str, cause: Cause, now_us: int) -> RevisionRow:
     """Takes a tag away. Raises NotFound."""
-    _hold(connection, application_id)
+    lock_application(connection, application_id)  # no revision is purged while it gets or loses a tag
     one = delete(REVISION_TAGS).where(_T.application_id == application_id, _T.tag == name)
     revision = connection.execute(one.returning(_T.revision)).scalar_one_or_none()
     if revision is None:
@@ -89,6 +89,9 @@ def untag(connection: Connection, application_id: str, name: str, cause: Cause, 
 
 def purge(connection: Connection, *, revisions_us: int, deleted_us: int, receipts_us: int) -> int:
     """Forgets what is old; returns how many rows went."""
+    # Held, so that nobody tags a revision after it was found to have no tag; the statements below see what was tagged before.
+    applications = select(APPLICATIONS.c.application_id).order_by(APPLICATIONS.c.application_id)
+    connection.execute(applications.with_for_update(key_share=True)).all()
     forgotten = 0
     for statement in (
         delete(REVISIONS).where(_R.created_us < revisions_us, ~_kept()),
@@ -116,13 +119,6 @@ def _kept() -> Any:
         APPLICATIONS.c.application_id == _R.application_id, APPLICATIONS.c.revision == _R.revision
     )
     return or_(tagged, in_force)
-
-
-def _hold(connection: Connection, application_id: str) -> None:
-    """Holds the application's row, so that no revision is purged while it gets a tag."""
-    lock = select(APPLICATIONS.c.application_id).where(APPLICATIONS.c.application_id == application_id)
-    if connection.execute(lock.with_for_update()).one_or_none() is None:
-        raise unknown_application(application_id)
 
 
 def _told(

@@ -6,46 +6,115 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Table, func
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ColumnElement, Connection, Table, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
+Upsert = sqlite.Insert | postgresql.Insert
 
 CHUNK = 500
 """How many values one IN list holds."""
 
-_INSERTS: dict[str, Callable[[Table], sqlite.Insert]] = {"sqlite": sqlite.insert}
-_DIALECTS: dict[str, Callable[[], Dialect]] = {"sqlite": sqlite.dialect}
+_INSERTS: dict[str, Callable[[Table], Upsert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_SQLITE = sqlite.dialect()
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-def upsert(connection: Connection, table: Table) -> sqlite.Insert:
+def upsert(connection: Connection, table: Table) -> Upsert:
     """Returns an insert that knows ON CONFLICT: the one place where dialects differ in it."""
     return _INSERTS[connection.dialect.name](table)
 
 
 def append_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     """Inserts rows, whose values stand in the order of the columns (less the one that the database numbers)."""
-    if rows:
-        connection.exec_driver_sql(_insert_text(table, connection.dialect.name), list(rows))
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table, rows)
+    else:
+        connection.exec_driver_sql(_row_insert(table, skip_known=False), list(rows))
 
 
 def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Like append_rows, but leaves out rows whose key is there already. Returns how many went in."""
-    text = _insert_text(table, connection.dialect.name, skip_known=True)
-    return connection.exec_driver_sql(text, list(rows)).rowcount if rows else 0
+    """Like append_rows, but leaves out rows whose key is there already. Returns how many went in.
+
+    Rows come in order of their keys: writers that wait for one another then never do so in a circle.
+    """
+    if not rows:
+        return 0
+    if connection.dialect.name == "postgresql":
+        return connection.exec_driver_sql(_array_insert(table), _turned(rows)).rowcount
+    return connection.exec_driver_sql(_row_insert(table, skip_known=True), list(rows)).rowcount
+
+
+def claim_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Like append_new_rows, but returns the primary keys of the rows that went in.
+
+    Nearly always all rows are new. On SQLite one executemany with nothing to fetch does it then; else its work is undone, and
+    the slower statement that names what it inserted has the word.
+    """
+    keys = [column.name for column in table.primary_key]
+    if connection.dialect.name == "postgresql":
+        text = f"{_array_insert(table)} RETURNING {', '.join(keys)}"
+        return {tuple(key) for key in connection.exec_driver_sql(text, _turned(rows))} if rows else set()
+    places = [_filled(table).index(name) for name in keys]
+    with connection.begin_nested() as savepoint:
+        if append_new_rows(connection, table, rows) == len(rows):
+            return {tuple(row[place] for place in places) for row in rows}
+        savepoint.rollback()
+    statement = upsert(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
+    named = [dict(zip(_filled(table), row, strict=True)) for row in rows]
+    return {tuple(key) for key in connection.execute(statement, named)}
+
+
+def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """COPY costs a quarter of any insert, and knows no ON CONFLICT. SQLAlchemy has no word for it, so what the driver raises is made
+    into SQLAlchemy's errors here.
+    """
+    driver = connection.dialect.loaded_dbapi
+    statement = f"COPY {table.name} ({', '.join(_filled(table))}) FROM STDIN"
+    cursor: Any = connection.connection.cursor()
+    try:
+        with cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except driver.Error as error:
+        raise DBAPIError.instance(
+            statement, None, error, driver.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
 
 
 @functools.cache
-def _insert_text(table: Table, dialect_name: str, *, skip_known: bool = False) -> str:
-    """Returns an insert with a placeholder per column, in order.
+def _row_insert(table: Table, *, skip_known: bool) -> str:
+    """Returns SQLite's insert of one row, with a placeholder per column, in order.
 
     Handing the driver tuples for a text that is compiled once costs a third of what dictionaries cost per row.
     """
-    statement = _INSERTS[dialect_name](table)
+    statement = sqlite.insert(table)
     if skip_known:
         statement = statement.on_conflict_do_nothing()
-    names = [column.name for column in table.columns if column is not table.autoincrement_column]
-    return str(statement.compile(dialect=_DIALECTS[dialect_name](), column_keys=names))
+    return str(statement.compile(dialect=_SQLITE, column_keys=_filled(table)))
+
+
+@functools.cache
+def _array_insert(table: Table) -> str:
+    """Returns PostgreSQL's insert of whichever rows are not there, with a placeholder per column for the array of its values:
+    one short statement and one answer, however many rows there are.
+    """
+    names = _filled(table)
+    arrays = ", ".join(f"%s::{table.c[name].type.compile(_POSTGRESQL)}[]" for name in names)
+    source = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - types of our own, nothing that anybody sent
+    return f"INSERT INTO {table.name} ({', '.join(names)}) {source} ON CONFLICT DO NOTHING"
+
+
+def _turned(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """Returns the columns of rows."""
+    return tuple(map(list, zip(*rows, strict=True)))
+
+
+def _filled(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column is not table.autoincrement_column]
 
 
 def chunked(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
@@ -57,7 +126,8 @@ def chunked(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 def wide_sum(column: ColumnElement[Any], base: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Returns two sums, of quotients and of remainders by ``base``, that stay in 64 bits where one would not.
 
-    ``join_sum`` makes the exact sum of both. SQLite fails on an overflow in SUM.
+    ``join_sum`` makes the exact sum of both, of negatives too: dialects round quotients towards zero, and remainders go with it.
+    SQLite fails on an overflow in SUM; PostgreSQL's SUM of 64-bit integers is a NUMERIC.
     """
     return func.sum(column // base), func.sum(column % base)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -79,6 +80,7 @@ REPLICAS = Table(
     Column("address", Text, nullable=False),
     Column("started_us", BigInteger, nullable=False),
     Column("seen_us", BigInteger, nullable=False),
+    Column("from_cache", Boolean, nullable=False),
 )
 
 REPLICA_STATES = Table(

@@ -264,7 +264,7 @@ def _create_guards() -> None:
         return
     op.execute(
         "CREATE FUNCTION audit_log_guard() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{_UNCHANGEABLE}'; END $$"
+        f"$$ BEGIN RAISE EXCEPTION '{_UNCHANGEABLE}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
     )
     op.execute(
         "CREATE TRIGGER audit_log_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log "
@@ -290,6 +290,7 @@ def _create_replicas() -> None:
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("started_us", sa.BigInteger, nullable=False),
         sa.Column("seen_us", sa.BigInteger, nullable=False),
+        sa.Column("from_cache", sa.Boolean, nullable=False),
     )
     op.create_table(
         "replica_states",

@@ -1,0 +1,79 @@
+"""Which services a process offers over a database, and the gRPC servers that they are on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from admin.handler import add_to_server
+from meter.handler import MeterHandler
+from meter.pending import Pending
+from usageflow.domain.clock import Clock
+from usageflow.rpc.authentication import Attempts, Authenticator
+from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
+from usageflow.rpc.last_used import Uses
+from usageflow.rpc.server import (
+    ADMIN,
+    DECISION,
+    METER,
+    RpcServer,
+    ServerOptions,
+    build_server,
+    credentials_needed,
+)
+from usageflow.runtime.control_plane import ControlPlane, build_control_plane
+from usageflow.runtime.sql_stores import SqlStores
+from usageflow.runtime.telemetry import Metrics
+from usageflow.storage.notices import ChangeNotices
+from usageflow.storage.ports import CredentialSource
+from usageflow.v1 import meter_pb2_grpc
+
+
+class Role(StrEnum):
+    """A service that a process may offer."""
+
+    DECISION = "decision"
+    ADMIN = "admin"
+    METER = "meter"
+
+
+ALL = frozenset(Role)
+
+_NAMES = {Role.DECISION: DECISION, Role.ADMIN: ADMIN, Role.METER: METER}
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Administration and metering, ready to be served."""
+
+    plane: ControlPlane
+    meter: MeterHandler
+
+    def serve_on(self, rpc: RpcServer, roles: Iterable[Role]) -> None:
+        """Adds those of these services to a server."""
+        if Role.ADMIN in roles:
+            add_to_server(self.plane.handler, rpc.handlers)
+        if Role.METER in roles:
+            meter_pb2_grpc.add_MeterServiceServicer_to_server(self.meter, rpc.handlers)
+
+
+def build_office(stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock) -> Office:
+    """Wires administration and metering."""
+    plane = build_control_plane(stores, notices, clock, hash_key)
+    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)))
+
+
+def build_rpc(
+    roles: Iterable[Role],
+    credentials: CredentialSource,
+    clock: Clock,
+    metrics: Metrics,
+    options: ServerOptions,
+    uses: Uses,
+) -> RpcServer:
+    """Returns a server for these services, which are yet to be added. ``uses`` takes note of credentials that open something."""
+    policy = CallPolicy(credentials_needed())
+    attempts = Attempts(uses, failures=metrics.credential_failures)
+    interceptor = ServiceInterceptor(Authenticator(credentials, clock, attempts), policy, metrics.call_times)
+    return build_server(interceptor, [_NAMES[role] for role in sorted(roles)], options)

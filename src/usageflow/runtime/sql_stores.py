@@ -1,0 +1,49 @@
+"""Every store of one database, for any process that works over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from usageflow.domain.clock import Clock
+from usageflow.storage.sql import (
+    Database,
+    SqlAuditLog,
+    SqlCheckpointStore,
+    SqlControlStore,
+    SqlCredentialStore,
+    SqlDecisionLog,
+    SqlReplicaStore,
+    SqlResourceStore,
+    SqlUsageStore,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStores:
+    """Every store of one database."""
+
+    database: Database
+    control: SqlControlStore
+    usage: SqlUsageStore
+    checkpoints: SqlCheckpointStore
+    replicas: SqlReplicaStore
+    credentials: SqlCredentialStore
+    audit: SqlAuditLog
+    resources: SqlResourceStore
+    decision_log: SqlDecisionLog
+
+    @classmethod
+    def over(cls, database: Database, clock: Clock) -> Self:
+        """Returns the stores of a database."""
+        return cls(
+            database,
+            SqlControlStore(database, clock),
+            SqlUsageStore(database, clock),
+            SqlCheckpointStore(database, clock),
+            SqlReplicaStore(database),
+            SqlCredentialStore(database, clock),
+            SqlAuditLog(database),
+            SqlResourceStore(database, clock),
+            SqlDecisionLog(database, clock),
+        )

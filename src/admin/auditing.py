@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
-from admin.pages import PageOf, PageRequest
+from admin.aip.paging import fingerprint, make_token, page_size, read_token
 from usageflow.domain.credentials import CredentialKind
-from usageflow.domain.errors import InvalidArgument, NotFound
+from usageflow.domain.errors import NotFound
 from usageflow.storage.audit import AuditHead, AuditLog, AuditQuery, AuditRow
 from usageflow.storage.credentials import CredentialSet, CredentialStore
 from usageflow.storage.ports import ControlStore
@@ -23,6 +24,15 @@ class AuditFilter:
     until_us: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Entries, the token of the next page ("" on the last one), and the log's head."""
+
+    rows: Sequence[AuditRow]
+    next_token: str
+    head: AuditHead
+
+
 class Auditing:
     """Reads the audit log."""
 
@@ -31,13 +41,15 @@ class Auditing:
         self._control = control
         self._credentials = credentials
 
-    async def list(self, wanted: AuditFilter, page: PageRequest) -> tuple[PageOf[AuditRow], AuditHead]:
-        """Returns a page in order of sequences, and the log's head. Raises NotFound, InvalidArgument."""
-        query = (wanted.application, wanted.actor, wanted.kind, str(wanted.since_us), str(wanted.until_us))
+    async def list(self, wanted: AuditFilter, size: int, token: str) -> AuditPage:
+        """Returns a page in order of sequences. Raises NotFound, InvalidArgument."""
+        size = page_size(size)
+        mark = fingerprint(*astuple(wanted))
+        after = read_token(token, mark, [int])
         rows, head = await self._log.audit_entries(
             AuditQuery(
-                after=_sequence(page.after(query)),
-                limit=page.size + 1,
+                after=int(after[0] or 0) if after else 0,
+                limit=size + 1,
                 actor_id=await self._actor_id(wanted.actor),
                 application_id=await self._application_id(wanted.application),
                 kind=wanted.kind,
@@ -45,7 +57,9 @@ class Auditing:
                 until_us=wanted.until_us,
             )
         )
-        return page.of(rows, query, lambda row: str(row.link.entry.sequence)), head
+        if len(rows) <= size:
+            return AuditPage(rows, "", head)
+        return AuditPage(rows[:size], make_token(mark, [rows[size - 1].link.entry.sequence]), head)
 
     async def _application_id(self, name: str) -> str:
         if not name:
@@ -61,9 +75,3 @@ class Auditing:
             return ""
         token = await self._credentials.get_credential(CredentialSet(CredentialKind.ADMIN_TOKEN), actor)
         return actor if token is None else token.credential_id
-
-
-def _sequence(key: str) -> int:
-    if key and not (key.isascii() and key.isdecimal() and len(key) < 19):
-        raise InvalidArgument.of("page_token", "is not of this list", "send none for the first page")
-    return int(key or 0)

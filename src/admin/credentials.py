@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from admin.aip.fields import FieldType
+from admin.aip.paging import next_page
 from admin.credential_rules import ensure_good, ensure_overlap
-from admin.pages import PageOf, PageRequest
+from admin.resources.shared import Listing
 from usageflow.domain.changes import Action, Cause, Change
 from usageflow.domain.clock import Clock
 from usageflow.domain.credentials import (
@@ -17,16 +19,45 @@ from usageflow.domain.credentials import (
     Role,
     Scope,
     rotated_name,
+    scopes_text,
     secret_prefix,
 )
 from usageflow.domain.errors import Aborted, FailedPrecondition, NotFound
 from usageflow.domain.ids import uuid7
 from usageflow.domain.keys import display_prefix, hash_of, make_key
+from usageflow.domain.listing import Value
 from usageflow.storage.credentials import CredentialChange, CredentialSet, CredentialStore
 from usageflow.storage.ports import ControlStore
 
 DAY_US = 86_400_000_000
 _ATTEMPTS = 10
+
+_FIELDS = {
+    "name": FieldType.TEXT,
+    "uid": FieldType.TEXT,
+    "prefix": FieldType.TEXT,
+    "creator": FieldType.TEXT,
+    "create_time": FieldType.INSTANT,
+    "expire_time": FieldType.INSTANT,
+    "revoke_time": FieldType.INSTANT,
+    "last_use_time": FieldType.INSTANT,
+}
+_KEY_FIELDS = {"scopes": FieldType.TEXT}
+_TOKEN_FIELDS = {"role": FieldType.TEXT, "application": FieldType.TEXT}
+_PLACES: Mapping[str, Callable[[Credential], Value]] = {
+    "name": lambda each: each.name,
+    "uid": lambda each: each.credential_id,
+    "prefix": lambda each: each.prefix,
+    "scopes": lambda each: scopes_text(each.scopes),
+    "role": lambda each: each.role.value if each.role is not None else "",
+    "application": lambda each: each.application or None,
+    "creator": lambda each: each.created_by,
+    "create_time": lambda each: each.created_us,
+    "expire_time": lambda each: each.expires_us,
+    "revoke_time": lambda each: each.revoked_us,
+    "last_use_time": lambda each: each.last_used_us,
+}
+"""Where a credential stands in each order, as the store has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +145,14 @@ class Credentials:
             raise NotFound(message, reason="CREDENTIAL_NOT_FOUND")
         return found
 
-    async def list(self, where: CredentialSet, page: PageRequest, *, revoked: bool) -> PageOf[Credential]:
-        """Returns a page in order of names. Raises InvalidArgument for a page token of another list."""
-        query = (where.kind, where.application_id, str(revoked))
-        found = await self._store.list_credentials(
-            where, after=page.after(query), limit=page.size + 1, revoked=revoked
+    async def list(self, where: CredentialSet, listing: Listing) -> tuple[Sequence[Credential], str]:
+        """Returns a page, and the token of the next one. Raises InvalidArgument."""
+        own = _KEY_FIELDS if where.kind is CredentialKind.API_KEY else _TOKEN_FIELDS
+        query, mark = listing.query(_FIELDS | own, f"{where.kind} {where.application_id}")
+        found = await self._store.list_credentials(where, query)
+        return next_page(
+            found, query, mark, lambda each: [_PLACES[order.field](each) for order in query.order]
         )
-        return page.of(found, query, lambda credential: credential.name)
 
     async def update(
         self, where: CredentialSet, name: str, fields: Mapping[str, Any], call: Call

@@ -12,7 +12,8 @@ from tests.causes import NOBODY, by
 from usageflow.domain.changes import Action, Cause, Change
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.credentials import Credential, CredentialKind, Role, Scope
-from usageflow.domain.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from usageflow.domain.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from usageflow.domain.listing import EVERYTHING, Comparison, Condition, Operator, Order, Query
 from usageflow.storage.audit import AuditLog, AuditQuery
 from usageflow.storage.credentials import CredentialChange, CredentialSet, CredentialStore
 from usageflow.storage.ports import ControlStore
@@ -94,13 +95,33 @@ async def test_lists_are_in_order_of_names_and_go_on_after_one(
     await change(credentials, found, revoked_us=7)
 
     async def names(**fields: Any) -> list[str]:
-        listed = await credentials.list_credentials(where, **({"limit": 9, "revoked": False} | fields))
-        return [each.name for each in listed]
+        query = Query((Order("name"),), **({"limit": 9} | fields))
+        return [each.name for each in await credentials.list_credentials(where, query)]
 
     assert await names() == ["n-1", "n-3", "n-4"]
-    assert await names(revoked=True, after="n-1", limit=2) == ["n-2", "n-3"]
+    assert await names(show_deleted=True, after=("n-1",), limit=2) == ["n-2", "n-3"]
     assert await credentials.names_of_credentials(where) == {"n-1", "n-2", "n-3", "n-4"}
-    assert list(await credentials.list_credentials(TOKENS, limit=9, revoked=True)) == []
+    everything = Query((Order("name"),), 9, show_deleted=True)
+    assert list(await credentials.list_credentials(TOKENS, everything)) == []
+
+
+async def test_lists_are_filtered_and_sorted(credentials: CredentialStore, application_id: str) -> None:
+    both = frozenset({Scope.AGENT, Scope.READ})
+    await make(credentials, *(key(number, application_id) for number in (1, 2)))
+    await make(credentials, key(3, application_id, scopes=both, expires_us=5, created_by="ann"))
+    await make(credentials, key(4, application_id, scopes=both))
+    where = CredentialSet(CredentialKind.API_KEY, application_id)
+
+    async def names(condition: Condition, *order: Order) -> list[str]:
+        query = Query((*order, Order("name")), 9, condition)
+        return [each.name for each in await credentials.list_credentials(where, query)]
+
+    assert await names(Comparison("scopes", Operator.HAS, "AGENT")) == ["n-3", "n-4"]
+    assert await names(Comparison("creator", Operator.EQUAL, "ann")) == ["n-3"]
+    assert await names(EVERYTHING, Order("expire_time")) == ["n-1", "n-2", "n-4", "n-3"]
+    assert await names(EVERYTHING, Order("expire_time", descending=True)) == ["n-3", "n-1", "n-2", "n-4"]
+    with pytest.raises(InvalidArgument):
+        await names(Comparison("secret_hash", Operator.EQUAL, "x"))
 
 
 async def test_a_change_raises_the_version_and_an_old_one_is_refused(

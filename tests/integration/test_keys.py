@@ -235,6 +235,14 @@ async def test_lists_come_in_pages_of_their_own(desk: Desk) -> None:
         "ListApiKeys", application="demo", page_token=page.next_page_token, show_deleted=True
     )
     assert code is grpc.StatusCode.INVALID_ARGUMENT
+    few = {"application": "demo", "filter": 'name = "a" OR name = "e"', "order_by": "name desc"}
+    listed = await desk.do("ListApiKeys", **few)
+    assert [each.name for each in listed.api_keys] == ["e", "a"]
+    first = await desk.do("ListApiKeys", **few, page_size=1)
+    second = await desk.do("ListApiKeys", **few, page_size=1, page_token=first.next_page_token)
+    assert ([each.name for each in second.api_keys], second.next_page_token) == (["a"], "")
+    code, _, _ = await desk.refused("ListApiKeys", application="demo", filter="secret = 1")
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
     code, _, _ = await desk.refused("ListApiKeys", application="demo", page_size=-1)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
 

@@ -8,10 +8,13 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from usageflow.domain.errors import InvalidArgument
-from usageflow.domain.listing import Value
+from usageflow.domain.listing import Query, Value
+
+Item = TypeVar("Item")
 
 DEFAULT_SIZE, MAX_SIZE = 50, 1_000
 _MAX_TOKEN = 8_192
@@ -53,6 +56,16 @@ def read_token(token: str, query: str, like: Sequence[type]) -> tuple[Value, ...
     if not fits:
         raise InvalidArgument.of("page_token", "is no page token", _FIX, "PAGE_TOKEN")
     return tuple(after)
+
+
+def next_page(
+    found: Sequence[Item], query: Query, mark: str, place: Callable[[Item], Sequence[Value]]
+) -> tuple[Sequence[Item], str]:
+    """Returns the page of what a query yielded, one item more than a page holds, and the token of the next one, "" on the last."""
+    if len(found) < query.limit:
+        return found, ""
+    items = found[: query.limit - 1]
+    return items, make_token(mark, place(items[-1]))
 
 
 def _fits(value: object, kind: type) -> bool:

@@ -8,7 +8,6 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from admin.auditing import AuditFilter, Auditing
-from admin.pages import PageRequest
 from usageflow.domain.errors import InvalidArgument
 from usageflow.storage.audit import AuditRow
 from usageflow.v1 import audit_pb2
@@ -26,13 +25,12 @@ class AuditMethods:
         self, request: audit_pb2.ListAuditEntriesRequest, context: _Context
     ) -> audit_pb2.ListAuditEntriesResponse:
         """See the contract."""
-        page = PageRequest.of_request(request.page_size, request.page_token)
-        listed, head = await self._auditing.list(_filter(request), page)
+        page = await self._auditing.list(_filter(request), request.page_size, request.page_token)
         return audit_pb2.ListAuditEntriesResponse(
-            entries=[_entry(row) for row in listed.items],
-            next_page_token=listed.next_token,
-            head_sequence=head.sequence,
-            head_digest=head.digest,
+            entries=[_entry(row) for row in page.rows],
+            next_page_token=page.next_token,
+            head_sequence=page.head.sequence,
+            head_digest=page.head.digest,
         )
 
 

@@ -8,7 +8,7 @@ import grpc.aio
 
 from admin.credentials import Credentials
 from admin.handler import keys_pack, keys_unpack
-from admin.pages import PageRequest
+from admin.resources.shared import Listing
 from usageflow.domain.credentials import CredentialKind
 from usageflow.storage.credentials import CredentialSet
 from usageflow.v1 import keys_pb2
@@ -43,12 +43,11 @@ class KeyMethods:
     ) -> keys_pb2.ListApiKeysResponse:
         """See the contract."""
         where = await self._credentials.keys_of(request.application)
-        page = PageRequest.of_request(request.page_size, request.page_token)
-        listed = await self._credentials.list(where, page, revoked=request.show_deleted)
+        listed, token = await self._credentials.list(where, _listing(request))
         now_us = self._credentials.now_us()
         return keys_pb2.ListApiKeysResponse(
-            api_keys=[keys_pack.key(item, now_us) for item in listed.items],
-            next_page_token=listed.next_token,
+            api_keys=[keys_pack.key(item, now_us) for item in listed],
+            next_page_token=token,
         )
 
     async def UpdateApiKey(  # noqa: N802
@@ -104,12 +103,11 @@ class TokenMethods:
         self, request: keys_pb2.ListAdminTokensRequest, context: _Context
     ) -> keys_pb2.ListAdminTokensResponse:
         """See the contract."""
-        page = PageRequest.of_request(request.page_size, request.page_token)
-        listed = await self._credentials.list(_TOKENS, page, revoked=request.show_deleted)
+        listed, token = await self._credentials.list(_TOKENS, _listing(request))
         now_us = self._credentials.now_us()
         return keys_pb2.ListAdminTokensResponse(
-            admin_tokens=[keys_pack.token(item, now_us) for item in listed.items],
-            next_page_token=listed.next_token,
+            admin_tokens=[keys_pack.token(item, now_us) for item in listed],
+            next_page_token=token,
         )
 
     async def UpdateAdminToken(  # noqa: N802
@@ -136,3 +134,9 @@ class TokenMethods:
         call = keys_unpack.call(request, context)
         revoked = await self._credentials.revoke(_TOKENS, request.name, call)
         return keys_pack.token(revoked, self._credentials.now_us())
+
+
+def _listing(request: keys_pb2.ListApiKeysRequest | keys_pb2.ListAdminTokensRequest) -> Listing:
+    return Listing(
+        request.page_size, request.page_token, request.filter, request.order_by, request.show_deleted
+    )

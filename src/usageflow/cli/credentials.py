@@ -26,7 +26,9 @@ Expires = Annotated[
 ]
 Overlap = Annotated[str, typer.Option("--overlap", help="How long the old one goes on, such as 24h or 7d.")]
 NewName = Annotated[str, typer.Option("--new-name", help="Name of the new one; left out, NAME-2 and so on.")]
-All = Annotated[bool, typer.Option("--all", help="Revoked ones too.")]
+All = Annotated[bool, typer.Option("--all", "--show-deleted", help="Revoked ones too.")]
+Filter = Annotated[str, typer.Option("--filter", help="Such as 'name = \"a*\" AND last_use_time < ...'.")]
+OrderBy = Annotated[str, typer.Option("--order-by", help="Such as 'last_use_time desc, name'.")]
 Etag = Annotated[str, typer.Option("--etag", help="Do it only if this is still its version.")]
 
 

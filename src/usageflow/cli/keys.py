@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usageflow.cli import options
-from usageflow.cli.confirm import Yes, ensure_meant
+from usageflow.cli.confirming import Yes, confirm
 from usageflow.cli.credentials import (
     All,
     Etag,
     Expires,
+    Filter,
     Name,
     NewName,
+    OrderBy,
     Overlap,
     instant_of,
     key_row,
@@ -32,7 +34,10 @@ if TYPE_CHECKING:  # the contract's messages are heavy to import
 app = typer.Typer(help="API keys of an application.", rich_markup_mode=None, no_args_is_help=True)
 
 EXAMPLES = {
-    "list": ("usageflow keys list --all",),
+    "list": (
+        "usageflow keys list --all",
+        "usageflow keys list --filter 'scopes : \"READ\"' --order-by 'last_use_time desc'",
+    ),
     "create": (
         "usageflow keys create web --live",
         "usageflow keys create batch --scope REPORT --expires 90d",
@@ -60,6 +65,8 @@ ScopeOption = Annotated[
 @app.command("list", epilog=options.examples(EXAMPLES["list"]))
 def list_keys(
     show_all: All = False,
+    filter_text: Filter = "",
+    order_by: OrderBy = "",
     application: options.Application = "demo",
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
@@ -69,7 +76,9 @@ def list_keys(
     from usageflow.v1.keys_pb2 import ListApiKeysRequest
 
     keys: list[ApiKey] = []
-    request = ListApiKeysRequest(application=application, page_size=1000, show_deleted=show_all)
+    request = ListApiKeysRequest(
+        application=application, page_size=1000, show_deleted=show_all, filter=filter_text, order_by=order_by
+    )
     with connect(timeout) as connection:
         while True:
             page = connection.as_admin(connection.admin.ListApiKeys, request)
@@ -185,7 +194,7 @@ def rotate(
 @app.command(epilog=options.examples(EXAMPLES["revoke"]))
 def revoke(
     name: Name,
-    yes: Annotated[bool, Yes] = False,
+    yes: Yes = False,
     etag: Etag = "",
     application: options.Application = "demo",
     output: options.OutputOption = Output.TABLE,
@@ -195,7 +204,7 @@ def revoke(
     from usageflow.cli.connection import connect
     from usageflow.v1.keys_pb2 import RevokeApiKeyRequest
 
-    ensure_meant(f"Revoke the API key {name} of {application} for ever?", yes=yes)
+    confirm(f"Revoke the API key {name} of {application} for ever?", yes=yes)
     with connect(timeout) as connection:
         request = RevokeApiKeyRequest(application=application, name=name, etag=etag)
         key = connection.as_admin(connection.admin.RevokeApiKey, request)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usageflow.cli import options
-from usageflow.cli.confirm import Yes, ensure_meant
+from usageflow.cli.confirming import Yes, confirm
 from usageflow.cli.credentials import (
     All,
     Etag,
     Expires,
+    Filter,
     Name,
     NewName,
+    OrderBy,
     Overlap,
     instant_of,
     overlap_of,
@@ -54,6 +56,8 @@ class AdminRole(StrEnum):
 @app.command("list", epilog=options.examples(EXAMPLES["list"]))
 def list_tokens(
     show_all: All = False,
+    filter_text: Filter = "",
+    order_by: OrderBy = "",
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
 ) -> None:
@@ -62,7 +66,9 @@ def list_tokens(
     from usageflow.v1.keys_pb2 import ListAdminTokensRequest
 
     tokens: list[AdminToken] = []
-    request = ListAdminTokensRequest(page_size=1000, show_deleted=show_all)
+    request = ListAdminTokensRequest(
+        page_size=1000, show_deleted=show_all, filter=filter_text, order_by=order_by
+    )
     with connect(timeout) as connection:
         while True:
             page = connection.as_admin(connection.admin.ListAdminTokens, request)
@@ -165,7 +171,7 @@ def rotate(
 @app.command(epilog=options.examples(EXAMPLES["revoke"]))
 def revoke(
     name: Name,
-    yes: Annotated[bool, Yes] = False,
+    yes: Yes = False,
     etag: Etag = "",
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
@@ -174,7 +180,7 @@ def revoke(
     from usageflow.cli.connection import connect
     from usageflow.v1.keys_pb2 import RevokeAdminTokenRequest
 
-    ensure_meant(f"Revoke the admin token {name} for ever?", yes=yes)
+    confirm(f"Revoke the admin token {name} for ever?", yes=yes)
     with connect(timeout) as connection:
         request = RevokeAdminTokenRequest(name=name, etag=etag)
         token = connection.as_admin(connection.admin.RevokeAdminToken, request)

@@ -126,3 +126,8 @@ def rotated_name(name: str, taken: frozenset[str], most: int = 63) -> str:
     base, first = (stem, int(number) + 1) if stem and number.isdecimal() and len(number) < 5 else (name, 2)
     candidates = (f"{base[: most - 1 - len(str(n))]}-{n}" for n in range(first, first + len(taken) + 1))
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def scopes_text(scopes: frozenset[Scope]) -> str:
+    """Returns scopes in one text, in the order of their declaration: how stores keep and lists show them."""
+    return " ".join(scope for scope in Scope if scope in scopes)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from usageflow.domain.changes import Cause
 from usageflow.domain.credentials import Credential, CredentialKind
+from usageflow.domain.listing import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,10 @@ class CredentialStore(CredentialUses, Protocol):
     async def get_credential(self, where: CredentialSet, name: str) -> Credential | None:
         """Returns the credential of that name."""
 
-    async def list_credentials(
-        self, where: CredentialSet, *, after: str = "", limit: int, revoked: bool
-    ) -> Sequence[Credential]:
-        """Returns credentials in order of their names, from the first one after ``after``; ``revoked``: these too."""
+    async def list_credentials(self, where: CredentialSet, query: Query) -> Sequence[Credential]:
+        """Returns credentials; ``query.show_deleted``: revoked ones too. Fields are name, uid, prefix, scopes (their names in one text),
+        role, application, creator, create_time, expire_time, revoke_time and last_use_time. Raises InvalidArgument for others.
+        """
 
     async def names_of_credentials(self, where: CredentialSet) -> frozenset[str]:
         """Returns every name that is taken; revoked credentials keep theirs."""

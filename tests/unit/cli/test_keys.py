@@ -116,7 +116,7 @@ def test_revoking_asks_first_and_nobody_there_means_no(
 
 
 def test_somebody_is_asked_on_a_terminal(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("usageflow.cli.confirm._somebody_is_there", lambda: True)
+    monkeypatch.setattr("usageflow.cli.confirming._somebody_is_there", lambda: True)
     refused = run("keys", "revoke", "web", stdin="n\n")
     assert (refused.exit_code, service.calls) == (1, [])
     assert "nothing was done" in refused.stderr

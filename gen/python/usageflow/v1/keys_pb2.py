@@ -17,21 +17,21 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17usageflow/v1/keys.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x03\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06scopes\x18\x02 \x03(\x0e\x32\x16.usageflow.v1.KeyScope\x12\x31\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32\x1c.usageflow.v1.KeyEnvironment\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03uid\x18\x05 \x01(\t\x12\x0e\n\x06prefix\x18\x06 \x01(\t\x12,\n\x05state\x18\x07 \x01(\x0e\x32\x1d.usageflow.v1.CredentialState\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\"\x86\x03\n\nAdminToken\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.usageflow.v1.AdminRole\x12\x13\n\x0b\x61pplication\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03uid\x18\x05 \x01(\t\x12\x0e\n\x06prefix\x18\x06 \x01(\t\x12,\n\x05state\x18\x07 \x01(\x0e\x32\x1d.usageflow.v1.CredentialState\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\"|\n\x13\x43reateApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12%\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x14.usageflow.v1.ApiKey\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"^\n\x0cIssuedApiKey\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.usageflow.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x17\n\x0fsecret_withheld\x18\x03 \x01(\x08\"5\n\x10GetApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"f\n\x12ListApiKeysRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.usageflow.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x13UpdateApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12%\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x14.usageflow.v1.ApiKey\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\xe0\x01\n\x13RotateApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08new_name\x18\x03 \x01(\t\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"q\n\x13RevokeApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"s\n\x17\x43reateAdminTokenRequest\x12-\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.AdminToken\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"j\n\x10IssuedAdminToken\x12-\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.AdminToken\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x17\n\x0fsecret_withheld\x18\x03 \x01(\x08\"$\n\x14GetAdminTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"U\n\x16ListAdminTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"b\n\x17ListAdminTokensResponse\x12.\n\x0c\x61\x64min_tokens\x18\x01 \x03(\x0b\x32\x18.usageflow.v1.AdminToken\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x17UpdateAdminTokenRequest\x12-\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.AdminToken\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xcf\x01\n\x17RotateAdminTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08new_name\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"`\n\x17RevokeAdminTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t*d\n\x08KeyScope\x12\x19\n\x15KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_SCOPE_AGENT\x10\x01\x12\x14\n\x10KEY_SCOPE_REPORT\x10\x02\x12\x12\n\x0eKEY_SCOPE_READ\x10\x03*k\n\tAdminRole\x12\x1a\n\x16\x41\x44MIN_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x44MIN_ROLE_VIEWER\x10\x01\x12\x15\n\x11\x41\x44MIN_ROLE_EDITOR\x10\x02\x12\x14\n\x10\x41\x44MIN_ROLE_OWNER\x10\x03*e\n\x0eKeyEnvironment\x12\x1f\n\x1bKEY_ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x18\n\x14KEY_ENVIRONMENT_LIVE\x10\x01\x12\x18\n\x14KEY_ENVIRONMENT_TEST\x10\x02*\x8c\x01\n\x0f\x43redentialState\x12 \n\x1c\x43REDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43REDENTIAL_STATE_ACTIVE\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATE_EXPIRED\x10\x02\x12\x1c\n\x18\x43REDENTIAL_STATE_REVOKED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17usageflow/v1/keys.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x03\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06scopes\x18\x02 \x03(\x0e\x32\x16.usageflow.v1.KeyScope\x12\x31\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32\x1c.usageflow.v1.KeyEnvironment\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03uid\x18\x05 \x01(\t\x12\x0e\n\x06prefix\x18\x06 \x01(\t\x12,\n\x05state\x18\x07 \x01(\x0e\x32\x1d.usageflow.v1.CredentialState\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\"\x86\x03\n\nAdminToken\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04role\x18\x02 \x01(\x0e\x32\x17.usageflow.v1.AdminRole\x12\x13\n\x0b\x61pplication\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03uid\x18\x05 \x01(\t\x12\x0e\n\x06prefix\x18\x06 \x01(\t\x12,\n\x05state\x18\x07 \x01(\x0e\x32\x1d.usageflow.v1.CredentialState\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\"|\n\x13\x43reateApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12%\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x14.usageflow.v1.ApiKey\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"^\n\x0cIssuedApiKey\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.usageflow.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x17\n\x0fsecret_withheld\x18\x03 \x01(\x08\"5\n\x10GetApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x88\x01\n\x12ListApiKeysRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.usageflow.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x13UpdateApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12%\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x14.usageflow.v1.ApiKey\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\xe0\x01\n\x13RotateApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08new_name\x18\x03 \x01(\t\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"q\n\x13RevokeApiKeyRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"s\n\x17\x43reateAdminTokenRequest\x12-\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.AdminToken\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"j\n\x10IssuedAdminToken\x12-\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.AdminToken\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x17\n\x0fsecret_withheld\x18\x03 \x01(\x08\"$\n\x14GetAdminTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"w\n\x16ListAdminTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\"b\n\x17ListAdminTokensResponse\x12.\n\x0c\x61\x64min_tokens\x18\x01 \x03(\x0b\x32\x18.usageflow.v1.AdminToken\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x17UpdateAdminTokenRequest\x12-\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.AdminToken\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xcf\x01\n\x17RotateAdminTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08new_name\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"`\n\x17RevokeAdminTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t*d\n\x08KeyScope\x12\x19\n\x15KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_SCOPE_AGENT\x10\x01\x12\x14\n\x10KEY_SCOPE_REPORT\x10\x02\x12\x12\n\x0eKEY_SCOPE_READ\x10\x03*k\n\tAdminRole\x12\x1a\n\x16\x41\x44MIN_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x44MIN_ROLE_VIEWER\x10\x01\x12\x15\n\x11\x41\x44MIN_ROLE_EDITOR\x10\x02\x12\x14\n\x10\x41\x44MIN_ROLE_OWNER\x10\x03*e\n\x0eKeyEnvironment\x12\x1f\n\x1bKEY_ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x18\n\x14KEY_ENVIRONMENT_LIVE\x10\x01\x12\x18\n\x14KEY_ENVIRONMENT_TEST\x10\x02*\x8c\x01\n\x0f\x43redentialState\x12 \n\x1c\x43REDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43REDENTIAL_STATE_ACTIVE\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATE_EXPIRED\x10\x02\x12\x1c\n\x18\x43REDENTIAL_STATE_REVOKED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'usageflow.v1.keys_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYSCOPE']._serialized_start=2893
-  _globals['_KEYSCOPE']._serialized_end=2993
-  _globals['_ADMINROLE']._serialized_start=2995
-  _globals['_ADMINROLE']._serialized_end=3102
-  _globals['_KEYENVIRONMENT']._serialized_start=3104
-  _globals['_KEYENVIRONMENT']._serialized_end=3205
-  _globals['_CREDENTIALSTATE']._serialized_start=3208
-  _globals['_CREDENTIALSTATE']._serialized_end=3348
+  _globals['_KEYSCOPE']._serialized_start=2962
+  _globals['_KEYSCOPE']._serialized_end=3062
+  _globals['_ADMINROLE']._serialized_start=3064
+  _globals['_ADMINROLE']._serialized_end=3171
+  _globals['_KEYENVIRONMENT']._serialized_start=3173
+  _globals['_KEYENVIRONMENT']._serialized_end=3274
+  _globals['_CREDENTIALSTATE']._serialized_start=3277
+  _globals['_CREDENTIALSTATE']._serialized_end=3417
   _globals['_APIKEY']._serialized_start=141
   _globals['_APIKEY']._serialized_end=558
   _globals['_ADMINTOKEN']._serialized_start=561
@@ -42,30 +42,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUEDAPIKEY']._serialized_end=1173
   _globals['_GETAPIKEYREQUEST']._serialized_start=1175
   _globals['_GETAPIKEYREQUEST']._serialized_end=1228
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1230
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1332
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1334
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1420
-  _globals['_UPDATEAPIKEYREQUEST']._serialized_start=1423
-  _globals['_UPDATEAPIKEYREQUEST']._serialized_end=1610
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1613
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1837
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1839
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1952
-  _globals['_CREATEADMINTOKENREQUEST']._serialized_start=1954
-  _globals['_CREATEADMINTOKENREQUEST']._serialized_end=2069
-  _globals['_ISSUEDADMINTOKEN']._serialized_start=2071
-  _globals['_ISSUEDADMINTOKEN']._serialized_end=2177
-  _globals['_GETADMINTOKENREQUEST']._serialized_start=2179
-  _globals['_GETADMINTOKENREQUEST']._serialized_end=2215
-  _globals['_LISTADMINTOKENSREQUEST']._serialized_start=2217
-  _globals['_LISTADMINTOKENSREQUEST']._serialized_end=2302
-  _globals['_LISTADMINTOKENSRESPONSE']._serialized_start=2304
-  _globals['_LISTADMINTOKENSRESPONSE']._serialized_end=2402
-  _globals['_UPDATEADMINTOKENREQUEST']._serialized_start=2405
-  _globals['_UPDATEADMINTOKENREQUEST']._serialized_end=2583
-  _globals['_ROTATEADMINTOKENREQUEST']._serialized_start=2586
-  _globals['_ROTATEADMINTOKENREQUEST']._serialized_end=2793
-  _globals['_REVOKEADMINTOKENREQUEST']._serialized_start=2795
-  _globals['_REVOKEADMINTOKENREQUEST']._serialized_end=2891
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1231
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1367
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1369
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1455
+  _globals['_UPDATEAPIKEYREQUEST']._serialized_start=1458
+  _globals['_UPDATEAPIKEYREQUEST']._serialized_end=1645
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1648
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1872
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1874
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1987
+  _globals['_CREATEADMINTOKENREQUEST']._serialized_start=1989
+  _globals['_CREATEADMINTOKENREQUEST']._serialized_end=2104
+  _globals['_ISSUEDADMINTOKEN']._serialized_start=2106
+  _globals['_ISSUEDADMINTOKEN']._serialized_end=2212
+  _globals['_GETADMINTOKENREQUEST']._serialized_start=2214
+  _globals['_GETADMINTOKENREQUEST']._serialized_end=2250
+  _globals['_LISTADMINTOKENSREQUEST']._serialized_start=2252
+  _globals['_LISTADMINTOKENSREQUEST']._serialized_end=2371
+  _globals['_LISTADMINTOKENSRESPONSE']._serialized_start=2373
+  _globals['_LISTADMINTOKENSRESPONSE']._serialized_end=2471
+  _globals['_UPDATEADMINTOKENREQUEST']._serialized_start=2474
+  _globals['_UPDATEADMINTOKENREQUEST']._serialized_end=2652
+  _globals['_ROTATEADMINTOKENREQUEST']._serialized_start=2655
+  _globals['_ROTATEADMINTOKENREQUEST']._serialized_end=2862
+  _globals['_REVOKEADMINTOKENREQUEST']._serialized_start=2864
+  _globals['_REVOKEADMINTOKENREQUEST']._serialized_end=2960
 # @@protoc_insertion_point(module_scope)

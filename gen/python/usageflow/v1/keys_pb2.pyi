@@ -368,6 +368,8 @@ class ListApiKeysRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     SHOW_DELETED_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    ORDER_BY_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application's name; required."""
     page_size: builtins.int
@@ -376,6 +378,12 @@ class ListApiKeysRequest(google.protobuf.message.Message):
     """The next_page_token of the page before; empty for the first one."""
     show_deleted: builtins.bool
     """True: revoked ones too."""
+    filter: builtins.str
+    """A subset of AIP-160, such as `scopes : "READ" AND last_use_time < "2026-01-01T00:00:00Z"`. Fields: name, uid, prefix, scopes,
+    creator, create_time, expire_time, revoke_time, last_use_time.
+    """
+    order_by: builtins.str
+    """Such as `last_use_time desc, name`; empty means by name."""
     def __init__(
         self,
         *,
@@ -383,8 +391,10 @@ class ListApiKeysRequest(google.protobuf.message.Message):
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         show_deleted: builtins.bool = ...,
+        filter: builtins.str = ...,
+        order_by: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application", "page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]) -> None: ...
 
 global___ListApiKeysRequest = ListApiKeysRequest
 
@@ -625,20 +635,28 @@ class ListAdminTokensRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     SHOW_DELETED_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    ORDER_BY_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """At most so many, 1 to 1,000; 0 means 50."""
     page_token: builtins.str
     """The next_page_token of the page before; empty for the first one."""
     show_deleted: builtins.bool
     """True: revoked ones too."""
+    filter: builtins.str
+    """As for API keys; `role` and `application` instead of `scopes`."""
+    order_by: builtins.str
+    """Such as `last_use_time desc, name`; empty means by name."""
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         show_deleted: builtins.bool = ...,
+        filter: builtins.str = ...,
+        order_by: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]) -> None: ...
 
 global___ListAdminTokensRequest = ListAdminTokensRequest
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, or_, select, update
 
-from usageflow.domain.credentials import Credential, CredentialKind, Role, Scope
+from usageflow.domain.credentials import Credential, CredentialKind, Role, Scope, scopes_text
 from usageflow.domain.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from usageflow.domain.listing import Query
 from usageflow.storage.credentials import CredentialSet
+from usageflow.storage.sql.listing import paged
 from usageflow.storage.sql.statements import upsert
 from usageflow.storage.sql.tables import APPLICATIONS, CREDENTIALS
 
@@ -32,6 +34,20 @@ _COLUMNS = (
     APPLICATIONS.c.name,
 )
 
+_FIELDS = {
+    "name": _C.name,
+    "uid": _C.credential_id,
+    "prefix": _C.prefix,
+    "scopes": _C.scopes,
+    "role": _C.role,
+    "application": APPLICATIONS.c.name,
+    "creator": _C.created_by,
+    "create_time": _C.created_us,
+    "expire_time": _C.expires_us,
+    "revoke_time": _C.revoked_us,
+    "last_use_time": _C.last_used_us,
+}
+
 
 def find(connection: Connection, condition: ColumnElement[bool]) -> Credential | None:
     """Returns the one credential for which the condition holds."""
@@ -45,6 +61,14 @@ def find_all(
     """Returns the credentials for which the conditions hold, in order of names."""
     found = _select().where(*conditions).order_by(_C.name)
     return [_credential(row) for row in connection.execute(found.limit(limit))]
+
+
+def listed(connection: Connection, where: CredentialSet, query: Query) -> list[Credential]:
+    """Returns a page of the credentials of a set."""
+    found = _select().where(inside(where))
+    if not query.show_deleted:
+        found = found.where(_C.revoked_us.is_(None))
+    return [_credential(row) for row in connection.execute(paged(found, query, _FIELDS))]
 
 
 def inside(where: CredentialSet) -> ColumnElement[bool]:
@@ -76,7 +100,7 @@ def replace(connection: Connection, credential: Credential) -> None:
         update(CREDENTIALS)
         .where(_C.credential_id == credential.credential_id, _C.version == credential.version)
         .values(
-            scopes=_scopes(credential),
+            scopes=scopes_text(credential.scopes),
             role=credential.role or "",
             expires_us=credential.expires_us,
             revoked_us=credential.revoked_us,
@@ -138,7 +162,7 @@ def _values(credential: Credential) -> dict[str, Any]:
         "prefix": credential.prefix,
         "secret_hash": credential.secret_hash,
         "name": credential.name or credential.credential_id,
-        "scopes": _scopes(credential),
+        "scopes": scopes_text(credential.scopes),
         "role": credential.role or "",
         "created_us": credential.created_us,
         "created_by": credential.created_by,
@@ -146,10 +170,6 @@ def _values(credential: Credential) -> dict[str, Any]:
         "revoked_us": credential.revoked_us,
         "version": credential.version,
     }
-
-
-def _scopes(credential: Credential) -> str:
-    return " ".join(scope for scope in Scope if scope in credential.scopes)
 
 
 def _credential(row: Sequence[Any]) -> Credential:

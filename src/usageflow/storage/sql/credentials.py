@@ -11,6 +11,7 @@ from usageflow.domain.changes import Cause
 from usageflow.domain.clock import Clock
 from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import NotFound
+from usageflow.domain.listing import Query
 from usageflow.storage.credentials import CredentialChange, CredentialSet
 from usageflow.storage.sql import credential_rows, receipts
 from usageflow.storage.sql.audit import append_entries
@@ -30,16 +31,9 @@ class SqlCredentialStore:
         condition = credential_rows.inside(where) & (CREDENTIALS.c.name == name)
         return await self._database.read(lambda connection: credential_rows.find(connection, condition))
 
-    async def list_credentials(
-        self, where: CredentialSet, *, after: str = "", limit: int, revoked: bool
-    ) -> Sequence[Credential]:
+    async def list_credentials(self, where: CredentialSet, query: Query) -> Sequence[Credential]:
         """See CredentialStore."""
-        conditions = [credential_rows.inside(where), CREDENTIALS.c.name > after]
-        if not revoked:
-            conditions.append(CREDENTIALS.c.revoked_us.is_(None))
-        return await self._database.read(
-            lambda connection: credential_rows.find_all(connection, *conditions, limit=limit)
-        )
+        return await self._database.read(lambda connection: credential_rows.listed(connection, where, query))
 
     async def names_of_credentials(self, where: CredentialSet) -> frozenset[str]:
         """See CredentialStore."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from admin.resources.in_memory import Lists
 from admin.resources.shared import Found
 from usageflow.domain.policies import CustomerPlan, Policy, PolicySet, Strategy
 from usageflow.storage.ports import Application, SnapshotSource
@@ -32,6 +33,7 @@ class Declaration:
     policies: PolicySet
     present: Mapping[DeclaredKind, Mapping[str, Found]]
     gone: Mapping[Key, DeclaredRow]
+    lists: Lists = field(default_factory=Lists, compare=False, repr=False)
 
     def deleted(self, kind: DeclaredKind, name: str) -> Found | None:
         """Returns a deleted resource as it was."""

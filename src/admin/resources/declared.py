@@ -69,7 +69,7 @@ class DeclaredResources:
         if listing.show_deleted:
             items = declaration.every[self._kind]
         scope = f"{application}/{self._list}"
-        return page_of(items, listing, self._fields, self._model, scope)
+        return page_of(items, listing, self._fields, self._model, scope, lists=declaration.lists)
 
     async def create(self, application: str, fields: Mapping[str, Any], write: Write) -> Found:
         """See Resources."""

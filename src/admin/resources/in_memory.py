@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from enum import Enum
-from itertools import islice
 from operator import attrgetter
 from typing import Any, get_origin
 
@@ -28,6 +28,8 @@ from usageflow.domain.listing import (
 Reader = Callable[[Found], Sequence[Any]]
 """Returns the values of a field: several where it stands in a list, none where what holds it is not there."""
 
+_REMEMBERED = 8
+
 One = Callable[[Found], Any]
 """Returns the value of a field that every item has once."""
 
@@ -40,6 +42,22 @@ _STAMPS = {
 }
 
 
+class Lists:
+    """Whole lists of things that never change, in their order: the pages of one question are cut from one list."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, list[Found]] = OrderedDict()
+
+    def of(self, question: Hashable, make: Callable[[], list[Found]]) -> list[Found]:
+        """Returns what a question yields, made at most once while it is remembered."""
+        if question not in self._known:
+            self._known[question] = make()
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(question)
+        return self._known[question]
+
+
 def page_of(
     items: Iterable[Found],
     listing: Listing,
@@ -47,38 +65,36 @@ def page_of(
     model: type[BaseModel],
     scope: str,
     last: str = "name",
+    lists: Lists | None = None,
 ) -> Page:
-    """Returns a page of items, which are in the order of what names them. Raises InvalidArgument."""
+    """Returns a page of items, which are in the order of what names them. ``lists`` are those of items that never change. Raises
+    InvalidArgument.
+    """
     query, mark = listing.query(fields, scope, last)
     place = _place(query.order, model)
-    holds = _predicate(query.condition, model)
-    matching = (each for each in items if (query.show_deleted or not each.deleted) and holds(each))
-    if query.order == (Order(last),):
-        behind = matching if not query.after else (each for each in matching if place(each) > query.after)
-        chosen = list(islice(behind, query.limit))
-    else:
-        chosen = _sorted_from(list(matching), query, place, model, last)
+    question = (scope, query.condition, query.order, query.show_deleted)
+    found = (lists or Lists()).of(question, lambda: _matching(items, query, model, last))
+    first = 0
+    if query.after:
+        behind = _sort_key(query.order, query.after)
+        first = bisect_right(found, behind, key=lambda each: _sort_key(query.order, place(each)))
+    chosen = found[first : first + query.limit]
     return Page.of(chosen, [place(each) for each in chosen], query.limit, mark)
 
 
-def _sorted_from(
-    items: list[Found],
-    query: Query,
-    place: Callable[[Found], tuple[Value, ...]],
-    model: type[BaseModel],
-    last: str,
-) -> list[Found]:
-    """Returns a page's items, sorted by one field after the other, the least important first: sorting is stable, and they come in the
-    order of ``last``.
+def _matching(items: Iterable[Found], query: Query, model: type[BaseModel], last: str) -> list[Found]:
+    """Returns all that a query yields, sorted by one field after the other, the least important first: sorting is stable, and they come
+    in the order of ``last``.
     """
+    holds = _predicate(query.condition, model)
+    if query.show_deleted:
+        found = [each for each in items if holds(each)]
+    else:
+        found = [each for each in items if each.stamp.deleted_us is None and holds(each)]
     for order in reversed(query.order):
         if order != Order(last):
-            items.sort(key=_key(order.field, model), reverse=order.descending)
-    if not query.after:
-        return items[: query.limit]
-    start = _sort_key(query.order, query.after)
-    first = bisect_right(items, start, key=lambda each: _sort_key(query.order, place(each)))
-    return items[first : first + query.limit]
+            found.sort(key=_key(order.field, model), reverse=order.descending)
+    return found
 
 
 def _key(field: str, model: type[BaseModel]) -> Callable[[Found], Any]:
@@ -196,6 +212,8 @@ def _judge(operator: Operator, wanted: Any, *, wild: bool) -> Callable[[Any], bo
         return lambda value: value is not None and value not in ("", ())
     if wild:
         pieces = str(wanted).split("*")
+        if len(pieces) == 2 and not pieces[1]:
+            return lambda value: isinstance(value, str) and value.startswith(pieces[0])
         return lambda value: isinstance(value, str) and _fits(value, pieces)
     if operator is Operator.HAS and isinstance(wanted, str):
         return lambda value: value == wanted or (type(value) is str and wanted in value)
@@ -231,7 +249,23 @@ def _reader(model: type[BaseModel], path: str) -> Reader:
     if one is not None:
         return lambda found: (one(found),)
     steps = [_SPELLED.get(step, step) for step in path.split(".")]
+    if len(steps) == 2:  # nearly all are of this form, and this is asked of every item
+        return _two_steps(*map(attrgetter, steps))
     return lambda found: _walked(found.item, steps)
+
+
+def _two_steps(outer: Callable[[Any], Any], inner: Callable[[Any], Any]) -> Reader:
+    def read(found: Found) -> Sequence[Any]:
+        held = outer(found.item)
+        if isinstance(held, tuple):
+            values = [inner(each) for each in held]
+        else:
+            values = [] if held is None else [inner(held)]
+        if values and isinstance(values[0], tuple):
+            return [value for part in values for value in part]
+        return values
+
+    return read
 
 
 def _one(model: type[BaseModel], path: str) -> One | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, urlsplit
+import re
+from urllib.parse import urlsplit
 
 from usageflow.domain.clock import Clock
 from usageflow.storage.counters import CounterStore
@@ -10,6 +11,9 @@ from usageflow.storage.memory import MemoryCounterStore
 
 CLUSTERS = ("redis+cluster", "rediss+cluster")
 SCHEMES = ("redis", "rediss", *CLUSTERS)
+
+# Several hosts in one address are no URL: newer urlsplits refuse an IPv6 address that is not the first of them.
+_URL = re.compile(r"(?P<scheme>[a-z+]+)://(?P<hosts>[^/?#]*)(?P<path>[^?#]*)(?:\?[^#]*)?")
 
 _NO_ADDRESS = (
     "is no address of Redis: write redis://HOST:PORT, rediss:// for TLS, or redis+cluster:// for a cluster"
@@ -31,26 +35,27 @@ def checked_redis_url(text: str) -> str:
     """Returns the address where it is one. Raises ValueError, "what is wrong: the fix", without the address: it may hold a
     password.
     """
+    url = _URL.fullmatch(text)
+    if url is None or url["scheme"] not in SCHEMES:
+        raise ValueError(_NO_ADDRESS)
     try:
-        parsed = urlsplit(text)
-        hosts = _hosts(parsed)
-        usable = parsed.scheme in SCHEMES and not parsed.fragment and all(map(_is_host, hosts))
+        usable = all(map(_is_host, _hosts(url["scheme"], url["hosts"])))
     except ValueError:  # a port that is no number, a broken IPv6 address
         raise ValueError(_NO_ADDRESS) from None
     if not usable:
         raise ValueError(_NO_ADDRESS)
-    database = parsed.path.strip("/")
-    if parsed.scheme in CLUSTERS and database:
+    database = url["path"].strip("/")
+    if url["scheme"] in CLUSTERS and database:
         raise ValueError("names a database, and a cluster has only one: leave out what stands after the port")
     if database and not (database.isascii() and database.isdecimal()):
         raise ValueError("names a database that is no number: write one such as redis://127.0.0.1:6379/0")
     return text
 
 
-def _hosts(parsed: SplitResult) -> list[str]:
+def _hosts(scheme: str, hosts: str) -> list[str]:
     """Returns the nodes that an address names: several of a cluster, one of everything else."""
-    named = parsed.netloc.rpartition("@")[2]
-    return named.split(",") if parsed.scheme in CLUSTERS else [named]
+    named = hosts.rpartition("@")[2]
+    return named.split(",") if scheme in CLUSTERS else [named]
 
 
 def _is_host(text: str) -> bool:

@@ -52,7 +52,10 @@ class ControlPlane:
         while True:
             try:
                 forgotten = await self.revising.purge() + await self.logged.purge()
-                log.info("old revisions, deleted resources and logged decisions forgotten", rows=forgotten)
+                if forgotten:
+                    log.info(
+                        "old revisions, deleted resources and logged decisions forgotten", rows=forgotten
+                    )
             except Unavailable as error:
                 log.warning("nothing was forgotten: the database does not answer", error=str(error))
             await asyncio.sleep(PURGE_EVERY_S)

@@ -109,4 +109,4 @@ def field_line(field: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)  # messages keep no order of keys

@@ -48,7 +48,7 @@ def test_every_field_is_a_line(run: Any, service: Any) -> None:
         "    - stop: true\n"
         "~ policy p\n"
         "    ~ limits[hourly].limit: 100 -> 200\n"
-        '    + match: {"path": "/ü", "methods": ["GET"]}\n'
+        '    + match: {"methods": ["GET"], "path": "/ü"}\n'
         "demo: 1 to change, 1 to delete; the revision in force is 7\n"
     )
 

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 
 from admin.aip.paging import fingerprint, make_token, page_size, read_token
 from usageflow.domain.credentials import CredentialKind
-from usageflow.domain.errors import NotFound
 from usageflow.storage.audit import AuditHead, AuditLog, AuditQuery, AuditRow
 from usageflow.storage.credentials import CredentialSet, CredentialStore
+from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore
 
 
@@ -64,9 +64,7 @@ class Auditing:
     async def _application_id(self, name: str) -> str:
         if not name:
             return ""
-        found = await self._control.find_application(name)
-        if found is None:
-            raise NotFound(f"there is no application {name[:64]!r}", reason="APPLICATION_NOT_FOUND")
+        found = await application_named(self._control, name)
         return found.application_id
 
     async def _actor_id(self, actor: str) -> str:

@@ -27,6 +27,7 @@ from usageflow.domain.ids import uuid7
 from usageflow.domain.keys import display_prefix, hash_of, make_key
 from usageflow.domain.listing import Value
 from usageflow.storage.credentials import CredentialChange, CredentialSet, CredentialStore
+from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore
 
 DAY_US = 86_400_000_000
@@ -258,9 +259,7 @@ class Credentials:
         return credential, secret
 
     async def _application_id(self, name: str) -> str:
-        found = await self._control.find_application(name)
-        if found is None:
-            raise NotFound(f"there is no application {name[:64]!r}", reason="APPLICATION_NOT_FOUND")
+        found = await application_named(self._control, name)
         return found.application_id
 
 

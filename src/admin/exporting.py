@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from usageflow.domain.errors import NotFound
 from usageflow.domain.hashing import KeyOf
 from usageflow.storage.file import encode, gather
+from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ApplicationState, ControlStore
 
 PIECE_BYTES = 1024 * 1024
@@ -37,9 +38,7 @@ class Exporting:
 
     async def export(self, application: str, revision: int = 0) -> SnapshotText:
         """Returns the file of an application, with the policies of a revision (0: the one in force). Raises NotFound."""
-        found = await self._control.find_application(application)
-        if found is None:
-            raise NotFound(f"there is no application {application[:64]!r}", reason="APPLICATION_NOT_FOUND")
+        found = await application_named(self._control, application)
         exported = await gather(self._control, found.application_id, self._key_of)
         state = await self._at(exported.state, revision)
         data = await asyncio.to_thread(encode, [replace(exported, state=state)])

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.decision_log import LoggedDecision, decision_of
-from usageflow.domain.errors import InvalidArgument, NotFound
+from usageflow.domain.errors import InvalidArgument
 from usageflow.storage.decision_log import START, DecisionLog
+from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore
 
 PAGE = 500
@@ -28,9 +29,7 @@ class LoggedDecisions:
         """Yields pages in order of time; None means 24 h ago, and now. Raises NotFound, and InvalidArgument for a span that
         ends before it begins.
         """
-        found = await self._control.find_application(application)
-        if found is None:
-            raise NotFound(f"there is no application {application[:64]!r}", reason="APPLICATION_NOT_FOUND")
+        found = await application_named(self._control, application)
         now_us = self._clock.now_us()
         start_us = now_us - DEFAULT_SPAN_US if since_us is None else since_us
         end_us = now_us if until_us is None else until_us

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from usageflow.domain.clock import Clock
-from usageflow.domain.errors import InvalidArgument, NotFound
+from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.usage import UsageGroup, UsageQuery, UsageRow
+from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore, UsageStore
 
 DEFAULT_SPAN_S = 86_400
@@ -27,9 +28,7 @@ class Querying:
 
         Raises NotFound, and InvalidArgument where ``until`` is not after ``since``.
         """
-        found = await self._control.find_application(application)
-        if found is None:
-            raise NotFound(f"there is no application {application[:64]!r}", reason="APPLICATION_NOT_FOUND")
+        found = await application_named(self._control, application)
         start = self._clock.now_us() // 1_000_000 - DEFAULT_SPAN_S if since is None else since
         if until is not None and until <= start:
             raise InvalidArgument.of("end_time", "is not after start_time", "ask for a span that ends later")

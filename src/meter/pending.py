@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from usageflow.domain.errors import NotFound
 from usageflow.domain.usage import PendingRow
+from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore, UsageStore
 
 
@@ -18,7 +18,5 @@ class Pending:
 
     async def list(self, application: str) -> Sequence[PendingRow]:
         """Returns unclaimed units per endpoint and price, most units first. Raises NotFound."""
-        found = await self._control.find_application(application)
-        if found is None:
-            raise NotFound(f"there is no application {application[:64]!r}", reason="APPLICATION_NOT_FOUND")
+        found = await application_named(self._control, application)
         return await self._usage.pending(found.application_id)

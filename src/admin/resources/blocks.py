@@ -17,11 +17,12 @@ from admin.resources.shared import (
     Page,
     Patch,
     Write,
+    gone,
     missing,
     model_of,
-    not_deleted,
     replayed,
     taken,
+    there,
 )
 from admin.turns import Turns
 from usageflow.domain.blocks import block_id
@@ -96,7 +97,7 @@ class Blocks:
         paths = [path for path in patch.paths if path not in _KEY]
 
         def change(found: Found | None) -> Block:
-            found = _there(found, name)
+            found = there(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
             for field in set(patch.paths) & set(_KEY):
                 _ensure_kept(field, patch.fields.get(field), found.item)
@@ -109,7 +110,7 @@ class Blocks:
         """See Resources."""
 
         def change(found: Found | None) -> None:
-            found = _there(found, name)
+            found = there(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
 
         return await self._write(application, name, change, write, Action.DELETED)
@@ -118,10 +119,7 @@ class Blocks:
         """See Resources."""
 
         def change(found: Found | None) -> Block:
-            if found is None:
-                raise missing(KIND, name)
-            if not found.deleted:
-                raise not_deleted(found)
+            found = gone(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
             block: Block = found.item
             return block
@@ -170,12 +168,6 @@ class Blocks:
         if found is None:
             raise missing(KIND, name)
         return found
-
-
-def _there(found: Found | None, name: str) -> Found:
-    if found is None or found.deleted:
-        raise missing(KIND, name)
-    return found
 
 
 def _ensure_kept(field: str, value: object, block: Block) -> None:

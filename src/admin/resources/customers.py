@@ -18,11 +18,12 @@ from admin.resources.shared import (
     Page,
     Patch,
     Write,
+    gone,
     missing,
     model_of,
-    not_deleted,
     replayed,
     taken,
+    there,
 )
 from admin.turns import Turns
 from usageflow.domain.changes import Action
@@ -119,8 +120,7 @@ class Customers:
         """See Resources."""
 
         def change(found: Found | None) -> None:
-            if found is None or found.deleted:
-                raise missing(KIND, name)
+            found = there(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
 
         return await self._write(application, name, change, write, Action.DELETED)
@@ -129,10 +129,7 @@ class Customers:
         """See Resources. Identities that another customer got meanwhile are refused."""
 
         def change(found: Found | None) -> Customer:
-            if found is None:
-                raise missing(KIND, name)
-            if not found.deleted:
-                raise not_deleted(found)
+            found = gone(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
             customer: Customer = found.item
             return customer

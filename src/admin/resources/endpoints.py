@@ -15,11 +15,12 @@ from admin.resources.shared import (
     Page,
     Patch,
     Write,
+    gone,
     missing,
     model_of,
-    not_deleted,
     replayed,
     taken,
+    there,
 )
 from admin.turns import Turns
 from usageflow.domain.applications import Route
@@ -88,8 +89,7 @@ class Endpoints:
         """See Resources. A client that still has the route brings it back when it registers next."""
 
         def check(found: Found | None) -> None:
-            if found is None or found.deleted:
-                raise missing(KIND, name)
+            found = there(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
 
         drop = self._store.drop_endpoint
@@ -99,10 +99,7 @@ class Endpoints:
         """See Resources."""
 
         def check(found: Found | None) -> None:
-            if found is None:
-                raise missing(KIND, name)
-            if not found.deleted:
-                raise not_deleted(found)
+            found = gone(found, KIND, name)
             ensure_same(write.etag, found.etag, found.title)
 
         put = self._store.put_endpoint

@@ -154,9 +154,7 @@ async def replayed(store: ResourceStore, cause: Cause) -> bool:
     receipt = await store.receipt(cause.actor.credential_id, cause.request_id)
     if receipt is None:
         return False
-    if (receipt.method, receipt.payload_hash) != (cause.method, cause.payload_hash):
-        message = f"the request id {cause.request_id!r} belongs to another request: send a new one"
-        raise AlreadyExists(message, reason="REQUEST_ID_REUSED")
+    receipt.ensure_of(cause)
     return True
 
 
@@ -164,6 +162,22 @@ def missing(kind: str, name: str) -> NotFound:
     """Returns the error of a name that nothing has."""
     message = f"there is no {kind} {name[:64]!r}: see `usageflow {_plural(kind)} list`"
     return NotFound(message, reason=f"{kind.upper()}_NOT_FOUND")
+
+
+def there(found: Found | None, kind: str, name: str) -> Found:
+    """Returns a resource that is there and not deleted. Raises NotFound."""
+    if found is None or found.deleted:
+        raise missing(kind, name)
+    return found
+
+
+def gone(found: Found | None, kind: str, name: str) -> Found:
+    """Returns a resource that is deleted and can be brought back. Raises NotFound and AlreadyExists."""
+    if found is None:
+        raise missing(kind, name)
+    if not found.deleted:
+        raise not_deleted(found)
+    return found
 
 
 def taken(found: Found) -> AlreadyExists:

@@ -15,6 +15,7 @@ from typing import Protocol
 from usageflow.domain.applications import ApplicationSettings
 from usageflow.domain.changes import Cause
 from usageflow.domain.customers import Customer
+from usageflow.domain.errors import AlreadyExists
 from usageflow.domain.listing import Query
 from usageflow.domain.policies import Block
 from usageflow.domain.usage import EndpointName
@@ -115,6 +116,12 @@ class Receipt:
     application_id: str
     resource_id: str
     revision: int
+
+    def ensure_of(self, cause: Cause) -> None:
+        """Raises AlreadyExists (REQUEST_ID_REUSED) where the request that was carried out is another one."""
+        if (self.method, self.payload_hash) != (cause.method, cause.payload_hash):
+            message = f"the request id {cause.request_id!r} belongs to another request: send a new one"
+            raise AlreadyExists(message, reason="REQUEST_ID_REUSED")
 
 
 class ResourceStore(Protocol):

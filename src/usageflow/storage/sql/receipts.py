@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from usageflow.domain.changes import Cause
-from usageflow.domain.errors import AlreadyExists, FailedPrecondition
+from usageflow.domain.errors import FailedPrecondition
 from usageflow.storage.resources import Receipt
 from usageflow.storage.sql.statements import upsert
 from usageflow.storage.sql.tables import RECEIPTS
@@ -57,11 +57,8 @@ def find_same(connection: Connection, cause: Cause) -> Receipt | None:
     Raises AlreadyExists (REQUEST_ID_REUSED) where the request under that id was another one.
     """
     found = find(connection, cause.actor.credential_id, cause.request_id) if cause.request_id else None
-    if found is not None and (found.method, found.payload_hash) != (cause.method, cause.payload_hash):
-        raise AlreadyExists(
-            "another request was carried out under this request_id: send a new id with each new request",
-            reason="REQUEST_ID_REUSED",
-        )
+    if found is not None:
+        found.ensure_of(cause)
     return found
 
 

@@ -7,7 +7,7 @@ whether an identity may be a credential is the same for all of a kind, whoever t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from decision.endpoints import endpoint_of
@@ -18,7 +18,7 @@ from usageflow.domain.hashing import keyed_hash
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
 from usageflow.domain.templates import UNMATCHED, canonical_template
-from usageflow.domain.usage import EndpointName
+from usageflow.domain.usage import EndpointName, Series
 
 _MOST = 10_000
 """Kinds remembered per plan; more than that are worked out anew."""
@@ -44,6 +44,19 @@ class Account:
     revision: int
     secret: bool
     bills: tuple[Bill, ...] | None
+    shadow: str = ""
+    _series: dict[tuple[int, bool], Series] = field(default_factory=dict, compare=False)
+
+    def series(self, status: int, verdict: Verdict) -> Series:
+        """Returns what such requests are summed under; without a decision, status 429 means denied."""
+        denied = status == 429 if verdict.denied is None else verdict.denied
+        series = self._series.get((status, denied))
+        if series is None:
+            series = Series(
+                self.endpoint, status, denied, verdict.reason, verdict.degraded, self.policy, self.shadow
+            )
+            self._series[status, denied] = series
+        return series
 
     def identity(self, identity: str, hash_key: bytes) -> str:
         """Returns an identity's key as it is stored: where a strategy reads credentials too, a raw value may be one.
@@ -102,7 +115,13 @@ class Accounts:
             revision=verdict.revision or snapshot.revision,
             secret=secret,
             bills=_bills(matched) if all(policy.shadow is None for policy in matched) else None,
+            shadow="\n".join(sorted(self._names(verdict.shadow))),
         )
+
+    def _names(self, numbers: Sequence[int]) -> set[str]:
+        """Returns the policies of these numbers; those that are gone count no more."""
+        found = (self._snapshot.policy_numbers.get(number) for number in numbers)
+        return {policy.name for policy in found if policy is not None}
 
     def _endpoint(self, ref: EndpointRef, path: str) -> EndpointName:
         if isinstance(ref, int):

@@ -19,6 +19,7 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_PATH_BYTES = 8192
 LAST_BUCKET = 1111
 _MAX_COUNTED = 10**9
+_MAX_SHADOW = 16
 _MAX_BYTES = 2**62
 MAX_REVISION = 2**62
 _HASH_KEY_LENGTH = 66
@@ -69,6 +70,9 @@ def check_verdict(verdict: Verdict) -> None:
         raise InvalidArgument.of("decision", "is not a decision", "send ALLOW, DENY, or leave it unset")
     if verdict.revision > MAX_REVISION:
         raise InvalidArgument.of("revision", "is over 2^62", "send the one that the answer named, or 0")
+    if len(verdict.shadow) > _MAX_SHADOW:
+        message = f"names {len(verdict.shadow)} policies"
+        raise InvalidArgument.of("shadow_denials", message, f"send at most {_MAX_SHADOW}")
 
 
 def check_identity(identity: str) -> None:

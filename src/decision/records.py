@@ -65,14 +65,13 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
     stored = StoredEvent(
         event.event_id,
         time_us,
-        usage.endpoint,
+        usage.series,
         event.path,
         usage.identity,
-        event.status,
         event.latency_us,
         quantity,
-        usage.denied,
-        usage.reason,
+        event.request_bytes,
+        event.response_bytes,
         event.detail_json,
     )
     if event.counted:  # a count batch holds this request already
@@ -118,24 +117,18 @@ def _deltas(
     plan = desk.plan
     account = plan.accounts.find(item.endpoint, path, verdict, desk.revisions)
     identity = account.identity(item.identity, plan.snapshot.hash_key)
-    denied = status == 429 if verdict.denied is None else verdict.denied
+    series = account.series(status, verdict)
     usage = UsageDelta(
-        account.endpoint,
+        series,
         identity,
-        status,
-        denied,
-        verdict.reason,
-        verdict.degraded,
-        account.policy,
-        account.revision,
         second,
         requests,
-        _NOTHING if denied else units,
+        _NOTHING if series.denied else units,
         item.request_bytes,
         item.response_bytes,
         latency,
     )
-    bills = () if denied else account.bills_for(identity)
+    bills = () if series.denied else account.bills_for(identity)
     return usage, tuple(
         [
             MeteringDelta(

@@ -14,7 +14,7 @@ EndpointRef = int | tuple[str, str]
 
 class Verdict(NamedTuple):
     """What was decided for reported requests, as the reporter says. ``denied`` None: not said; not ``understood``: a value
-    that this version does not know.
+    that this version does not know. ``shadow`` are numbers of policies that would have denied.
     """
 
     denied: bool | None = None
@@ -23,6 +23,7 @@ class Verdict(NamedTuple):
     degraded: str = ""
     policy_number: int = 0
     revision: int = 0
+    shadow: tuple[int, ...] = ()
 
 
 class ReportedEvent(NamedTuple):

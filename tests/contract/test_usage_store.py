@@ -21,6 +21,7 @@ from usageflow.domain.usage import (
     MeteringDelta,
     Outcome,
     PendingRow,
+    Series,
     StoredEvent,
     UsageDelta,
     UsageGroup,
@@ -35,12 +36,15 @@ USERS = EndpointName("POST", "/users")
 ACCEPTED, DUPLICATE, CONFLICT = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT
 
 
-_DELTA = UsageDelta(ORDERS, "ann", 200, False, "OK", "", "p", 1, 60, 1, Decimal(1), 10, 20, latency=((5, 1),))
+_SERIES = Series(ORDERS, 200, False, "OK", "", "p")
+_DELTA = UsageDelta(_SERIES, "ann", 60, 1, Decimal(1), 10, 20, latency=((5, 1),))
 _METERING = MeteringDelta(ORDERS, "ann", "p", "price_1", 1, 60, 1, Decimal(1))
 
 
 def delta(endpoint: EndpointName = ORDERS, *, units: str = "1", **changes: Any) -> UsageDelta:
-    return _DELTA._replace(endpoint=endpoint, units=Decimal(units), **changes)
+    labels = {name: changes.pop(name) for name in Series._fields if name in changes}
+    series = _SERIES._replace(endpoint=endpoint, **labels)
+    return _DELTA._replace(series=series, units=Decimal(units), **changes)
 
 
 def metering(endpoint: EndpointName = ORDERS, *, units: str = "1", **changes: Any) -> MeteringDelta:
@@ -54,7 +58,7 @@ def record(
     day: int = 0,
     payload: int = 0,
 ) -> UsageRecord:
-    event = StoredEvent(record_id, 60_000_000, ORDERS, "/orders", "ann", 200, 1_500, 1.0, False, "OK", "{}")
+    event = StoredEvent(record_id, 60_000_000, _SERIES, "/orders", "ann", 1_500, 1.0, 10, 20, "{}")
     return UsageRecord(record_id, day, bytes([payload]) * 16, usage or (delta(),), metered, event)
 
 

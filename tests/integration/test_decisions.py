@@ -17,7 +17,16 @@ from admin.handler import AdminHandler
 from decision.handler import DecisionHandler
 from meter.handler import MeterHandler
 from tests.integration.conftest import Running
-from usageflow.v1 import admin_pb2, common_pb2, decision_pb2, meter_pb2, plan_pb2, policies_pb2, usage_pb2
+from usageflow.v1 import (
+    admin_pb2,
+    analytics_pb2,
+    common_pb2,
+    decision_pb2,
+    meter_pb2,
+    plan_pb2,
+    policies_pb2,
+    usage_pb2,
+)
 
 
 def check(
@@ -201,7 +210,7 @@ async def test_another_application_is_not_ours_to_ask_for(service: Running) -> N
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.admin.QueryUsage(
-            admin_pb2.QueryUsageRequest(application="other"), metadata=service.as_admin
+            analytics_pb2.QueryUsageRequest(application="other"), metadata=service.as_admin
         )
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.conftest import Running
 from tests.integration.test_decisions import check
-from usageflow.v1 import admin_pb2, common_pb2, meter_pb2, policies_pb2, usage_pb2
+from usageflow.v1 import admin_pb2, analytics_pb2, common_pb2, meter_pb2, policies_pb2, usage_pb2
 
 TRANSACTIONS = common_pb2.Endpoint(method="POST", template="/api/transactions")
 
@@ -33,9 +33,9 @@ def batch(batch_id: str, requests: int, units: str = "", second: int | None = No
 
 
 async def rows(
-    service: Running, group: admin_pb2.UsageGroup.ValueType = admin_pb2.USAGE_GROUP_ENDPOINT
-) -> list[admin_pb2.UsageRow]:
-    request = admin_pb2.QueryUsageRequest(application="demo", group_by=group)
+    service: Running, group: analytics_pb2.UsageGroup.ValueType = analytics_pb2.USAGE_GROUP_ENDPOINT
+) -> list[analytics_pb2.UsageRow]:
+    request = analytics_pb2.QueryUsageRequest(application="demo", group_by=[group])
     return list((await service.admin.QueryUsage(request, metadata=service.as_admin)).rows)
 
 
@@ -94,7 +94,7 @@ async def test_denials_errors_and_units_are_told_apart(service: Running) -> None
     await service.decision.Report(usage_pb2.ReportRequest(events=events), metadata=service.as_app)
     (row,) = await rows(service)
     assert (row.requests, row.errors, row.denied, row.units) == (5, 1, 2, "4.5")
-    by_status = await rows(service, admin_pb2.USAGE_GROUP_STATUS)
+    by_status = await rows(service, analytics_pb2.USAGE_GROUP_STATUS)
     assert {(item.status, item.requests) for item in by_status} == {(200, 1), (503, 1), (429, 2), (403, 1)}
     pending = await service.meter.ListPending(
         meter_pb2.ListPendingRequest(application="demo"), metadata=service.as_admin

@@ -25,7 +25,7 @@ from admin.querying import Querying
 from admin.resources import Resources
 from admin.revising import Revising
 from admin.status import Statuses
-from usageflow.v1 import admin_pb2, admin_pb2_grpc
+from usageflow.v1 import admin_pb2, admin_pb2_grpc, analytics_pb2
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -76,14 +76,14 @@ class AdminHandler(
         return pack.apply_response(applied)
 
     async def QueryUsage(  # noqa: N802
-        self, request: admin_pb2.QueryUsageRequest, context: _Context
-    ) -> admin_pb2.QueryUsageResponse:
+        self, request: analytics_pb2.QueryUsageRequest, context: _Context
+    ) -> analytics_pb2.QueryUsageResponse:
         """See the contract."""
         rows = await self._querying.query(
             request.application,
             since=request.start_time.seconds if request.HasField("start_time") else None,
             until=request.end_time.seconds if request.HasField("end_time") else None,
-            group=unpack.usage_group(request.group_by),
+            group=unpack.usage_group(request.group_by, request.interval),
         )
         return pack.usage_response(rows)
 

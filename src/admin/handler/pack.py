@@ -13,7 +13,7 @@ from usageflow.domain.changes import Action, Change
 from usageflow.domain.comparing import FieldDifference
 from usageflow.domain.units import format_units
 from usageflow.domain.usage import UsageRow
-from usageflow.v1 import admin_pb2, revisions_pb2
+from usageflow.v1 import admin_pb2, analytics_pb2, revisions_pb2
 
 
 def apply_response(applied: Applied) -> admin_pb2.ApplyResponse:
@@ -47,13 +47,13 @@ def action(done: Action) -> revisions_pb2.ChangeAction.ValueType:
     return revisions_pb2.ChangeAction.Value(f"CHANGE_ACTION_{done}")
 
 
-def usage_response(rows: Iterable[UsageRow]) -> admin_pb2.QueryUsageResponse:
+def usage_response(rows: Iterable[UsageRow]) -> analytics_pb2.QueryUsageResponse:
     """Returns the rows."""
-    return admin_pb2.QueryUsageResponse(rows=[_row(row) for row in rows])
+    return analytics_pb2.QueryUsageResponse(rows=[_row(row) for row in rows])
 
 
-def _row(row: UsageRow) -> admin_pb2.UsageRow:
-    message = admin_pb2.UsageRow(
+def _row(row: UsageRow) -> analytics_pb2.UsageRow:
+    message = analytics_pb2.UsageRow(
         requests=row.requests, errors=row.errors, denied=row.denied, units=format_units(row.units)
     )
     if row.endpoint is not None:
@@ -61,5 +61,5 @@ def _row(row: UsageRow) -> admin_pb2.UsageRow:
     elif row.status is not None:
         message.status = row.status
     elif row.minute is not None:
-        message.minute.seconds = row.minute
+        message.time.seconds = row.minute
     return message

@@ -15,16 +15,15 @@ from usageflow.domain.garbage import uncollected
 from usageflow.domain.policies import Block, CustomerPlan, Policy, PolicySet, Strategy
 from usageflow.domain.usage import UsageGroup
 from usageflow.messages import block_fields, customer_fields, plan_fields, policy_fields, strategy_fields
-from usageflow.v1 import admin_pb2
+from usageflow.v1 import admin_pb2, analytics_pb2
 
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
 
 _GROUPS = {
-    admin_pb2.USAGE_GROUP_UNSPECIFIED: UsageGroup.ENDPOINT,
-    admin_pb2.USAGE_GROUP_ENDPOINT: UsageGroup.ENDPOINT,
-    admin_pb2.USAGE_GROUP_STATUS: UsageGroup.STATUS,
-    admin_pb2.USAGE_GROUP_MINUTE: UsageGroup.MINUTE,
+    (): UsageGroup.ENDPOINT,
+    (analytics_pb2.USAGE_GROUP_ENDPOINT,): UsageGroup.ENDPOINT,
+    (analytics_pb2.USAGE_GROUP_STATUS,): UsageGroup.STATUS,
 }
 
 
@@ -50,11 +49,16 @@ def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
     )
 
 
-def usage_group(group: admin_pb2.UsageGroup.ValueType) -> UsageGroup:
-    """Returns by what to group; UNSPECIFIED is by endpoint. Raises InvalidArgument for an unknown one."""
-    if group not in _GROUPS:
-        raise InvalidArgument.of("group_by", f"{group} is not a group", "send ENDPOINT, STATUS or MINUTE")
-    return _GROUPS[group]
+def usage_group(
+    groups: Sequence[analytics_pb2.UsageGroup.ValueType], interval: analytics_pb2.UsageInterval.ValueType
+) -> UsageGroup:
+    """Returns by what to group; nothing said is by endpoint. Raises InvalidArgument for an unknown one."""
+    if interval == analytics_pb2.USAGE_INTERVAL_MINUTE and not groups:
+        return UsageGroup.MINUTE
+    if interval or tuple(groups) not in _GROUPS:
+        message = "is not ENDPOINT or STATUS alone, or an interval of a MINUTE alone"
+        raise InvalidArgument.of("group_by", message, "ask for one of them")
+    return _GROUPS[tuple(groups)]
 
 
 def _models(

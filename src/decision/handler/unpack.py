@@ -181,12 +181,18 @@ def _endpoint(item: usage_pb2.UsageEvent | usage_pb2.Count) -> EndpointRef:
 
 def _verdict(item: usage_pb2.UsageEvent | usage_pb2.Count) -> Verdict:
     degraded = item.degraded.reason if item.HasField("degraded") else 0
-    return _verdict_of(item.decision, item.reason, degraded, item.policy_number, item.revision)
+    shadow = tuple(item.shadow_denials)
+    return _verdict_of(item.decision, item.reason, degraded, item.policy_number, item.revision, shadow)
 
 
 @lru_cache(maxsize=4096)  # a service makes few kinds of decisions, again and again
 def _verdict_of(
-    decision: common_pb2.Decision.ValueType, reason: int, degraded: int, policy_number: int, revision: int
+    decision: common_pb2.Decision.ValueType,
+    reason: int,
+    degraded: int,
+    policy_number: int,
+    revision: int,
+    shadow: tuple[int, ...],
 ) -> Verdict:
     return Verdict(
         denied=_DENIED.get(decision),
@@ -195,6 +201,7 @@ def _verdict_of(
         degraded=_bare(common_pb2.DegradedReason.Name, degraded, "DEGRADED_REASON_"),
         policy_number=policy_number,
         revision=revision,
+        shadow=shadow,
     )
 
 

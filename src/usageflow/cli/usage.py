@@ -14,7 +14,7 @@ from usageflow.cli.output import Column, Output, print_json, print_table, say
 from usageflow.cli.times import format_instant, parse_instant
 
 if TYPE_CHECKING:  # the contract's messages are heavy to import, and only this verb needs them
-    from usageflow.v1.admin_pb2 import QueryUsageRequest, UsageRow
+    from usageflow.v1.analytics_pb2 import QueryUsageRequest, UsageRow
 
 
 EXAMPLES = (
@@ -61,18 +61,21 @@ def usage(
 
 def _request(by: By, since: str, until: str, application: str) -> QueryUsageRequest:
     from usageflow.messages import timestamp_of
-    from usageflow.v1 import admin_pb2
+    from usageflow.v1 import analytics_pb2
 
     now_us = time.time_ns() // 1000
     start_us = _instant(since, now_us, "--since")
     end_us = _instant(until, now_us, "--until") if until else None
     if end_us is not None and end_us <= start_us:
         raise typer.BadParameter("it must be later than --since", param_hint="--until")
-    return admin_pb2.QueryUsageRequest(
+    return analytics_pb2.QueryUsageRequest(
         application=application,
         start_time=timestamp_of(start_us),
         end_time=timestamp_of(end_us) if end_us is not None else None,
-        group_by=admin_pb2.UsageGroup.Value(f"USAGE_GROUP_{by.name}"),
+        group_by=[] if by is By.MINUTE else [analytics_pb2.UsageGroup.Value(f"USAGE_GROUP_{by.name}")],
+        interval=analytics_pb2.USAGE_INTERVAL_MINUTE
+        if by is By.MINUTE
+        else analytics_pb2.USAGE_INTERVAL_UNSPECIFIED,
     )
 
 
@@ -96,13 +99,9 @@ def _row(by: By, row: UsageRow) -> dict[str, Any]:
 def _key(row: UsageRow) -> str | int:
     from usageflow.cli.convert import endpoint_title
 
-    match row.WhichOneof("key"):
-        case "status":
-            return row.status
-        case "minute":
-            return format_instant(row.minute.seconds)
-        case _:
-            return endpoint_title(row.endpoint)
+    if row.HasField("time"):
+        return format_instant(row.time.seconds)
+    return row.status if row.HasField("status") else endpoint_title(row.endpoint)
 
 
 def _print(by: By, rows: list[dict[str, Any]]) -> None:

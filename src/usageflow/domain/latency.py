@@ -7,8 +7,9 @@ largest whole number of microseconds in bucket ``i`` or below. The last bucket i
 from __future__ import annotations
 
 import math
+import struct
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from usageflow.domain.errors import InvalidArgument
 
@@ -29,6 +30,27 @@ def value_of(index: int, boundaries: Sequence[int]) -> float:
     if index < 0:
         raise IndexError(index)
     return boundaries[index] / _UPPER_TO_VALUE
+
+
+_ENTRY = struct.Struct("<HI")
+_MOST = 2**32 - 1
+
+
+def pack(histogram: Iterable[tuple[int, int]]) -> bytes:
+    """Returns a histogram of (bucket, requests) as it is stored: six bytes an entry, little-endian, bucket (16 bits) and
+    requests (32). Entries of one bucket add up, so histograms are added by writing one behind the other, and what does not fit
+    into 32 bits stands in several entries.
+    """
+    pieces = []
+    for bucket, requests in histogram:
+        many, rest = divmod(requests, _MOST)
+        pieces.append(_ENTRY.pack(bucket, _MOST) * many + _ENTRY.pack(bucket, rest))
+    return b"".join(pieces)
+
+
+def unpack(packed: bytes) -> Iterator[tuple[int, int]]:
+    """Yields the entries of a stored histogram. Raises struct.error for what is none."""
+    return _ENTRY.iter_unpack(packed)
 
 
 def quantile(counts: Mapping[int, int], q: float, boundaries: Sequence[int]) -> float:

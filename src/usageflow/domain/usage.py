@@ -15,19 +15,29 @@ class EndpointName(NamedTuple):
     template: str
 
 
-class UsageDelta(NamedTuple):
-    """What one event, or one count of a batch, adds. ``identity`` is the plain value or ``hash:`` and 64 hex digits;
-    empty for nobody. ``units`` counts only where it was not denied. ``latency`` maps bucket to requests.
+class Series(NamedTuple):
+    """What requests share that are summed together, whoever sent them.
+
+    ``reason`` and ``degraded`` are bare names, empty for none. ``policy`` decided; ``shadow`` names the policies in SHADOW that would
+    have denied, in order, joined by line feeds.
     """
 
     endpoint: EndpointName
-    identity: str
     status: int
     denied: bool
     reason: str
     degraded: str
     policy: str
-    revision: int
+    shadow: str = ""
+
+
+class UsageDelta(NamedTuple):
+    """What one event, or one count of a batch, adds. ``identity`` is an identity's key (usageflow.domain.identity); empty for
+    nobody. ``units`` counts only where it was not denied. ``latency`` maps bucket to requests.
+    """
+
+    series: Series
+    identity: str
     second: int
     requests: int
     units: Decimal
@@ -54,14 +64,13 @@ class StoredEvent(NamedTuple):
 
     event_id: str
     time_us: int
-    endpoint: EndpointName
+    series: Series
     path: str
     identity: str
-    status: int
     latency_us: int
     quantity: float
-    denied: bool
-    reason: str
+    request_bytes: int
+    response_bytes: int
     detail_json: str
 
 

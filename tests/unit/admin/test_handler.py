@@ -11,7 +11,7 @@ from usageflow.domain.calendars import Alignment, Calendar
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.policies import Algorithm, FailMode, Mode, OnMissing, Scope, Trigger
 from usageflow.domain.usage import EndpointName, UsageGroup, UsageRow
-from usageflow.v1 import admin_pb2, common_pb2, policies_pb2
+from usageflow.v1 import admin_pb2, analytics_pb2, common_pb2, policies_pb2
 
 
 def message(**fields: object) -> admin_pb2.ApplyRequest:
@@ -175,9 +175,10 @@ def test_what_the_model_refuses_is_named(fields: dict[str, object], field: str) 
 
 
 def test_groups_default_to_endpoints() -> None:
-    assert unpack.usage_group(admin_pb2.USAGE_GROUP_UNSPECIFIED) is UsageGroup.ENDPOINT
-    assert unpack.usage_group(admin_pb2.USAGE_GROUP_STATUS) is UsageGroup.STATUS
-    assert unpack.usage_group(admin_pb2.USAGE_GROUP_MINUTE) is UsageGroup.MINUTE
+    none = analytics_pb2.USAGE_INTERVAL_UNSPECIFIED
+    assert unpack.usage_group([], none) is UsageGroup.ENDPOINT
+    assert unpack.usage_group([analytics_pb2.USAGE_GROUP_STATUS], none) is UsageGroup.STATUS
+    assert unpack.usage_group([], analytics_pb2.USAGE_INTERVAL_MINUTE) is UsageGroup.MINUTE
 
 
 def test_rows_are_packed_with_their_one_key() -> None:
@@ -190,4 +191,4 @@ def test_rows_are_packed_with_their_one_key() -> None:
     assert [row.units for row in packed] == ["2.5", "100", "0"]
     assert packed[0].endpoint.template == "/a"
     assert packed[1].status == 404
-    assert packed[2].minute.seconds == 1_700_000_040
+    assert packed[2].time.seconds == 1_700_000_040

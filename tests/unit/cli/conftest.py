@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from usageflow.cli.main import app
 from usageflow.v1 import (
     admin_pb2,
+    analytics_pb2,
     audit_pb2,
     decision_log_pb2,
     decision_pb2,
@@ -40,7 +41,7 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "AdminService": {
         "Apply": admin_pb2.ApplyRequest,
-        "QueryUsage": admin_pb2.QueryUsageRequest,
+        "QueryUsage": analytics_pb2.QueryUsageRequest,
         "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
         **{

@@ -8,10 +8,10 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from usageflow.v1.admin_pb2 import (
+from usageflow.v1.analytics_pb2 import (
     USAGE_GROUP_ENDPOINT,
-    USAGE_GROUP_MINUTE,
     USAGE_GROUP_STATUS,
+    USAGE_INTERVAL_MINUTE,
     QueryUsageResponse,
     UsageRow,
 )
@@ -45,7 +45,7 @@ def test_rows_by_endpoint_are_exact_json(run: Any, service: Any) -> None:
     ]
     [(_, request, metadata)] = service.calls
     assert metadata["authorization"] == "Bearer uf_admin_token"
-    assert (request.application, request.group_by) == ("demo", USAGE_GROUP_ENDPOINT)
+    assert (request.application, request.group_by) == ("demo", [USAGE_GROUP_ENDPOINT])
     assert abs(request.start_time.seconds - (time.time() - 86_400)) < 60
     assert not request.HasField("end_time")
 
@@ -73,11 +73,11 @@ def test_by_status(run: Any, service: Any) -> None:
         "units": 4.5,
     }
     assert "total" in run("usage", "--by", "status").stdout
-    assert service.requests[0].group_by == USAGE_GROUP_STATUS
+    assert service.requests[0].group_by == [USAGE_GROUP_STATUS]
 
 
 def test_by_minute_in_a_span(run: Any, service: Any) -> None:
-    row = UsageRow(minute=Timestamp(seconds=1_769_857_200), requests=1)
+    row = UsageRow(time=Timestamp(seconds=1_769_857_200), requests=1)
     service.will("QueryUsage", QueryUsageResponse(rows=[row]))
     result = run(
         *("usage", "--by", "minute", "--application", "shop", "--output", "json"),
@@ -85,7 +85,7 @@ def test_by_minute_in_a_span(run: Any, service: Any) -> None:
     )
     assert json.loads(result.stdout)[0]["minute"] == "2026-01-31T11:00:00Z"
     request = service.requests[0]
-    assert (request.application, request.group_by) == ("shop", USAGE_GROUP_MINUTE)
+    assert (request.application, request.interval) == ("shop", USAGE_INTERVAL_MINUTE)
     assert request.start_time.seconds == 1_769_857_200
     assert (request.end_time.seconds, request.end_time.nanos) == (1_769_864_400, 500_000_000)
 

@@ -45,6 +45,7 @@ reports = st.fixed_dictionaries(
             denied=st.sampled_from([None, True, False]),
             policy_number=st.integers(0, 4),
             revision=st.sampled_from([0, 3, 7]),
+            shadow=st.sampled_from([(), (1,), (2, 1, 99)]),
         ),
     }
 )

@@ -26,10 +26,15 @@ def test_an_event_is_stored_counted_and_metered() -> None:
     record = event(quantity=2.5)
     assert (record.record_id, record.day) == (EVENT.event_id, NOW_S // DAY_S)
     (usage,) = record.usage
-    assert (usage.endpoint, usage.identity, usage.status) == (EndpointName("GET", "/things/{id}"), "v:u", 200)
-    assert (usage.requests, usage.units, usage.second, usage.revision) == (1, Decimal("2.5"), NOW_S, 7)
+    assert (usage.series.endpoint, usage.identity, usage.series.status) == (
+        EndpointName("GET", "/things/{id}"),
+        "v:u",
+        200,
+    )
+    assert (usage.requests, usage.units, usage.second) == (1, Decimal("2.5"), NOW_S)
+    assert [item.revision for item in record.metering] == [7, 7]
     assert (usage.request_bytes, usage.response_bytes, usage.latency) == (10, 20, ((250, 1),))
-    assert usage.policy == "things"
+    assert usage.series.policy == "things"
     assert [(item.units, item.requests, item.second, item.identity) for item in record.metering] == [
         (Decimal("2.5"), 1, NOW_S, "v:u")
     ] * 2
@@ -58,14 +63,14 @@ def test_our_own_denials_are_never_metered(verdict: Verdict, status: int, denied
         event(verdict=verdict, status=status),
         batch(COUNT._replace(verdict=verdict, status=status)),
     ):
-        assert record.usage[0].denied is denied
+        assert record.usage[0].series.denied is denied
         assert (record.metering == ()) is denied
         assert (record.usage[0].units == 0) is denied
 
 
 def test_a_degraded_allow_is_metered() -> None:
     record = event(verdict=Verdict(denied=False, reason="FAIL_MODE", degraded="STORE_TIMEOUT"))
-    assert record.usage[0].degraded == "STORE_TIMEOUT"
+    assert record.usage[0].series.degraded == "STORE_TIMEOUT"
     assert billed(record)
 
 
@@ -79,15 +84,15 @@ def test_the_revision_that_decided_prices() -> None:
     older = snapshot(policy("old", "/things/:id", metering=metering("price_old")), revision=3)
     at = desk(r3=older)
     assert billed(event(at, verdict=Verdict(revision=3))) == [("old", "price_old")]
-    assert event(at, verdict=Verdict(revision=3)).usage[0].revision == 3
+    assert event(at, verdict=Verdict(revision=3)).metering[0].revision == 3
     assert billed(batch(COUNT._replace(verdict=Verdict(revision=3)), at=at)) == [("old", "price_old")]
     assert ("wide", "price_wide") in billed(event(at))
 
 
 def test_the_policy_that_the_reporter_names_is_shown() -> None:
     number = next(number for number, item in STATE.policy_numbers.items() if item.name == "wide")
-    assert event(verdict=Verdict(policy_number=number)).usage[0].policy == "wide"
-    assert event(verdict=Verdict(policy_number=9999)).usage[0].policy == "things"
+    assert event(verdict=Verdict(policy_number=number)).usage[0].series.policy == "wide"
+    assert event(verdict=Verdict(policy_number=9999)).usage[0].series.policy == "things"
 
 
 def test_numbers_and_names_are_the_same_endpoint() -> None:
@@ -115,14 +120,14 @@ def test_a_raw_path_is_counted_and_billed_like_it_was_decided(
         endpoints=[("GET", "/things/{id}")],
     )
     record = event(desk(state), endpoint=("GET", ""), path=path)
-    assert record.usage[0].endpoint == EndpointName("GET", template)
+    assert record.usage[0].series.endpoint == EndpointName("GET", template)
     assert [name for name, _ in billed(record)] == billed_by
 
 
 def test_a_policys_pattern_names_what_no_template_does() -> None:
     state = snapshot(policy("p", "/raw/:id/*", metering=metering()))
     record = event(desk(state), endpoint=("GET", ""), path="/raw/1/2/3")
-    assert record.usage[0].endpoint.template == "/raw/{id}/{rest*}"
+    assert record.usage[0].series.endpoint.template == "/raw/{id}/{rest*}"
     assert billed(record) == [("p", "price_1")]
 
 

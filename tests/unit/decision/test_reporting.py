@@ -223,7 +223,7 @@ async def test_a_long_report_lets_others_run(desk: Desk) -> None:
 
 async def test_a_report_of_an_endpoint_that_is_not_registered_is_stored(desk: Desk) -> None:
     await desk.report(event("e"))
-    assert desk.usage.stored["app-1", "e"].usage[0].endpoint == EndpointName("GET", "/a")
+    assert desk.usage.stored["app-1", "e"].usage[0].series.endpoint == EndpointName("GET", "/a")
 
 
 # ingest

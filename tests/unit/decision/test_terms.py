@@ -177,7 +177,7 @@ def test_what_a_report_does_not_tell_held_for_the_policy_that_decided(condition:
     for number, winner in ((cond, "cond"), (wide, "wide"), (0, "wide")):
         record = event(desk(state), verdict=Verdict(policy_number=number), path="/things/1")
         assert billed(record) == [(winner, "price_1")]
-        assert record.usage[0].policy == winner
+        assert record.usage[0].series.policy == winner
 
 
 def test_a_count_has_no_values_of_its_route() -> None:

@@ -7,7 +7,7 @@ from usageflow.domain.errors import NotFound, PermissionDenied
 from usageflow.rpc.access import Access
 from usageflow.rpc.principal import Principal
 from usageflow.rpc.server import credentials_needed
-from usageflow.v1 import admin_pb2, audit_pb2, decision_pb2, keys_pb2
+from usageflow.v1 import analytics_pb2, audit_pb2, decision_pb2, keys_pb2
 
 NEEDED = credentials_needed()
 KEY = Principal(CredentialKind.API_KEY, "app-1", "uf", "c", "demo", frozenset({Scope.READ}))
@@ -76,7 +76,7 @@ def test_a_reading_key_only_looks() -> None:
 
 @pytest.mark.parametrize("caller", [KEY, BOUND])
 def test_who_belongs_to_an_application_stays_inside_it(caller: Principal) -> None:
-    request = admin_pb2.QueryUsageRequest()
+    request = analytics_pb2.QueryUsageRequest()
     access("QueryUsage").confine(caller, request)
     access("QueryUsage").confine(caller, request)
     assert request.application == "demo"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.usage import EndpointName, Outcome, UsageDelta, UsageQuery, UsageRecord
+from usageflow.domain.usage import EndpointName, Outcome, Series, UsageDelta, UsageQuery, UsageRecord
 from usageflow.storage.sql import SqlControlStore, SqlUsageStore, open_sqlite, prepare
 
 
 def record(number: int) -> UsageRecord:
     endpoint = EndpointName("GET", "/orders")
-    delta = UsageDelta(endpoint, "ann", 200, False, "OK", "", "p", 1, 60, 1, Decimal("0.1"))
+    delta = UsageDelta(Series(endpoint, 200, False, "OK", "", "p"), "ann", 60, 1, Decimal("0.1"))
     return UsageRecord(f"id-{number}", 0, bytes(16), (delta,))
 
 

@@ -12,9 +12,11 @@ from sqlalchemy import Table, delete, select
 
 from tests.causes import NOBODY
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.latency import pack
 from usageflow.domain.usage import (
     EndpointName,
     MeteringDelta,
+    Series,
     StoredEvent,
     UsageDelta,
     UsageQuery,
@@ -35,6 +37,7 @@ from usageflow.storage.sql.tables import (
     METERING_DELTAS,
     REPORT_IDS,
     USAGE_DELTAS,
+    USAGE_SERIES,
 )
 
 ENDPOINT = EndpointName("GET", "/orders/{id}")
@@ -64,13 +67,10 @@ def store(database: Database) -> SqlUsageStore:
 
 
 def record(record_id: str, identity: str, units: Decimal = Decimal("2.5")) -> UsageRecord:
-    usage = UsageDelta(
-        ENDPOINT, identity, 200, False, "OK", "", "p", 4, 60, 3, units, 10, 20, ((5, 1), (7, 2))
-    )
+    series = Series(ENDPOINT, 200, False, "OK", "", "p", "new\nother")
+    usage = UsageDelta(series, identity, 60, 3, units, 10, 20, ((5, 1), (7, 2)))
     metered = MeteringDelta(ENDPOINT, identity, "p", "price_1", 4, 60, 3, units)
-    event = StoredEvent(
-        record_id, 60_000_001, ENDPOINT, "/orders/7", identity, 200, 1_500, 0.5, True, "R", '{"a":1}'
-    )
+    event = StoredEvent(record_id, 60_000_001, series, "/orders/7", identity, 1_500, 0.5, 10, 20, '{"a":1}')
     return UsageRecord(record_id, 9, bytes(16), (usage,), (metered,), event)
 
 
@@ -81,28 +81,35 @@ async def all_rows(database: Database, table: Table) -> list[dict[str, Any]]:
 
 async def test_rows_hold_every_field(store: SqlUsageStore, database: Database, application_id: str) -> None:
     await store.ingest([(application_id, [record("a", "ann")])])
-    ((endpoint,), (identity,)) = [await all_rows(database, table) for table in (ENDPOINT_NAMES, IDENTITIES)]
+    names = (ENDPOINT_NAMES, IDENTITIES, USAGE_SERIES)
+    ((endpoint,), (identity,), (series,)) = [await all_rows(database, table) for table in names]
     assert (endpoint["method"], endpoint["template"]) == ("GET", "/orders/{id}")
-    shared = {
-        "row_id": 1,
-        "application_id": application_id,
-        "endpoint_id": endpoint["endpoint_id"],
-        "pseudonym": identity["pseudonym"],
-    }
+    labels = {"status": 200, "denied": False, "reason": "OK", "degraded": "", "policy": "p"}
+    assert series.items() >= (labels | {"shadow": "new\nother"}).items()
+    assert series["endpoint_id"] == endpoint["endpoint_id"]
+    shared = {"row_id": 1, "application_id": application_id, "pseudonym": identity["pseudonym"]}
+    of_series = shared | {"series_id": series["series_id"]}
+    sizes = {"request_bytes": 10, "response_bytes": 20}
     units = {"second": 60, "requests": 3, "whole": 2, "pico": 500_000_000_000}
     assert await all_rows(database, USAGE_DELTAS) == [
-        shared
-        | units
-        | {"status": 200, "denied": False, "reason": "OK", "degraded": "", "policy": "p", "revision": 4}
-        | {"request_bytes": 10, "response_bytes": 20, "latency": "[[5,1],[7,2]]"}
+        of_series | units | sizes | {"latency": pack([(5, 1), (7, 2)])}
     ]
     assert await all_rows(database, METERING_DELTAS) == [
-        shared | units | {"policy": "p", "price": "price_1", "revision": 4, "part": None}
+        shared
+        | units
+        | {
+            "endpoint_id": endpoint["endpoint_id"],
+            "policy": "p",
+            "price": "price_1",
+            "revision": 4,
+            "part": None,
+        }
     ]
     assert await all_rows(database, EVENTS) == [
-        shared
-        | {"event_id": "a", "time_us": 60_000_001, "path": "/orders/7", "status": 200, "latency_us": 1_500}
-        | {"quantity": 0.5, "denied": True, "reason": "R", "detail_json": '{"a":1}'}
+        of_series
+        | sizes
+        | {"event_id": "a", "time_us": 60_000_001, "path": "/orders/7", "latency_us": 1_500}
+        | {"quantity": 0.5, "detail_json": '{"a":1}'}
     ]
     assert await all_rows(database, REPORT_IDS) == [
         {
@@ -118,7 +125,7 @@ async def test_rows_hold_every_field(store: SqlUsageStore, database: Database, a
 async def test_nobody_has_no_pseudonym(store: SqlUsageStore, database: Database, application_id: str) -> None:
     await store.ingest([(application_id, [record("a", "")])])
     for table in (EVENTS, USAGE_DELTAS, METERING_DELTAS):
-        assert [row["pseudonym"] for row in await all_rows(database, table)] == [None]
+        assert [row["pseudonym"] for row in await all_rows(database, table)] == [0]
     assert await all_rows(database, IDENTITIES) == []
 
 

@@ -7,49 +7,12 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
-import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
-import google.protobuf.timestamp_pb2
-import sys
 import typing
-import usageflow.v1.common_pb2
 import usageflow.v1.policies_pb2
 import usageflow.v1.revisions_pb2
 
-if sys.version_info >= (3, 10):
-    import typing as typing_extensions
-else:
-    import typing_extensions
-
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
-
-class _UsageGroup:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: typing_extensions.TypeAlias = ValueType
-
-class _UsageGroupEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_UsageGroup.ValueType], builtins.type):
-    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-    USAGE_GROUP_UNSPECIFIED: _UsageGroup.ValueType  # 0
-    """Not set: ENDPOINT."""
-    USAGE_GROUP_ENDPOINT: _UsageGroup.ValueType  # 1
-    """Method and template."""
-    USAGE_GROUP_STATUS: _UsageGroup.ValueType  # 2
-    """HTTP status."""
-    USAGE_GROUP_MINUTE: _UsageGroup.ValueType  # 3
-    """UTC minute."""
-
-class UsageGroup(_UsageGroup, metaclass=_UsageGroupEnumTypeWrapper):
-    """By what usage is grouped."""
-
-USAGE_GROUP_UNSPECIFIED: UsageGroup.ValueType  # 0
-"""Not set: ENDPOINT."""
-USAGE_GROUP_ENDPOINT: UsageGroup.ValueType  # 1
-"""Method and template."""
-USAGE_GROUP_STATUS: UsageGroup.ValueType  # 2
-"""HTTP status."""
-USAGE_GROUP_MINUTE: UsageGroup.ValueType  # 3
-"""UTC minute."""
-global___UsageGroup = UsageGroup
 
 @typing.final
 class ApplyRequest(google.protobuf.message.Message):
@@ -134,109 +97,6 @@ class ApplyResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["changes", b"changes", "revision", b"revision"]) -> None: ...
 
 global___ApplyResponse = ApplyResponse
-
-@typing.final
-class QueryUsageRequest(google.protobuf.message.Message):
-    """Asks for sums."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    APPLICATION_FIELD_NUMBER: builtins.int
-    START_TIME_FIELD_NUMBER: builtins.int
-    END_TIME_FIELD_NUMBER: builtins.int
-    GROUP_BY_FIELD_NUMBER: builtins.int
-    application: builtins.str
-    """The application's name; required."""
-    group_by: global___UsageGroup.ValueType
-    """By what to group."""
-    @property
-    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """First instant that counts; unset means 24 h ago."""
-
-    @property
-    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """First instant that does not; unset means all that has been reported."""
-
-    def __init__(
-        self,
-        *,
-        application: builtins.str = ...,
-        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
-        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
-        group_by: global___UsageGroup.ValueType = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application", "end_time", b"end_time", "group_by", b"group_by", "start_time", b"start_time"]) -> None: ...
-
-global___QueryUsageRequest = QueryUsageRequest
-
-@typing.final
-class UsageRow(google.protobuf.message.Message):
-    """A row."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ENDPOINT_FIELD_NUMBER: builtins.int
-    STATUS_FIELD_NUMBER: builtins.int
-    MINUTE_FIELD_NUMBER: builtins.int
-    REQUESTS_FIELD_NUMBER: builtins.int
-    ERRORS_FIELD_NUMBER: builtins.int
-    DENIED_FIELD_NUMBER: builtins.int
-    UNITS_FIELD_NUMBER: builtins.int
-    status: builtins.int
-    """Grouped by STATUS."""
-    requests: builtins.int
-    """Requests, denied ones too."""
-    errors: builtins.int
-    """Responses with status 500 to 599."""
-    denied: builtins.int
-    """Requests that UsageFlow denied."""
-    units: builtins.str
-    """Units of the requests that were not denied, a decimal such as `12.5`."""
-    @property
-    def endpoint(self) -> usageflow.v1.common_pb2.Endpoint:
-        """Grouped by ENDPOINT."""
-
-    @property
-    def minute(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Grouped by MINUTE: its start."""
-
-    def __init__(
-        self,
-        *,
-        endpoint: usageflow.v1.common_pb2.Endpoint | None = ...,
-        status: builtins.int = ...,
-        minute: google.protobuf.timestamp_pb2.Timestamp | None = ...,
-        requests: builtins.int = ...,
-        errors: builtins.int = ...,
-        denied: builtins.int = ...,
-        units: builtins.str = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "key", b"key", "minute", b"minute", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["denied", b"denied", "endpoint", b"endpoint", "errors", b"errors", "key", b"key", "minute", b"minute", "requests", b"requests", "status", b"status", "units", b"units"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["key", b"key"]) -> typing.Literal["endpoint", "status", "minute"] | None: ...
-
-global___UsageRow = UsageRow
-
-@typing.final
-class QueryUsageResponse(google.protobuf.message.Message):
-    """The rows, most requests first; by minute in order of time."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ROWS_FIELD_NUMBER: builtins.int
-    @property
-    def rows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___UsageRow]:
-        """The rows."""
-
-    def __init__(
-        self,
-        *,
-        rows: collections.abc.Iterable[global___UsageRow] | None = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["rows", b"rows"]) -> None: ...
-
-global___QueryUsageResponse = QueryUsageResponse
 
 @typing.final
 class ExportSnapshotRequest(google.protobuf.message.Message):

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
+from usageflow.v1 import analytics_pb2 as usageflow_dot_v1_dot_analytics__pb2
 from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_application__methods__pb2
 from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
 from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
@@ -59,8 +60,8 @@ class AdminServiceStub(object):
                 _registered_method=True)
         self.QueryUsage = channel.unary_unary(
                 '/usageflow.v1.AdminService/QueryUsage',
-                request_serializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageRequest.SerializeToString,
-                response_deserializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageResponse.FromString,
+                request_serializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageResponse.FromString,
                 _registered_method=True)
         self.ExportSnapshot = channel.unary_stream(
                 '/usageflow.v1.AdminService/ExportSnapshot',
@@ -852,8 +853,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
             ),
             'QueryUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.QueryUsage,
-                    request_deserializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageRequest.FromString,
-                    response_serializer=usageflow_dot_v1_dot_admin__pb2.QueryUsageResponse.SerializeToString,
+                    request_deserializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageResponse.SerializeToString,
             ),
             'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportSnapshot,
@@ -1226,8 +1227,8 @@ class AdminService(object):
             request,
             target,
             '/usageflow.v1.AdminService/QueryUsage',
-            usageflow_dot_v1_dot_admin__pb2.QueryUsageRequest.SerializeToString,
-            usageflow_dot_v1_dot_admin__pb2.QueryUsageResponse.FromString,
+            usageflow_dot_v1_dot_analytics__pb2.QueryUsageRequest.SerializeToString,
+            usageflow_dot_v1_dot_analytics__pb2.QueryUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

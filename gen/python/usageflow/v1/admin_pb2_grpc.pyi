@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import typing
 import usageflow.v1.admin_pb2
+import usageflow.v1.analytics_pb2
 import usageflow.v1.application_methods_pb2
 import usageflow.v1.audit_pb2
 import usageflow.v1.decision_log_pb2
@@ -41,8 +42,8 @@ class AdminServiceStub:
     """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     QueryUsage: grpc.UnaryUnaryMultiCallable[
-        usageflow.v1.admin_pb2.QueryUsageRequest,
-        usageflow.v1.admin_pb2.QueryUsageResponse,
+        usageflow.v1.analytics_pb2.QueryUsageRequest,
+        usageflow.v1.analytics_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
 
@@ -440,8 +441,8 @@ class AdminServiceAsyncStub:
     """Makes strategies, policies and plans equal to a set, in one transaction and at most one revision."""
 
     QueryUsage: grpc.aio.UnaryUnaryMultiCallable[
-        usageflow.v1.admin_pb2.QueryUsageRequest,
-        usageflow.v1.admin_pb2.QueryUsageResponse,
+        usageflow.v1.analytics_pb2.QueryUsageRequest,
+        usageflow.v1.analytics_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
 
@@ -843,9 +844,9 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def QueryUsage(
         self,
-        request: usageflow.v1.admin_pb2.QueryUsageRequest,
+        request: usageflow.v1.analytics_pb2.QueryUsageRequest,
         context: _ServicerContext,
-    ) -> typing.Union[usageflow.v1.admin_pb2.QueryUsageResponse, collections.abc.Awaitable[usageflow.v1.admin_pb2.QueryUsageResponse]]:
+    ) -> typing.Union[usageflow.v1.analytics_pb2.QueryUsageResponse, collections.abc.Awaitable[usageflow.v1.analytics_pb2.QueryUsageResponse]]:
         """Sums of reported usage."""
 
     @abc.abstractmethod

@@ -90,6 +90,7 @@ class UsageEvent(google.protobuf.message.Message):
     USER_AGENT_FIELD_NUMBER: builtins.int
     COUNTED_FIELD_NUMBER: builtins.int
     RESERVATION_ID_FIELD_NUMBER: builtins.int
+    SHADOW_DENIALS_FIELD_NUMBER: builtins.int
     event_id: builtins.str
     """Dedupe key, 1 to 128 characters, made before the first send; a UUIDv7 is cheapest. Kept for 36 days."""
     endpoint_number: builtins.int
@@ -144,6 +145,10 @@ class UsageEvent(google.protobuf.message.Message):
     def metadata(self) -> google.protobuf.struct_pb2.Struct:
         """The application's own fields, at most 16 KiB as JSON, and captured fields under their path."""
 
+    @property
+    def shadow_denials(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Numbers of policies in SHADOW that would have denied it, as the answer told; at most 16."""
+
     def __init__(
         self,
         *,
@@ -168,9 +173,10 @@ class UsageEvent(google.protobuf.message.Message):
         user_agent: builtins.str = ...,
         counted: builtins.bool = ...,
         reservation_id: builtins.str = ...,
+        shadow_denials: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_quantity", b"_quantity", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "quantity", b"quantity", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_quantity", b"_quantity", "client_ip", b"client_ip", "counted", b"counted", "decision", b"decision", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "event_id", b"event_id", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "path", b"path", "policy_number", b"policy_number", "quantity", b"quantity", "reason", b"reason", "request_bytes", b"request_bytes", "reservation_id", b"reservation_id", "response_bytes", b"response_bytes", "revision", b"revision", "status", b"status", "time", b"time", "user_agent", b"user_agent"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_quantity", b"_quantity", "client_ip", b"client_ip", "counted", b"counted", "decision", b"decision", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "event_id", b"event_id", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "path", b"path", "policy_number", b"policy_number", "quantity", b"quantity", "reason", b"reason", "request_bytes", b"request_bytes", "reservation_id", b"reservation_id", "response_bytes", b"response_bytes", "revision", b"revision", "shadow_denials", b"shadow_denials", "status", b"status", "time", b"time", "user_agent", b"user_agent"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_quantity", b"_quantity"]) -> typing.Literal["quantity"] | None: ...
     @typing.overload
@@ -200,6 +206,7 @@ class Count(google.protobuf.message.Message):
     RESPONSE_BYTES_FIELD_NUMBER: builtins.int
     LATENCY_BUCKETS_FIELD_NUMBER: builtins.int
     LATENCY_COUNTS_FIELD_NUMBER: builtins.int
+    SHADOW_DENIALS_FIELD_NUMBER: builtins.int
     endpoint_number: builtins.int
     """Number from the plan."""
     status: builtins.int
@@ -244,6 +251,10 @@ class Count(google.protobuf.message.Message):
     def latency_counts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Requests per bucket, one per index; they add up to `requests`, or the histogram is empty."""
 
+    @property
+    def shadow_denials(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Numbers of policies in SHADOW that would have denied them, as for events."""
+
     def __init__(
         self,
         *,
@@ -263,9 +274,10 @@ class Count(google.protobuf.message.Message):
         response_bytes: builtins.int = ...,
         latency_buckets: collections.abc.Iterable[builtins.int] | None = ...,
         latency_counts: collections.abc.Iterable[builtins.int] | None = ...,
+        shadow_denials: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "identity", b"identity"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["decision", b"decision", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "identity", b"identity", "latency_buckets", b"latency_buckets", "latency_counts", b"latency_counts", "policy_number", b"policy_number", "reason", b"reason", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "revision", b"revision", "second", b"second", "status", b"status", "units", b"units"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decision", b"decision", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "identity", b"identity", "latency_buckets", b"latency_buckets", "latency_counts", b"latency_counts", "policy_number", b"policy_number", "reason", b"reason", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "revision", b"revision", "second", b"second", "shadow_denials", b"shadow_denials", "status", b"status", "units", b"units"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["endpoint_ref", b"endpoint_ref"]) -> typing.Literal["endpoint_number", "endpoint"] | None: ...
 
 global___Count = Count

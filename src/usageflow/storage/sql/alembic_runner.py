@@ -33,3 +33,4 @@ def upgrade(connection: Connection, revision: str, *, now_us: int) -> None:
 def downgrade(connection: Connection, revision: str, *, now_us: int) -> None:
     """Takes the database down to a revision (``base``: before the first); nothing is committed here."""
     command.downgrade(config_for(connection, now_us=now_us), revision)
+    order_text_by_bytes(connection)

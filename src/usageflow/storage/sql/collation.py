@@ -24,7 +24,7 @@ _LOCALISED = text(
 
 
 def order_text_by_bytes(connection: Connection) -> None:
-    """Gives collation "C" to every text column of ours that has another; part of each upgrade, so that no migration needs to
+    """Gives collation "C" to every text column of ours that has another; part of each migration, so that none needs to
     think of it.
     """
     if connection.dialect.name != "postgresql":

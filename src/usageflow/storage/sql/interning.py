@@ -1,4 +1,4 @@
-"""Small integers for what every usage row repeats: endpoints and identities.
+"""Small integers for what every usage row repeats: endpoints, series and identities.
 
 Each look-up serves one transaction and asks the database once per kind of value, however many records there are.
 """
@@ -6,17 +6,23 @@ Each look-up serves one transaction and asks the database once per kind of value
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
+from usageflow.domain.usage import Series
 from usageflow.storage.sql.statements import append_new_rows, chunked
-from usageflow.storage.sql.tables import ENDPOINT_NAMES, IDENTITIES
+from usageflow.storage.sql.tables import ENDPOINT_NAMES, IDENTITIES, USAGE_SERIES
 
 Endpoint = tuple[str, str]
 """Method and template: a plain pair, because its hash is taken several times per record."""
 
 _PSEUDONYM_BITS = 62
+
+NOBODY = 0
+"""The pseudonym of the empty identity."""
 
 # Few methods share a template: searching by template alone keeps the statement simple.
 _FIND_ENDPOINTS = select(
@@ -24,6 +30,19 @@ _FIND_ENDPOINTS = select(
 ).where(
     ENDPOINT_NAMES.c.application_id == bindparam("application_id"),
     ENDPOINT_NAMES.c.template.in_(bindparam("templates", expanding=True)),
+)
+_FIND_SERIES = select(
+    USAGE_SERIES.c.series_id,
+    USAGE_SERIES.c.endpoint_id,
+    USAGE_SERIES.c.status,
+    USAGE_SERIES.c.denied,
+    USAGE_SERIES.c.reason,
+    USAGE_SERIES.c.degraded,
+    USAGE_SERIES.c.policy,
+    USAGE_SERIES.c.shadow,
+).where(
+    USAGE_SERIES.c.application_id == bindparam("application_id"),
+    USAGE_SERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
 )
 _FIND_IDENTITIES = select(IDENTITIES.c.value, IDENTITIES.c.pseudonym).where(
     IDENTITIES.c.application_id == bindparam("application_id"),
@@ -39,24 +58,38 @@ def endpoint_ids(
     missing = wanted - known.keys()
     if missing:
         # Another writer may have stored one since: nothing happens then, and its id is read below.
-        rows = [(application_id, method, template) for method, template in sorted(missing)]
+        rows = [(application_id, method, template, None, None) for method, template in sorted(missing)]
         append_new_rows(connection, ENDPOINT_NAMES, rows)
         known |= _find_endpoints(connection, application_id, missing)
     return known
 
 
-def pseudonyms(
-    connection: Connection, application_id: str, identities: AbstractSet[str]
-) -> dict[str, int | None]:
-    """Returns the pseudonym of every identity, None for nobody (the empty identity); new ones are made up at random."""
+def series_ids(
+    connection: Connection,
+    application_id: str,
+    wanted: AbstractSet[Series],
+    endpoints: Mapping[Endpoint, int],
+) -> dict[Series, int]:
+    """Returns the id of every series; new ones are stored. ``endpoints`` holds the ids of their endpoints."""
+    rows = {series: (endpoints[series.endpoint], *series[1:]) for series in wanted}
+    known = _find_series(connection, application_id, {row[0] for row in rows.values()})
+    missing = sorted(row for row in rows.values() if row not in known)
+    if missing:
+        append_new_rows(connection, USAGE_SERIES, [(application_id, *row) for row in missing])
+        known |= _find_series(connection, application_id, {row[0] for row in missing})
+    return {series: known[row] for series, row in rows.items()}
+
+
+def pseudonyms(connection: Connection, application_id: str, identities: AbstractSet[str]) -> dict[str, int]:
+    """Returns the pseudonym of every identity, 0 for nobody (the empty identity); new ones are made up at random."""
     wanted = identities - {""}
     known = _find_identities(connection, application_id, wanted)
     missing = wanted - known.keys()
     if missing:
-        rows = [(secrets.randbits(_PSEUDONYM_BITS), application_id, value) for value in sorted(missing)]
+        rows = [(1 + secrets.randbits(_PSEUDONYM_BITS), application_id, value) for value in sorted(missing)]
         append_new_rows(connection, IDENTITIES, rows)
         known |= _find_identities(connection, application_id, missing)
-    return {**known, "": None}
+    return {**known, "": NOBODY}
 
 
 def _find_endpoints(
@@ -67,6 +100,17 @@ def _find_endpoints(
         values = {"application_id": application_id, "templates": chunk}
         rows = connection.execute(_FIND_ENDPOINTS, values)
         known.update(((method, template), number) for method, template, number in rows)
+    return known
+
+
+def _find_series(
+    connection: Connection, application_id: str, endpoints: AbstractSet[int]
+) -> dict[tuple[Any, ...], int]:
+    """Returns the series of endpoints, by endpoint id and labels."""
+    known: dict[tuple[Any, ...], int] = {}
+    for chunk in chunked(sorted(endpoints)):
+        rows = connection.execute(_FIND_SERIES, {"application_id": application_id, "endpoints": chunk})
+        known.update((tuple(row[1:]), row[0]) for row in rows)
     return known
 
 

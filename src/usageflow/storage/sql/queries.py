@@ -26,13 +26,14 @@ from sqlalchemy import (
 from usageflow.domain.units import join
 from usageflow.domain.usage import EndpointName, PendingRow, UsageGroup, UsageQuery, UsageRow
 from usageflow.storage.sql.statements import join_sum, wide_sum
-from usageflow.storage.sql.tables import ENDPOINT_NAMES, METERING_DELTAS, USAGE_DELTAS
+from usageflow.storage.sql.tables import ENDPOINT_NAMES, METERING_DELTAS, USAGE_DELTAS, USAGE_SERIES
 
 _WHOLE_BASE = 10**9
 _PICO_BASE = 10**6
 """With these, a thousand million rows of the largest values still sum in 64 bits."""
 
 _USAGE = USAGE_DELTAS.c
+_SERIES = USAGE_SERIES.c
 _METERING = METERING_DELTAS.c
 _ENDPOINT_COLUMNS = (ENDPOINT_NAMES.c.method, ENDPOINT_NAMES.c.template)
 
@@ -48,26 +49,27 @@ class _Grouping:
     by_time: bool = False
 
 
-_WITH_ENDPOINT = USAGE_DELTAS.join(ENDPOINT_NAMES, ENDPOINT_NAMES.c.endpoint_id == _USAGE.endpoint_id)
+_WITH_SERIES = USAGE_DELTAS.join(USAGE_SERIES, _SERIES.series_id == _USAGE.series_id)
+_WITH_ENDPOINT = _WITH_SERIES.join(ENDPOINT_NAMES, ENDPOINT_NAMES.c.endpoint_id == _SERIES.endpoint_id)
 # The 60 stands in the text: as a parameter it would differ between SELECT and GROUP BY for stricter dialects.
 _MINUTE = _USAGE.second // literal_column("60", Integer)
 _GROUPINGS = {
     UsageGroup.ENDPOINT: _Grouping(
         _ENDPOINT_COLUMNS, _WITH_ENDPOINT, "endpoint", lambda key: EndpointName(*key)
     ),
-    UsageGroup.STATUS: _Grouping((_USAGE.status,), USAGE_DELTAS, "status", lambda key: key[0]),
-    UsageGroup.MINUTE: _Grouping((_MINUTE,), USAGE_DELTAS, "minute", lambda key: key[0] * 60, by_time=True),
+    UsageGroup.STATUS: _Grouping((_SERIES.status,), _WITH_SERIES, "status", lambda key: key[0]),
+    UsageGroup.MINUTE: _Grouping((_MINUTE,), _WITH_SERIES, "minute", lambda key: key[0] * 60, by_time=True),
 }
 
 
 def usage_rows(connection: Connection, application_id: str, query: UsageQuery) -> list[UsageRow]:
     """Returns the sums of a query, in the order that UsageStore.query promises."""
     grouping = _GROUPINGS[query.group]
-    errors = case((_USAGE.status.between(500, 599), _USAGE.requests), else_=0)
-    denied = case((_USAGE.denied, _USAGE.requests), else_=0)
+    errors = case((_SERIES.status.between(500, 599), _USAGE.requests), else_=0)
+    denied = case((_SERIES.denied, _USAGE.requests), else_=0)
     counts = [func.sum(column) for column in (_USAGE.requests, errors, denied)]
     statement = (
-        select(*grouping.columns, *counts, *_unit_sums(_USAGE.whole, _USAGE.pico, _USAGE.denied == false()))
+        select(*grouping.columns, *counts, *_unit_sums(_USAGE.whole, _USAGE.pico, _SERIES.denied == false()))
         .select_from(grouping.source)
         .where(_USAGE.application_id == application_id, _USAGE.second >= query.since)
         .group_by(*grouping.columns)

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from usageflow.domain.latency import pack
 from usageflow.domain.units import split
-from usageflow.domain.usage import MeteringDelta, StoredEvent, UsageDelta, UsageRecord
-from usageflow.storage.sql.interning import endpoint_ids, pseudonyms
+from usageflow.domain.usage import MeteringDelta, Series, StoredEvent, UsageDelta, UsageRecord
+from usageflow.storage.sql.interning import endpoint_ids, pseudonyms, series_ids
 from usageflow.storage.sql.statements import append_rows
 from usageflow.storage.sql.tables import EVENTS, METERING_DELTAS, USAGE_DELTAS
 
@@ -25,11 +26,12 @@ _split = functools.lru_cache(maxsize=4096)(split)
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What stands for the application, its endpoints and its identities in rows."""
+    """What stands for the application, its endpoints, series and identities in rows."""
 
     application_id: str
     endpoints: Mapping[tuple[str, str], int]
-    identities: Mapping[str, int | None]
+    series: Mapping[Series, int]
+    identities: Mapping[str, int]
 
 
 def append_records(connection: Connection, application_id: str, records: Sequence[UsageRecord]) -> None:
@@ -37,17 +39,29 @@ def append_records(connection: Connection, application_id: str, records: Sequenc
     events = [record.event for record in records if record.event is not None]
     usage = [delta for record in records for delta in record.usage]
     metering = [delta for record in records for delta in record.metering]
-    named: list[StoredEvent | UsageDelta | MeteringDelta] = [*events, *usage, *metering]
-    names = _Names(
-        application_id,
-        endpoint_ids(
-            connection, application_id, {(item.endpoint.method, item.endpoint.template) for item in named}
-        ),
-        pseudonyms(connection, application_id, {item.identity for item in named}),
-    )
+    names = _names(connection, application_id, events, usage, metering)
     append_rows(connection, EVENTS, [_event_row(event, names) for event in events])
     append_rows(connection, USAGE_DELTAS, [_usage_row(delta, names) for delta in usage])
     append_rows(connection, METERING_DELTAS, [_metering_row(delta, names) for delta in metering])
+
+
+def _names(
+    connection: Connection,
+    application_id: str,
+    events: Sequence[StoredEvent],
+    usage: Sequence[UsageDelta],
+    metering: Sequence[MeteringDelta],
+) -> _Names:
+    series = {item.series for items in (events, usage) for item in items}
+    of_endpoints = {each.endpoint for each in series} | {delta.endpoint for delta in metering}
+    endpoints = endpoint_ids(connection, application_id, of_endpoints)
+    named: list[StoredEvent | UsageDelta | MeteringDelta] = [*events, *usage, *metering]
+    return _Names(
+        application_id,
+        endpoints,
+        series_ids(connection, application_id, series, endpoints),
+        pseudonyms(connection, application_id, {item.identity for item in named}),
+    )
 
 
 def _event_row(event: StoredEvent, names: _Names) -> _Row:
@@ -55,14 +69,13 @@ def _event_row(event: StoredEvent, names: _Names) -> _Row:
         names.application_id,
         event.event_id,
         event.time_us,
-        names.endpoints[event.endpoint.method, event.endpoint.template],
+        names.series[event.series],
         event.path,
         names.identities[event.identity],
-        event.status,
         event.latency_us,
         event.quantity,
-        event.denied,
-        event.reason,
+        event.request_bytes,
+        event.response_bytes,
         event.detail_json,
     )
 
@@ -70,20 +83,14 @@ def _event_row(event: StoredEvent, names: _Names) -> _Row:
 def _usage_row(delta: UsageDelta, names: _Names) -> _Row:
     return (
         names.application_id,
-        names.endpoints[delta.endpoint.method, delta.endpoint.template],
+        names.series[delta.series],
         names.identities[delta.identity],
-        delta.status,
-        delta.denied,
-        delta.reason,
-        delta.degraded,
-        delta.policy,
-        delta.revision,
         delta.second,
         delta.requests,
         *_split(delta.units),
         delta.request_bytes,
         delta.response_bytes,
-        _latency_json(delta.latency),
+        pack(delta.latency),
     )
 
 
@@ -100,10 +107,3 @@ def _metering_row(delta: MeteringDelta, names: _Names) -> _Row:
         *_split(delta.units),
         None,  # part: claimed by nobody
     )
-
-
-def _latency_json(latency: tuple[tuple[int, int], ...]) -> str | None:
-    """Returns ``[[bucket,requests],..]``, None for no latency. Integers need no escaping, and json.dumps shows in profiles."""
-    if not latency:
-        return None
-    return "[" + ",".join(f"[{bucket},{requests}]" for bucket, requests in latency) + "]"

@@ -32,9 +32,15 @@ from usageflow.storage.sql.tables.usage import (
     ENDPOINT_NAMES,
     EVENTS,
     IDENTITIES,
+    IDENTITY_DAYS,
+    IDENTITY_HOURS,
     METERING_DELTAS,
     REPORT_IDS,
+    USAGE_DAYS,
     USAGE_DELTAS,
+    USAGE_HOURS,
+    USAGE_MINUTES,
+    USAGE_SERIES,
 )
 
 __all__ = [
@@ -51,6 +57,8 @@ __all__ = [
     "ENDPOINT_NAMES",
     "EVENTS",
     "IDENTITIES",
+    "IDENTITY_DAYS",
+    "IDENTITY_HOURS",
     "INSTALLATION",
     "METADATA",
     "METERING_DELTAS",
@@ -64,6 +72,10 @@ __all__ = [
     "REVISIONS",
     "REVISION_TAGS",
     "ROW_ID",
+    "USAGE_DAYS",
     "USAGE_DELTAS",
+    "USAGE_HOURS",
+    "USAGE_MINUTES",
+    "USAGE_SERIES",
     "WINDOW_CHECKPOINTS",
 ]

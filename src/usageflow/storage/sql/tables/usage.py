@@ -1,6 +1,8 @@
-"""Reported usage."""
+"""Reported usage. A pseudonym of 0 is nobody."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +29,35 @@ ENDPOINT_NAMES = Table(
     application(),
     Column("method", Text, nullable=False),
     Column("template", Text, nullable=False),
+    Column("first_used", BigInteger, nullable=True),
+    Column("last_used", BigInteger, nullable=True),
     UniqueConstraint("application_id", "method", "template", name="uq_endpoint_names_name"),
+)
+
+# What requests share that are summed together, whoever sent them; never deleted. ``shadow`` names policies, a line each.
+USAGE_SERIES = Table(
+    "usage_series",
+    METADATA,
+    Column("series_id", ROW_ID, primary_key=True),
+    Column("application_id", Text, nullable=False),
+    Column("endpoint_id", BigInteger, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("denied", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("degraded", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("shadow", Text, nullable=False),
+    UniqueConstraint(
+        "application_id",
+        "endpoint_id",
+        "status",
+        "denied",
+        "reason",
+        "degraded",
+        "policy",
+        "shadow",
+        name="uq_usage_series_labels",
+    ),
 )
 
 # The only place that knows who a pseudonym is; deleting the row makes all usage of it anonymous.
@@ -39,6 +69,16 @@ IDENTITIES = Table(
     Column("value", Text, nullable=False),
     UniqueConstraint("application_id", "value", name="uq_identities_value"),
 )
+
+
+def _sums() -> list[Column[Any]]:
+    """Returns the columns that add up, with the packed histogram (usageflow.domain.latency) that is empty for none."""
+    counts = ("requests", "whole", "pico", "request_bytes", "response_bytes")
+    return [
+        *(Column(name, BigInteger, nullable=False) for name in counts),
+        Column("latency", LargeBinary, nullable=False),
+    ]
+
 
 # The tables below take thousands of rows per second: what they refer to is looked up in the same transaction, so
 # foreign keys would only add a search per row.
@@ -62,41 +102,68 @@ EVENTS = Table(
     Column("application_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("time_us", BigInteger, nullable=False),
-    Column("endpoint_id", BigInteger, nullable=False),
+    Column("series_id", BigInteger, nullable=False),
     Column("path", Text, nullable=False),
-    Column("pseudonym", BigInteger, nullable=True),
-    Column("status", Integer, nullable=False),
+    Column("pseudonym", BigInteger, nullable=False),
     Column("latency_us", BigInteger, nullable=False),
     Column("quantity", Double, nullable=False),
-    Column("denied", Boolean, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("response_bytes", BigInteger, nullable=False),
     Column("detail_json", Text, nullable=False),
+    Index("ix_events_time", "time_us"),
 )
 
+# What was accepted and is in no sum yet. ``latency`` is a packed histogram (usageflow.domain.latency), empty for none.
 USAGE_DELTAS = Table(
     "usage_deltas",
     METADATA,
     Column("row_id", ROW_ID, primary_key=True),
     Column("application_id", Text, nullable=False),
-    Column("endpoint_id", BigInteger, nullable=False),
-    Column("pseudonym", BigInteger, nullable=True),
-    Column("status", Integer, nullable=False),
-    Column("denied", Boolean, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("degraded", Text, nullable=False),
-    Column("policy", Text, nullable=False),
-    Column("revision", BigInteger, nullable=False),
+    Column("series_id", BigInteger, nullable=False),
+    Column("pseudonym", BigInteger, nullable=False),
     Column("second", BigInteger, nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("whole", BigInteger, nullable=False),
-    Column("pico", BigInteger, nullable=False),
-    Column("request_bytes", BigInteger, nullable=False),
-    Column("response_bytes", BigInteger, nullable=False),
-    Column("latency", Text, nullable=True),
+    *_sums(),
     CheckConstraint("requests BETWEEN 0 AND 1000000000000", name="ck_usage_deltas_requests"),
     CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_usage_deltas_pico"),
-    Index("ix_usage_deltas_second", "application_id", "second"),
 )
+
+
+def _of_series(name: str) -> Table:
+    """Returns a table of sums per series and step; ``start`` is the step's first second."""
+    return Table(
+        name,
+        METADATA,
+        Column("series_id", BigInteger, primary_key=True, autoincrement=False),
+        Column("start", BigInteger, primary_key=True, autoincrement=False),
+        *_sums(),
+        Index(f"ix_{name}_start", "start"),
+    )
+
+
+USAGE_MINUTES = _of_series("usage_minutes")
+USAGE_HOURS = _of_series("usage_hours")
+USAGE_DAYS = _of_series("usage_days")
+
+
+def _of_identities(name: str) -> Table:
+    """Returns a table of sums per step, identity and endpoint. ``client_errors`` are not denied, ``errors`` are 500 to 599."""
+    return Table(
+        name,
+        METADATA,
+        Column("application_id", Text, primary_key=True),
+        Column("start", BigInteger, primary_key=True, autoincrement=False),
+        Column("pseudonym", BigInteger, primary_key=True, autoincrement=False),
+        Column("endpoint_id", BigInteger, primary_key=True, autoincrement=False),
+        Column("errors", BigInteger, nullable=False),
+        Column("client_errors", BigInteger, nullable=False),
+        Column("denied", BigInteger, nullable=False),
+        Column("degraded", BigInteger, nullable=False),
+        *_sums(),
+    )
+
+
+IDENTITY_HOURS = _of_identities("identity_hours")
+IDENTITY_DAYS = _of_identities("identity_days")
 
 METERING_DELTAS = Table(
     "metering_deltas",
@@ -104,7 +171,7 @@ METERING_DELTAS = Table(
     Column("row_id", ROW_ID, primary_key=True),
     Column("application_id", Text, nullable=False),
     Column("endpoint_id", BigInteger, nullable=False),
-    Column("pseudonym", BigInteger, nullable=True),
+    Column("pseudonym", BigInteger, nullable=False),
     Column("policy", Text, nullable=False),
     Column("price", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),

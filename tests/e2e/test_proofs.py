@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.prove.cases import audit, cluster, midmonth, replay
+from tools.postgres_servers import PostgresServer
+from tools.prove.cases import audit, cluster, ingest, midmonth, replay
 from tools.prove.stores import settings_for
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
@@ -33,3 +34,12 @@ def test_the_audit_log_outlives_kills_and_shows_what_was_done_to_it(tmp_path: Pa
 def test_a_replay_denies_what_a_service_denies(tmp_path: Path) -> None:
     figure = replay.show_replay(tmp_path, replay.Size(requests=250, users=5))
     assert "not decidable, all told" in figure
+
+
+def test_reports_are_counted_once_whatever_is_killed(tmp_path: Path, own_postgres: PostgresServer) -> None:
+    size = ingest.Size(events=3_000, batches=6, clients=4, service_kills=2, database_kills=1)
+    for figure in (
+        ingest.show_ingest_embedded(tmp_path / "sqlite", size),
+        ingest.show_ingest_shared(tmp_path / "postgresql", own_postgres, size),
+    ):
+        assert "rollup tables and metering deltas equal to the unit" in figure

@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from tests.causes import NOBODY
 from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
+from usageflow.storage.analytics import RollupStore, UsageAnalytics
 from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
@@ -20,6 +21,7 @@ from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
     Database,
+    SqlAnalytics,
     SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
@@ -31,7 +33,7 @@ from usageflow.storage.sql import (
     open_sqlite,
     prepare,
 )
-from usageflow.storage.sql.tables import NUMBERS
+from usageflow.storage.sql.tables import IDENTITIES, NUMBERS
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class Stores:
     decision_log: DecisionLog
     resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
+    analytics: UsageAnalytics
+    rollups: RollupStore
+    forget_identities: Callable[[], Awaitable[None]]
 
 
 Opener = Callable[[], Awaitable[Stores]]
@@ -69,6 +74,9 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
     async def forget_numbers() -> None:
         await database.write(lambda connection: connection.execute(delete(NUMBERS)).close())
 
+    async def forget_identities() -> None:
+        await database.write(lambda connection: connection.execute(delete(IDENTITIES)).close())
+
     return Stores(
         control=SqlControlStore(database, clock),
         usage=SqlUsageStore(database, clock),
@@ -78,6 +86,9 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         decision_log=SqlDecisionLog(database, clock),
         resources=SqlResourceStore(database, clock),
         forget_numbers=forget_numbers,
+        analytics=SqlAnalytics(database),
+        rollups=SqlAnalytics(database),
+        forget_identities=forget_identities,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.causes import NOBODY
+from tests.contract.conftest import Stores
 from tests.contract.test_control_store import ATTRIBUTE, BLOCK, POLICIES, POLICY, change_of
 from tests.contract.test_directories import customer
 from tests.contract.test_usage_store import delta, metering, record, sums
@@ -141,7 +142,7 @@ async def test_registrations_and_changes_share_out_numbers(
 
 
 async def test_reports_that_meet_count_once_and_wait_in_no_circle(
-    usage: UsageStore, other_usage: UsageStore, control: ControlStore
+    stores: Stores, usage: UsageStore, other_usage: UsageStore, control: ControlStore
 ) -> None:
     made = [await control.create_application(f"app-{number}", [], cause=NOBODY) for number in range(3)]
     chance = random.Random(5)
@@ -160,16 +161,16 @@ async def test_reports_that_meet_count_once_and_wait_in_no_circle(
         ]
         for _ in range(10)
     ]
-    stores = itertools.cycle((usage, other_usage))
-    answers = await asyncio.gather(*(next(stores).ingest(call) for call in calls))
+    in_turn = itertools.cycle((usage, other_usage))
+    answers = await asyncio.gather(*(next(in_turn).ingest(call) for call in calls))
     counted = Counter(outcome for answer in answers for group in answer for outcome in group)
     assert counted == {Outcome.ACCEPTED: 360, Outcome.DUPLICATE: 3_240}
     for application in made:
-        assert (await sums(usage, application.application_id))[0] == 120
+        assert (await sums(stores.analytics, application.application_id))[0] == 120
 
 
 async def test_reports_go_on_while_an_application_is_changed(
-    usage: UsageStore, other_control: ControlStore, application_id: str
+    stores: Stores, usage: UsageStore, other_control: ControlStore, application_id: str
 ) -> None:
     async def keep_registering() -> None:
         for number in range(20):
@@ -182,7 +183,7 @@ async def test_reports_go_on_while_an_application_is_changed(
     for each in records:
         await usage.ingest([(application_id, [each])])
     await registering
-    assert (await sums(usage, application_id))[0] == 20
+    assert (await sums(stores.analytics, application_id))[0] == 20
 
 
 async def test_checkpoints_of_two_processes_keep_the_latest(

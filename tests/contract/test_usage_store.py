@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.causes import NOBODY
+from tests.contract.conftest import Stores
+from usageflow.domain.analytics import UsageGroup, UsageQuery, UsageSums
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.usage import (
     EndpointName,
@@ -24,11 +26,9 @@ from usageflow.domain.usage import (
     Series,
     StoredEvent,
     UsageDelta,
-    UsageGroup,
-    UsageQuery,
     UsageRecord,
-    UsageRow,
 )
+from usageflow.storage.analytics import UsageAnalytics
 from usageflow.storage.ports import ControlStore, UsageStore
 
 ORDERS = EndpointName("GET", "/orders")
@@ -62,26 +62,23 @@ def record(
     return UsageRecord(record_id, day, bytes([payload]) * 16, usage or (delta(),), metered, event)
 
 
-async def sums(store: UsageStore, application_id: str) -> tuple[int, Decimal]:
+async def sums(analytics: UsageAnalytics, application_id: str) -> tuple[int, Decimal]:
     """Returns all requests and units of the application."""
-    rows = await query(store, application_id)
-    return sum(row.requests for row in rows), sum((row.units for row in rows), Decimal(0))
+    total = (await asked(analytics, application_id)).total
+    return total.requests, total.units
 
 
-async def query(
-    store: UsageStore,
-    application_id: str,
-    group: UsageGroup = UsageGroup.ENDPOINT,
-    since: int = 0,
-    until: int | None = None,
-) -> Sequence[UsageRow]:
-    return await store.query(application_id, UsageQuery(since, until, group, application="demo"))
+async def asked(analytics: UsageAnalytics, application_id: str) -> UsageSums:
+    query = UsageQuery(0, groups=(UsageGroup.ENDPOINT,))
+    return await analytics.sums(application_id, query, lambda _: bytes(32))
 
 
-async def test_new_records_are_accepted_and_counted(usage: UsageStore, application_id: str) -> None:
+async def test_new_records_are_accepted_and_counted(
+    stores: Stores, usage: UsageStore, application_id: str
+) -> None:
     records = [record("a", metered=(metering(),)), record("b", delta(), delta(USERS, identity=""))]
     assert await usage.ingest([(application_id, records)]) == [[ACCEPTED, ACCEPTED]]
-    assert await sums(usage, application_id) == (3, Decimal(3))
+    assert await sums(stores.analytics, application_id) == (3, Decimal(3))
     assert await usage.pending(application_id) == [PendingRow(ORDERS, "p", "price_1", 1, Decimal(1), 60)]
 
 
@@ -95,32 +92,36 @@ async def test_outcomes_stand_per_group_and_in_order(usage: UsageStore, applicat
     assert await usage.ingest(groups) == [[ACCEPTED, ACCEPTED], [], [DUPLICATE]]
 
 
-async def test_an_id_stored_before_adds_nothing(usage: UsageStore, application_id: str) -> None:
+async def test_an_id_stored_before_adds_nothing(
+    stores: Stores, usage: UsageStore, application_id: str
+) -> None:
     stored = record("a", metered=(metering(),))
     await usage.ingest([(application_id, [stored])])
     other = record("a", delta(requests=9), metered=(metering(requests=9),), payload=1)
     again = [stored, other, record("b"), stored]
     assert await usage.ingest([(application_id, again)]) == [[DUPLICATE, CONFLICT, ACCEPTED, DUPLICATE]]
-    assert await sums(usage, application_id) == (2, Decimal(2))
+    assert await sums(stores.analytics, application_id) == (2, Decimal(2))
     assert [row.requests for row in await usage.pending(application_id)] == [1]
 
 
-async def test_an_id_twice_in_one_call_counts_once(usage: UsageStore, application_id: str) -> None:
+async def test_an_id_twice_in_one_call_counts_once(
+    stores: Stores, usage: UsageStore, application_id: str
+) -> None:
     records = [record("a"), record("a", delta(requests=9), payload=1), record("a")]
     groups = [(application_id, records), (application_id, [record("a"), record("b")])]
     assert await usage.ingest(groups) == [[ACCEPTED, CONFLICT, DUPLICATE], [DUPLICATE, ACCEPTED]]
-    assert await sums(usage, application_id) == (2, Decimal(2))
+    assert await sums(stores.analytics, application_id) == (2, Decimal(2))
 
 
 async def test_an_id_is_unique_per_day_and_application(
-    usage: UsageStore, control: ControlStore, application_id: str
+    stores: Stores, usage: UsageStore, control: ControlStore, application_id: str
 ) -> None:
     other = (await control.create_application("other", [], cause=NOBODY)).application_id
     await usage.ingest([(application_id, [record("a", day=1)])])
     groups = [(application_id, [record("a", day=2), record("a", day=1)]), (other, [record("a", day=1)])]
     assert await usage.ingest(groups) == [[ACCEPTED, DUPLICATE], [ACCEPTED]]
-    assert await sums(usage, application_id) == (2, Decimal(2))
-    assert await sums(usage, other) == (1, Decimal(1))
+    assert await sums(stores.analytics, application_id) == (2, Decimal(2))
+    assert await sums(stores.analytics, other) == (1, Decimal(1))
 
 
 @pytest.mark.parametrize(
@@ -137,14 +138,14 @@ async def test_an_id_is_unique_per_day_and_application(
     ids=["long id", "no id", "negative", "past 64 bits", "not Unicode", "negative metering", "short hash"],
 )
 async def test_after_an_error_nothing_of_the_call_is_stored(
-    usage: UsageStore, control: ControlStore, application_id: str, bad: UsageRecord
+    stores: Stores, usage: UsageStore, control: ControlStore, application_id: str, bad: UsageRecord
 ) -> None:
     other = (await control.create_application("other", [], cause=NOBODY)).application_id
     good = record("a", metered=(metering(),))
     with pytest.raises(InvalidArgument):
         await usage.ingest([(other, [good]), (application_id, [good, bad, record("b")])])
     for application in (application_id, other):
-        assert await query(usage, application) == []
+        assert not (await asked(stores.analytics, application)).rows
         assert await usage.pending(application) == []
     assert await usage.ingest([(application_id, [good]), (other, [good])]) == [[ACCEPTED], [ACCEPTED]]
 
@@ -155,13 +156,13 @@ async def test_usage_of_no_application_is_refused(usage: UsageStore) -> None:
 
 
 async def test_concurrent_calls_with_overlapping_ids_count_each_once(
-    usage: UsageStore, other_usage: UsageStore, application_id: str
+    stores: Stores, usage: UsageStore, other_usage: UsageStore, application_id: str
 ) -> None:
     chance = random.Random(7)
     metered = (metering(units="0.1"),)
     calls = [[record(f"id-{chance.randrange(300)}", metered=metered) for _ in range(40)] for _ in range(40)]
-    stores = itertools.cycle((usage, other_usage))
-    answers = await asyncio.gather(*(next(stores).ingest([(application_id, call)]) for call in calls))
+    in_turn = itertools.cycle((usage, other_usage))
+    answers = await asyncio.gather(*(next(in_turn).ingest([(application_id, call)]) for call in calls))
     accepted = Counter(
         sent.record_id
         for call, (outcomes,) in zip(calls, answers, strict=True)
@@ -170,89 +171,36 @@ async def test_concurrent_calls_with_overlapping_ids_count_each_once(
     )
     distinct = {sent.record_id for call in calls for sent in call}
     assert accepted == dict.fromkeys(distinct, 1)
-    assert await sums(usage, application_id) == (len(distinct), Decimal(len(distinct)))
+    assert await sums(stores.analytics, application_id) == (len(distinct), Decimal(len(distinct)))
     (pending,) = await usage.pending(application_id)
     assert (pending.requests, pending.units) == (len(distinct), len(distinct) * Decimal("0.1"))
 
 
-async def test_a_large_call_with_many_names(usage: UsageStore, application_id: str) -> None:
+async def test_a_large_call_with_many_names(stores: Stores, usage: UsageStore, application_id: str) -> None:
     records = [
         record(f"id-{index}", delta(EndpointName("GET", f"/{index % 700}"), identity=f"user-{index}"))
         for index in range(2_500)
     ]
     assert await usage.ingest([(application_id, records[::2])]) == [[ACCEPTED] * 1250]
     assert await usage.ingest([(application_id, records)]) == [[DUPLICATE, ACCEPTED] * 1250]
-    assert len(await query(usage, application_id)) == 700
-    assert await sums(usage, application_id) == (2_500, Decimal(2_500))
+    assert len((await asked(stores.analytics, application_id)).rows) == 700
+    assert await sums(stores.analytics, application_id) == (2_500, Decimal(2_500))
 
 
 async def test_what_was_answered_is_there_for_everybody(
-    usage: UsageStore, other_usage: UsageStore, application_id: str
+    usage: UsageStore, other_stores: Stores, application_id: str
 ) -> None:
     for number in range(5):
         await usage.ingest([(application_id, [record(f"id-{number}")])])
-        assert await sums(other_usage, application_id) == (number + 1, Decimal(number + 1))
-
-
-async def test_rows_by_endpoint_come_with_most_requests_first_then_by_name(
-    usage: UsageStore, application_id: str
-) -> None:
-    get, put = EndpointName("GET", "/b"), EndpointName("PUT", "/a")
-    deltas = [delta(put, requests=2), delta(get, requests=2), delta(), delta(requests=2)]
-    await usage.ingest([(application_id, [record("a", *deltas)])])
-    rows = await query(usage, application_id)
-    assert [(row.endpoint, row.requests) for row in rows] == [(ORDERS, 3), (get, 2), (put, 2)]
-    assert all(row.status is None and row.minute is None for row in rows)
-
-
-async def test_rows_by_status(usage: UsageStore, application_id: str) -> None:
-    deltas = [delta(status=404), delta(status=200), delta(USERS, status=503, requests=3)]
-    await usage.ingest([(application_id, [record("a", *deltas)])])
-    rows = await query(usage, application_id, UsageGroup.STATUS)
-    assert [(row.status, row.requests, row.errors) for row in rows] == [(503, 3, 3), (200, 1, 0), (404, 1, 0)]
-    assert all(row.endpoint is None and row.minute is None for row in rows)
-
-
-async def test_rows_by_minute_come_in_order_of_time(usage: UsageStore, application_id: str) -> None:
-    deltas = [delta(second=second) for second in (180, 119, 60, 239, 200)]
-    await usage.ingest([(application_id, [record("a", *deltas)])])
-    rows = await query(usage, application_id, UsageGroup.MINUTE)
-    assert [(row.minute, row.requests) for row in rows] == [(60, 2), (180, 3)]
-    assert all(row.endpoint is None and row.status is None for row in rows)
-
-
-async def test_denied_requests_count_without_their_units(usage: UsageStore, application_id: str) -> None:
-    deltas = [
-        delta(requests=5, units="2.5"),
-        delta(status=429, denied=True, requests=2, units="9.9"),
-        delta(status=503, denied=True, requests=1, units="9.9"),
-    ]
-    await usage.ingest([(application_id, [record("a", *deltas)])])
-    expected = UsageRow(8, 1, 3, Decimal("2.5"), endpoint=ORDERS)
-    assert await query(usage, application_id) == [expected]
-
-
-@pytest.mark.parametrize("status", [499, 500, 599, 600])
-async def test_errors_are_status_500_to_599(usage: UsageStore, application_id: str, status: int) -> None:
-    await usage.ingest([(application_id, [record("a", delta(status=status))])])
-    (row,) = await query(usage, application_id)
-    assert row.errors == (1 if 500 <= status <= 599 else 0)
-
-
-async def test_since_is_included_and_until_is_not(usage: UsageStore, application_id: str) -> None:
-    await usage.ingest([(application_id, [record("a", *(delta(second=second) for second in range(10)))])])
-    expectations = {(0, None): 10, (3, None): 7, (3, 5): 2, (0, 9): 9, (5, 5): 0, (10, None): 0}
-    for (since, until), expected in expectations.items():
-        rows = await query(usage, application_id, since=since, until=until)
-        assert sum(row.requests for row in rows) == expected
+        assert await sums(other_stores.analytics, application_id) == (number + 1, Decimal(number + 1))
 
 
 async def test_queries_see_one_application(
-    usage: UsageStore, control: ControlStore, application_id: str
+    stores: Stores, usage: UsageStore, control: ControlStore, application_id: str
 ) -> None:
     other = (await control.create_application("other", [], cause=NOBODY)).application_id
     await usage.ingest([(application_id, [record("a", metered=(metering(),))])])
-    assert await query(usage, other) == []
+    assert not (await asked(stores.analytics, other)).rows
     assert await usage.pending(other) == []
 
 
@@ -281,7 +229,7 @@ _UNITS = st.decimals(0, 10**15 - 1, places=12)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(_UNITS, st.booleans()), min_size=1, max_size=40))
 async def test_sums_of_units_are_exact(
-    usage: UsageStore, control: ControlStore, amounts: list[tuple[Decimal, bool]]
+    stores: Stores, usage: UsageStore, control: ControlStore, amounts: list[tuple[Decimal, bool]]
 ) -> None:
     application_id = (
         await control.create_application(f"demo-{next(_NUMBERS)}", [], cause=NOBODY)
@@ -289,8 +237,8 @@ async def test_sums_of_units_are_exact(
     usages = [delta(units=str(units), denied=denied) for units, denied in amounts]
     metered = tuple(metering(units=str(units)) for units, _ in amounts)
     await usage.ingest([(application_id, [record("a", *usages, metered=metered)])])
-    (row,) = await query(usage, application_id)
-    assert row.units == _sum(units for units, denied in amounts if not denied)
+    total = (await asked(stores.analytics, application_id)).total
+    assert total.units == _sum(units for units, denied in amounts if not denied)
     (pending,) = await usage.pending(application_id)
     assert pending.units == _sum(units for units, _ in amounts)
 

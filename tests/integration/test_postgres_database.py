@@ -22,6 +22,7 @@ from usageflow.domain.usage import EndpointName, Outcome
 from usageflow.storage.ports import WindowState
 from usageflow.storage.sql import (
     Database,
+    SqlAnalytics,
     SqlCheckpointStore,
     SqlControlStore,
     SqlUsageStore,
@@ -279,7 +280,7 @@ async def test_what_was_acknowledged_outlives_a_killed_server(own_postgres: Post
     everything = [record(f"id-{number}", delta()) for number in range(max(acknowledged) + 20)]
     (outcomes,) = await usage.ingest([(application_id, everything)])
     assert {outcomes[number] for number in acknowledged} == {Outcome.DUPLICATE}
-    assert (await sums(usage, application_id))[0] == len(everything)
+    assert (await sums(SqlAnalytics(opened), application_id))[0] == len(everything)
     await opened.close()
 
 

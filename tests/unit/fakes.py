@@ -27,7 +27,7 @@ from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Meterin
 from usageflow.domain.policy_terms import term_attributes
 from usageflow.domain.snapshot import Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
-from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.memory import MemoryCounterStore
@@ -348,9 +348,7 @@ class FakeUsage:
         self.errors: list[Exception] = []
         self.poison = ""
         self.gate: asyncio.Event | None = None
-        self.rows: list[UsageRow] = []
         self.waiting: list[PendingRow] = []
-        self.asked: list[UsageQuery] = []
 
     async def ingest(
         self, groups: Sequence[tuple[str, Sequence[UsageRecord]]]
@@ -369,10 +367,6 @@ class FakeUsage:
         if known is record:
             return Outcome.ACCEPTED
         return Outcome.DUPLICATE if known.payload_hash == record.payload_hash else Outcome.CONFLICT
-
-    async def query(self, application_id: str, query: UsageQuery) -> Sequence[UsageRow]:
-        self.asked.append(query)
-        return self.rows
 
     async def pending(self, application_id: str) -> Sequence[PendingRow]:
         return self.waiting

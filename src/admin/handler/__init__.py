@@ -20,12 +20,13 @@ from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
 from admin.handler.revisions import RevisionMethods
 from admin.handler.status import StatusMethods
+from admin.handler.usage import UsageMethods
 from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import Resources
 from admin.revising import Revising
 from admin.status import Statuses
-from usageflow.v1 import admin_pb2, admin_pb2_grpc, analytics_pb2
+from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -53,6 +54,7 @@ class AdminHandler(
     AuditMethods,
     StatusMethods,
     DecisionLogMethods,
+    UsageMethods,
 ):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
@@ -74,18 +76,6 @@ class AdminHandler(
         check_message(request.message)
         applied = await self._applying.apply(unpack.wanted(request), cause_of(context, "Apply"))
         return pack.apply_response(applied)
-
-    async def QueryUsage(  # noqa: N802
-        self, request: analytics_pb2.QueryUsageRequest, context: _Context
-    ) -> analytics_pb2.QueryUsageResponse:
-        """See the contract."""
-        rows = await self._querying.query(
-            request.application,
-            since=request.start_time.seconds if request.HasField("start_time") else None,
-            until=request.end_time.seconds if request.HasField("end_time") else None,
-            group=unpack.usage_group(request.group_by, request.interval),
-        )
-        return pack.usage_response(rows)
 
     async def ExportSnapshot(  # noqa: N802
         self, request: admin_pb2.ExportSnapshotRequest, context: _Context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -11,9 +10,7 @@ from google.protobuf.struct_pb2 import Value
 from admin.applying import Applied
 from usageflow.domain.changes import Action, Change
 from usageflow.domain.comparing import FieldDifference
-from usageflow.domain.units import format_units
-from usageflow.domain.usage import UsageRow
-from usageflow.v1 import admin_pb2, analytics_pb2, revisions_pb2
+from usageflow.v1 import admin_pb2, revisions_pb2
 
 
 def apply_response(applied: Applied) -> admin_pb2.ApplyResponse:
@@ -45,21 +42,3 @@ def _value(value: Any) -> Value | None:
 def action(done: Action) -> revisions_pb2.ChangeAction.ValueType:
     """Returns what a change did."""
     return revisions_pb2.ChangeAction.Value(f"CHANGE_ACTION_{done}")
-
-
-def usage_response(rows: Iterable[UsageRow]) -> analytics_pb2.QueryUsageResponse:
-    """Returns the rows."""
-    return analytics_pb2.QueryUsageResponse(rows=[_row(row) for row in rows])
-
-
-def _row(row: UsageRow) -> analytics_pb2.UsageRow:
-    message = analytics_pb2.UsageRow(
-        requests=row.requests, errors=row.errors, denied=row.denied, units=format_units(row.units)
-    )
-    if row.endpoint is not None:
-        message.endpoint.method, message.endpoint.template = row.endpoint.method, row.endpoint.template
-    elif row.status is not None:
-        message.status = row.status
-    elif row.minute is not None:
-        message.time.seconds = row.minute
-    return message

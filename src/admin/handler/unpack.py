@@ -13,18 +13,11 @@ from usageflow.domain.declared import faults_of
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.garbage import uncollected
 from usageflow.domain.policies import Block, CustomerPlan, Policy, PolicySet, Strategy
-from usageflow.domain.usage import UsageGroup
 from usageflow.messages import block_fields, customer_fields, plan_fields, policy_fields, strategy_fields
-from usageflow.v1 import admin_pb2, analytics_pb2
+from usageflow.v1 import admin_pb2
 
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
-
-_GROUPS = {
-    (): UsageGroup.ENDPOINT,
-    (analytics_pb2.USAGE_GROUP_ENDPOINT,): UsageGroup.ENDPOINT,
-    (analytics_pb2.USAGE_GROUP_STATUS,): UsageGroup.STATUS,
-}
 
 
 def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
@@ -47,18 +40,6 @@ def wanted(request: admin_pb2.ApplyRequest) -> Wanted:
         validate_only=request.validate_only,
         message=request.message,
     )
-
-
-def usage_group(
-    groups: Sequence[analytics_pb2.UsageGroup.ValueType], interval: analytics_pb2.UsageInterval.ValueType
-) -> UsageGroup:
-    """Returns by what to group; nothing said is by endpoint. Raises InvalidArgument for an unknown one."""
-    if interval == analytics_pb2.USAGE_INTERVAL_MINUTE and not groups:
-        return UsageGroup.MINUTE
-    if interval or tuple(groups) not in _GROUPS:
-        message = "is not ENDPOINT or STATUS alone, or an interval of a MINUTE alone"
-        raise InvalidArgument.of("group_by", message, "ask for one of them")
-    return _GROUPS[tuple(groups)]
 
 
 def _models(

@@ -1,8 +1,8 @@
-"""Reported usage after it was checked: what the store keeps, and what people ask of it."""
+"""Reported usage after it was checked: what the store keeps. What people ask of it: usageflow.domain.analytics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -97,30 +97,6 @@ class Outcome(StrEnum):
     CONFLICT = "CONFLICT"
 
 
-class UsageGroup(StrEnum):
-    """By what usage is grouped."""
-
-    ENDPOINT = "endpoint"
-    STATUS = "status"
-    MINUTE = "minute"
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRow:
-    """A row of sums; exactly one of ``endpoint``, ``status`` and ``minute`` (Unix time of its start) is set.
-
-    ``errors`` are responses with status 500 to 599, ``denied`` those that we refused, ``units`` of the others.
-    """
-
-    requests: int
-    errors: int
-    denied: int
-    units: Decimal
-    endpoint: EndpointName | None = None
-    status: int | None = None
-    minute: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class PendingRow:
     """Metered units that nothing has claimed yet; ``oldest`` is Unix time in seconds."""
@@ -131,13 +107,3 @@ class PendingRow:
     requests: int
     units: Decimal
     oldest: int
-
-
-@dataclass(frozen=True, slots=True)
-class UsageQuery:
-    """From ``since`` (included) to ``until`` (excluded), Unix time in seconds; ``until`` None means no end."""
-
-    since: int
-    until: int | None = None
-    group: UsageGroup = UsageGroup.ENDPOINT
-    application: str = field(kw_only=True)

@@ -31,6 +31,7 @@ from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import keys_under
+from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.resources import DeclaredKind
@@ -86,7 +87,7 @@ def build_control_plane(
     logged = LoggedDecisions(control, stores.decision_log, clock)
     use_cases = AdminUseCases(
         applying=applying,
-        querying=Querying(control, stores.usage, clock),
+        querying=Querying(control, stores.analytics, clock, key_of, latency_boundaries()),
         exporting=Exporting(control, key_of),
         credentials=Credentials(stores.credentials, control, clock, secrets.token_bytes),
         auditing=Auditing(stores.audit, control, stores.credentials),

@@ -64,7 +64,7 @@ def compose(
         decision_log=sql.decision_log,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    office = build_office(sql, notices, hash_key, clock)
+    office = build_office(sql, notices, hash_key, clock, metrics)
     last_used = LastUsed(sql.credentials, clock)
     rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)
@@ -76,5 +76,6 @@ def compose(
         database=sql.database,
         control=sql.control,
         plane=office.plane,
+        compactor=office.compactor,
         applying=office.plane.applying,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from admin.handler import add_to_server
+from meter.compacting import Compactor, Progress
 from meter.handler import MeterHandler
 from meter.pending import Pending
 from usageflow.domain.clock import Clock
@@ -40,6 +41,9 @@ class Role(StrEnum):
 
 ALL = frozenset(Role)
 
+FOLDED_AT_ONCE = 2_000
+"""Deltas per transaction: some tens of milliseconds, for which reports wait on SQLite."""
+
 _NAMES = {Role.DECISION: DECISION, Role.ADMIN: ADMIN, Role.METER: METER}
 
 
@@ -49,6 +53,7 @@ class Office:
 
     plane: ControlPlane
     meter: MeterHandler
+    compactor: Compactor
 
     def serve_on(self, rpc: RpcServer, roles: Iterable[Role]) -> None:
         """Adds those of these services to a server."""
@@ -58,10 +63,23 @@ class Office:
             meter_pb2_grpc.add_MeterServiceServicer_to_server(self.meter, rpc.handlers)
 
 
-def build_office(stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock) -> Office:
+def build_office(
+    stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock, metrics: Metrics
+) -> Office:
     """Wires administration and metering."""
     plane = build_control_plane(stores, notices, clock, hash_key)
-    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)))
+    compactor = Compactor(stores.analytics, clock, FOLDED_AT_ONCE)
+    show_folding(metrics, compactor.progress)
+    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)), compactor)
+
+
+def show_folding(metrics: Metrics, progress: Progress) -> None:
+    """Shows how far folding has come."""
+    metrics.show("usageflow.usage.folded", "", "Deltas that were folded into sums.", lambda: progress.folded)
+    waiting = "Deltas that are in no sum yet, counted to 100,000; questions see them all the same."
+    metrics.show("usageflow.usage.waiting", "", waiting, lambda: progress.waiting)
+    oldest = "Since the requests of the oldest of them."
+    metrics.show("usageflow.usage.oldest_age", "s", oldest, lambda: progress.oldest_age_s)
 
 
 def build_rpc(

@@ -8,6 +8,7 @@ from typing import Self
 from usageflow.domain.clock import Clock
 from usageflow.storage.sql import (
     Database,
+    SqlAnalytics,
     SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
@@ -32,6 +33,7 @@ class SqlStores:
     audit: SqlAuditLog
     resources: SqlResourceStore
     decision_log: SqlDecisionLog
+    analytics: SqlAnalytics
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -46,4 +48,5 @@ class SqlStores:
             SqlAuditLog(database),
             SqlResourceStore(database, clock),
             SqlDecisionLog(database, clock),
+            SqlAnalytics(database),
         )

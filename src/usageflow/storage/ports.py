@@ -15,7 +15,7 @@ from usageflow.domain.changes import Cause
 from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
-from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
 from usageflow.storage.directories import Directories, DirectorySource
 
 
@@ -160,9 +160,6 @@ class UsageStore(Protocol):
         call: DUPLICATE with an equal payload hash, CONFLICT with another; nothing is added. Returns only after the commit is
         durable; after an error nothing of the call is stored.
         """
-
-    async def query(self, application_id: str, query: UsageQuery) -> Sequence[UsageRow]:
-        """Returns sums per group: most requests first (then by key); minutes in order of time."""
 
     async def pending(self, application_id: str) -> Sequence[PendingRow]:
         """Returns unclaimed metering deltas summed per (endpoint, policy, price), most units first."""

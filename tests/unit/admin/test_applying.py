@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 
 from admin.applying import Applied, Applying, Wanted
-from admin.querying import Querying
 from admin.turns import Turns
 from tests.causes import NOBODY
-from tests.unit.fakes import HASH_KEY, FakeControl, FakeUsage, hashed_block, limit, policy, strategy
+from tests.unit.fakes import HASH_KEY, FakeControl, hashed_block, limit, policy, strategy
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from usageflow.domain.policies import Block, Policy, PolicySet, Strategy
-from usageflow.domain.usage import UsageGroup
 from usageflow.storage.notices import LocalNotices
 from usageflow.storage.ports import ApplicationState, ControlStore, NumberKind
 from usageflow.storage.sql import SqlControlStore, open_sqlite, prepare
@@ -196,34 +194,3 @@ async def test_a_race_is_tried_again_and_then_given_up(races: int, saved: bool) 
     assert error.value.reason == "CHANGED_MEANWHILE"
     assert control.saved == []
     assert desk.notices.published == 0
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "asked"),
-    [
-        (None, None, (1_699_913_600, None)),
-        (5, None, (5, None)),
-        (5, 6, (5, 6)),
-        (None, 1_800_000_000, (1_699_913_600, 1_800_000_000)),
-    ],
-)
-async def test_usage_is_asked_for_the_last_24_hours_unless_said(
-    since: int | None, until: int | None, asked: tuple[int, int | None]
-) -> None:
-    control, usage = FakeControl(), FakeUsage()
-    control.add()
-    querying = Querying(control, usage, ManualClock())
-    await querying.query("demo", since=since, until=until, group=UsageGroup.STATUS)
-    (query,) = usage.asked
-    assert ((query.since, query.until), query.group, query.application) == (asked, UsageGroup.STATUS, "app-1")
-
-
-async def test_a_span_that_ends_before_it_begins_and_an_unknown_application_are_errors() -> None:
-    control = FakeControl()
-    control.add()
-    querying = Querying(control, FakeUsage(), ManualClock())
-    with pytest.raises(InvalidArgument) as error:
-        await querying.query("demo", since=5, until=5, group=UsageGroup.ENDPOINT)
-    assert error.value.faults[0].field == "end_time"
-    with pytest.raises(NotFound):
-        await querying.query("other", since=None, until=None, group=UsageGroup.ENDPOINT)

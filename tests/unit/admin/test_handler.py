@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from admin.handler import pack, unpack
+from admin.handler import unpack
 from usageflow.domain.calendars import Alignment, Calendar
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.policies import Algorithm, FailMode, Mode, OnMissing, Scope, Trigger
-from usageflow.domain.usage import EndpointName, UsageGroup, UsageRow
-from usageflow.v1 import admin_pb2, analytics_pb2, common_pb2, policies_pb2
+from usageflow.v1 import admin_pb2, common_pb2, policies_pb2
 
 
 def message(**fields: object) -> admin_pb2.ApplyRequest:
@@ -172,23 +169,3 @@ def test_faults_of_shape_carry_paths_all_at_once() -> None:
 )
 def test_what_the_model_refuses_is_named(fields: dict[str, object], field: str) -> None:
     assert fields_of(message(**fields)) == [f"policies[0].{field}"]
-
-
-def test_groups_default_to_endpoints() -> None:
-    none = analytics_pb2.USAGE_INTERVAL_UNSPECIFIED
-    assert unpack.usage_group([], none) is UsageGroup.ENDPOINT
-    assert unpack.usage_group([analytics_pb2.USAGE_GROUP_STATUS], none) is UsageGroup.STATUS
-    assert unpack.usage_group([], analytics_pb2.USAGE_INTERVAL_MINUTE) is UsageGroup.MINUTE
-
-
-def test_rows_are_packed_with_their_one_key() -> None:
-    rows = [
-        UsageRow(3, 1, 1, Decimal("2.50"), endpoint=EndpointName("GET", "/a")),
-        UsageRow(1, 0, 0, Decimal(100), status=404),
-        UsageRow(1, 0, 0, Decimal(0), minute=1_700_000_040),
-    ]
-    packed = pack.usage_response(rows).rows
-    assert [row.units for row in packed] == ["2.5", "100", "0"]
-    assert packed[0].endpoint.template == "/a"
-    assert packed[1].status == 404
-    assert packed[2].time.seconds == 1_700_000_040

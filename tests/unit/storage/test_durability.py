@@ -10,10 +10,11 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+from usageflow.domain.analytics import UsageGroup, UsageQuery
 from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.clock import ManualClock
-from usageflow.domain.usage import EndpointName, Outcome, Series, UsageDelta, UsageQuery, UsageRecord
-from usageflow.storage.sql import SqlControlStore, SqlUsageStore, open_sqlite, prepare
+from usageflow.domain.usage import EndpointName, Outcome, Series, UsageDelta, UsageRecord
+from usageflow.storage.sql import Database, SqlAnalytics, SqlControlStore, SqlUsageStore, open_sqlite, prepare
 
 
 def record(number: int) -> UsageRecord:
@@ -22,9 +23,10 @@ def record(number: int) -> UsageRecord:
     return UsageRecord(f"id-{number}", 0, bytes(16), (delta,))
 
 
-async def sums(store: SqlUsageStore, application_id: str) -> tuple[int, Decimal]:
-    (row,) = await store.query(application_id, UsageQuery(0, application="demo"))
-    return row.requests, row.units
+async def sums(database: Database, application_id: str) -> tuple[int, Decimal]:
+    query = UsageQuery(0, groups=(UsageGroup.ENDPOINT,))
+    total = (await SqlAnalytics(database).sums(application_id, query, lambda _: bytes(32))).total
+    return total.requests, total.units
 
 
 async def test_what_was_acknowledged_outlives_a_killed_process(tmp_path: Path) -> None:
@@ -36,13 +38,13 @@ async def test_what_was_acknowledged_outlives_a_killed_process(tmp_path: Path) -
         application = await SqlControlStore(database, clock).find_application("demo")
         assert application is not None
         store = SqlUsageStore(database, clock)
-        counted, _ = await sums(store, application.application_id)
+        counted, _ = await sums(database, application.application_id)
         # Sending all of it once more adds what was lost on the way, and nothing twice.
         everything = [record(number) for number in range(max(acknowledged) + 200)]
         (outcomes,) = await store.ingest([(application.application_id, everything)])
         assert {outcomes[number] for number in acknowledged} == {Outcome.DUPLICATE}
         assert outcomes.count(Outcome.DUPLICATE) == counted
-        assert await sums(store, application.application_id) == (
+        assert await sums(database, application.application_id) == (
             len(everything),
             len(everything) * Decimal("0.1"),
         )

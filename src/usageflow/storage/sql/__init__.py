@@ -6,6 +6,7 @@ Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the store
 
 from __future__ import annotations
 
+from usageflow.storage.sql.analytics import SqlAnalytics
 from usageflow.storage.sql.audit import SqlAuditLog
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
@@ -29,6 +30,7 @@ __all__ = [
     "MigrationOutcome",
     "PostgresAddress",
     "PostgresRelay",
+    "SqlAnalytics",
     "SqlAuditLog",
     "SqlCheckpointStore",
     "SqlControlStore",

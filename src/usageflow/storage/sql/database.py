@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from usageflow.domain.errors import Unavailable
+from usageflow.storage.sql.driver import JOIN_BLOBS, JoinedBlobs
 from usageflow.storage.sql.failures import is_conflict, translated_errors
 
 T = TypeVar("T")
@@ -164,10 +165,12 @@ def sqlite_engine(
 def _connect(path: Path) -> sqlite3.Connection:
     # mode=rw never makes a file: an empty database in a mistyped folder would look like lost data.
     # isolation_level None leaves BEGIN to the engine; the pool hands a connection to one thread at a time.
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode=rw",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_MS / 1000,
     )
+    connection.create_aggregate(JOIN_BLOBS, 1, JoinedBlobs)  # type: ignore[arg-type] # its stub knows integers only
+    return connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from usageflow.domain.clock import Clock
-from usageflow.domain.usage import Outcome, PendingRow, UsageQuery, UsageRecord, UsageRow
+from usageflow.domain.usage import Outcome, PendingRow, UsageRecord
 from usageflow.storage.sql import queries
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.ingest import ingest
@@ -24,12 +24,6 @@ class SqlUsageStore:
         """See UsageStore. Raises InvalidArgument (reason DATA_REFUSED) where a record or an application is impossible."""
         now_us = self._clock.now_us()
         return await self._database.write(lambda connection: ingest(connection, groups, now_us))
-
-    async def query(self, application_id: str, query: UsageQuery) -> Sequence[UsageRow]:
-        """See UsageStore."""
-        return await self._database.read(
-            lambda connection: queries.usage_rows(connection, application_id, query)
-        )
 
     async def pending(self, application_id: str) -> Sequence[PendingRow]:
         """See UsageStore. Rows with equal units are in order of endpoint, policy and price."""

@@ -146,7 +146,9 @@ USAGE_DAYS = _of_series("usage_days")
 
 
 def _of_identities(name: str) -> Table:
-    """Returns a table of sums per step, identity and endpoint. ``client_errors`` are not denied, ``errors`` are 500 to 599."""
+    """Returns a table of sums per step, identity and endpoint, apart for what was denied (``refused``: then ``denied`` is
+    ``requests``). ``client_errors`` are not denied, ``errors`` are 500 to 599.
+    """
     return Table(
         name,
         METADATA,
@@ -154,6 +156,7 @@ def _of_identities(name: str) -> Table:
         Column("start", BigInteger, primary_key=True, autoincrement=False),
         Column("pseudonym", BigInteger, primary_key=True, autoincrement=False),
         Column("endpoint_id", BigInteger, primary_key=True, autoincrement=False),
+        Column("refused", Boolean, primary_key=True),
         Column("errors", BigInteger, nullable=False),
         Column("client_errors", BigInteger, nullable=False),
         Column("denied", BigInteger, nullable=False),

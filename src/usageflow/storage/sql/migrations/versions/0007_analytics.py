@@ -140,6 +140,7 @@ def _create_rollups() -> None:
             sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("pseudonym", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("endpoint_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("refused", sa.Boolean, primary_key=True),
             *(
                 sa.Column(column, sa.BigInteger, nullable=False)
                 for column in ("errors", "client_errors", "denied", "degraded")

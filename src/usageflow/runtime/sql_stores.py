@@ -13,6 +13,7 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlInventoryStore,
     SqlReplicaStore,
     SqlResourceStore,
     SqlUsageStore,
@@ -32,6 +33,7 @@ class SqlStores:
     audit: SqlAuditLog
     resources: SqlResourceStore
     decision_log: SqlDecisionLog
+    inventory: SqlInventoryStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -46,4 +48,5 @@ class SqlStores:
             SqlAuditLog(database),
             SqlResourceStore(database, clock),
             SqlDecisionLog(database, clock),
+            SqlInventoryStore(database),
         )

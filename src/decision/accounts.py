@@ -80,6 +80,8 @@ class Accounts:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._known: dict[tuple[EndpointRef, Verdict], Account | None] = {}
+        self.named: set[EndpointName] = set()
+        """Routes that reports named and the plan does not know; never made of a path."""
 
     def find(
         self, ref: EndpointRef, path: str, verdict: Verdict, revisions: Mapping[int, Snapshot]
@@ -118,6 +120,11 @@ class Accounts:
             shadow="\n".join(sorted(self._names(verdict.shadow))),
         )
 
+    def _note(self, endpoint: EndpointName) -> None:
+        known = endpoint in self._snapshot.endpoint_numbers or endpoint.template == UNMATCHED
+        if not known and len(self.named) < _MOST:
+            self.named.add(endpoint)
+
     def _names(self, numbers: Sequence[int]) -> set[str]:
         """Returns the policies of these numbers; those that are gone count no more."""
         found = (self._snapshot.policy_numbers.get(number) for number in numbers)
@@ -133,7 +140,9 @@ class Accounts:
             return found
         method, template = ref
         if template:
-            return endpoint_of(method, template)
+            endpoint = endpoint_of(method, template)
+            self._note(endpoint)
+            return endpoint
         endpoint_of(method, UNMATCHED)
         if not path:
             raise InvalidArgument.of("endpoint.template", "is empty and there is no path", "send one of them")

@@ -13,6 +13,7 @@ from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
 from usageflow.domain.identity import PATH_PARAMETER
+from usageflow.domain.releases import release_of
 from usageflow.domain.snapshot import attribute_name
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import ChangeSet, ControlStore, NumberKind
@@ -34,8 +35,12 @@ class Registered:
 class Registration(Protocol):
     """Tells routes their numbers."""
 
-    async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
-        """Returns a result per (method, template), in order; idempotent. Raises InvalidArgument for too many."""
+    async def register(
+        self, plan: Plan, routes: Sequence[tuple[str, str]], service: str = "", release: str = ""
+    ) -> list[Registered]:
+        """Returns a result per (method, template), in order; idempotent. ``release`` of ``service`` has these routes. Raises
+        InvalidArgument for too many routes, and for what is no name.
+        """
 
 
 class KnownRoutes:
@@ -43,7 +48,9 @@ class KnownRoutes:
     is checked by name.
     """
 
-    async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
+    async def register(
+        self, plan: Plan, routes: Sequence[tuple[str, str]], service: str = "", release: str = ""
+    ) -> list[Registered]:
         """See Registration."""
         numbers = plan.snapshot.endpoint_numbers
         return [
@@ -62,12 +69,19 @@ class Registering:
         self._snapshots = snapshots
         self._clock = clock
 
-    async def register(self, plan: Plan, routes: Sequence[tuple[str, str]]) -> list[Registered]:
+    async def register(
+        self, plan: Plan, routes: Sequence[tuple[str, str]], service: str = "", release: str = ""
+    ) -> list[Registered]:
         """See Registration."""
         checked = _all_checked(routes)
         names = list(dict.fromkeys(item for item in checked if isinstance(item, EndpointName)))
         application_id = plan.snapshot.application_id
-        numbers = await self._control.register_endpoints(application_id, names, now_us=self._clock.now_us())
+        numbers = await self._control.register_endpoints(
+            application_id,
+            names,
+            now_us=self._clock.now_us(),
+            release=release_of(service, release, names),
+        )
         await self._number_parameters(application_id, names)
         await self._snapshots.refresh()
         by_name = dict(zip(names, numbers, strict=True))
@@ -75,6 +89,15 @@ class Registering:
             Registered(by_name[item], item) if isinstance(item, EndpointName) else Registered(fault=item)
             for item in checked
         ]
+
+    async def sight(self, application_id: str, names: list[EndpointName], most: int) -> int:
+        """Stores routes that reports named, at most so many of an application; returns how many were new."""
+        now_us = self._clock.now_us()
+        fresh = await self._control.sight_endpoints(application_id, names, now_us=now_us, most=most)
+        if fresh:
+            await self._number_parameters(application_id, fresh)
+            await self._snapshots.refresh()
+        return len(fresh)
 
     async def _number_parameters(self, application_id: str, names: Sequence[EndpointName]) -> None:
         """Gives the routes' parameters attribute numbers: some policy may tell their values apart, now or later."""

@@ -25,6 +25,7 @@ from usageflow.domain.hashing import derive_key, keyed_hash, keys_under
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
 from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Metering, Policy, PolicySet, Strategy
 from usageflow.domain.policy_terms import term_attributes
+from usageflow.domain.releases import Release
 from usageflow.domain.snapshot import Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
@@ -188,6 +189,7 @@ class FakeControl:
         self.races = 0
         self.looked_up = 0
         self.saved: list[ChangeSet] = []
+        self.releases: list[Release] = []
         self.directories: dict[str, tuple[int, dict[str, Customer]]] = {}
         self._ids = count(1)
 
@@ -310,10 +312,25 @@ class FakeControl:
         owners = {each: name for name, customer in present.items() for each in customer.identities}
         return {each: owners[each] for each in identities if each in owners}
 
+    async def sight_endpoints(
+        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int, most: int
+    ) -> Sequence[EndpointName]:
+        self._up()
+        known = self.states[application_id].endpoints
+        fresh = [item for item in endpoints if item not in known][:most]
+        await self.register_endpoints(application_id, fresh, now_us=now_us)
+        return fresh
+
     async def register_endpoints(
-        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
+        self,
+        application_id: str,
+        endpoints: Sequence[EndpointName],
+        *,
+        now_us: int,
+        release: Release | None = None,
     ) -> Sequence[int]:
         self._up()
+        self.releases += [release] if release else []
         state = self.states[application_id]
         numbers, known = dict(state.numbers), list(state.endpoints)
         fresh = [item for item in endpoints if item not in known]

@@ -16,11 +16,13 @@ from admin.handler import pack, unpack
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.inventory import InventoryMethods
 from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
 from admin.handler.revisions import RevisionMethods
 from admin.handler.status import StatusMethods
 from admin.handler.usage import UsageMethods
+from admin.inventory import Inventories
 from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import Resources
@@ -44,6 +46,7 @@ class AdminUseCases:
     resources: Mapping[str, Resources]
     revising: Revising
     logged: LoggedDecisions
+    inventories: Inventories
 
 
 class AdminHandler(
@@ -55,6 +58,7 @@ class AdminHandler(
     StatusMethods,
     DecisionLogMethods,
     UsageMethods,
+    InventoryMethods,
 ):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
@@ -68,6 +72,7 @@ class AdminHandler(
         self._resources = use.resources
         self._revising = use.revising
         self.logged = use.logged
+        self._inventories = use.inventories
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

@@ -89,7 +89,9 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
         """See the contract."""
         plan = self._use.checking.plan_of(current_principal(), request.application)
         return pack.register_response(
-            await self._use.registering.register(plan, unpack.routes(request.endpoints))
+            await self._use.registering.register(
+                plan, unpack.routes(request.endpoints), request.service, request.release
+            )
         )
 
     async def WatchPlan(  # noqa: N802

@@ -27,6 +27,7 @@ from decision.presence import Presence
 from decision.registering import KnownRoutes, Registering
 from decision.reporting import Reporting
 from decision.resilience import ResilientStore
+from decision.sighting import Sighting
 from decision.snapshots import SnapshotRegistry
 from decision.tokens import TokenReader
 from decision.watching import Watching
@@ -101,6 +102,7 @@ class Decision:
     presence: Presence | None = None
     keeping: Keeping | None = None
     kept: SteadySource | None = None
+    sighting: Sighting | None = None
 
     def serve_on(self, rpc: RpcServer) -> None:
         """Adds the service to a server."""
@@ -156,6 +158,7 @@ class Decision:
             "decision log": self.logger,
             "presence": self.presence,
             "keeping": self.keeping,
+            "sighting": self.sighting,
         }
         return jobs | {name: worker.run() for name, worker in further.items() if worker is not None}
 
@@ -232,12 +235,13 @@ def build_decision(
     ingest = Ingest(stores.usage) if stores.usage is not None else None
     watching = Watching(snapshots)
     control = stores.control
+    registering = Registering(control, snapshots, clock) if control is not None else None
     checking = Checking(snapshots, engine, clock, metrics.decisions, metrics.term_failures)
     use_cases = DecisionUseCases(
         checking=checking,
         batching=Batching(checking, engine),
         reporting=Reporting(snapshots, engine, ingest, clock, latency_boundaries()),
-        registering=KnownRoutes() if control is None else Registering(control, snapshots, clock),
+        registering=registering or KnownRoutes(),
         watching=watching,
         explaining=Explaining(stores.source, snapshots, engine),
     )
@@ -254,6 +258,7 @@ def build_decision(
         _presence(stores, snapshots, clock),
         _keeping(stores, snapshots),
         stores.kept.source if stores.kept is not None else None,
+        Sighting(snapshots, registering) if registering is not None else None,
     )
 
 

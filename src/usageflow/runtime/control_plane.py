@@ -13,6 +13,7 @@ from admin.auditing import Auditing
 from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import AdminHandler, AdminUseCases
+from admin.inventory import Inventories
 from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import (
@@ -95,5 +96,6 @@ def build_control_plane(
         resources=resources,
         revising=revising,
         logged=logged,
+        inventories=Inventories(control, stores.inventory, declarations, clock),
     )
     return ControlPlane(AdminHandler(use_cases), applying, revising, logged)

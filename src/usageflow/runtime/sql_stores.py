@@ -14,6 +14,7 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlInventoryStore,
     SqlReplicaStore,
     SqlResourceStore,
     SqlUsageStore,
@@ -34,6 +35,7 @@ class SqlStores:
     resources: SqlResourceStore
     decision_log: SqlDecisionLog
     analytics: SqlAnalytics
+    inventory: SqlInventoryStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -49,4 +51,5 @@ class SqlStores:
             SqlResourceStore(database, clock),
             SqlDecisionLog(database, clock),
             SqlAnalytics(database),
+            SqlInventoryStore(database),
         )

@@ -15,6 +15,7 @@ from usageflow.domain.changes import Cause
 from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
+from usageflow.domain.releases import Release
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
 from usageflow.storage.directories import Directories, DirectorySource
 
@@ -138,10 +139,25 @@ class ControlStore(SnapshotSource, CredentialSource, Directories, Protocol):
         """
 
     async def register_endpoints(
-        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
+        self,
+        application_id: str,
+        endpoints: Sequence[EndpointName],
+        *,
+        now_us: int,
+        release: Release | None = None,
     ) -> Sequence[int]:
         """Returns a number per endpoint, in order; new ones are stored and raise plan_version, once for the call;
-        known ones only get a new last-seen time. Idempotent.
+        known ones only get a new last-seen time, and deleted ones come back. Idempotent.
+
+        ``release`` is said to have these endpoints, where there are any. Releases are as new as their first sight: one that registers
+        again after a newer one stays the older.
+        """
+
+    async def sight_endpoints(
+        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int, most: int
+    ) -> Sequence[EndpointName]:
+        """Stores endpoints that reports named and nobody registered, and returns those that are new; they raise plan_version, once for
+        the call. Deleted ones stay deleted; beyond ``most`` such endpoints of the application nothing is stored. Raises NotFound.
         """
 
     async def api_keys(self, application_id: str) -> Sequence[Credential]:

@@ -9,6 +9,7 @@ from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_applica
 from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
 from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
 from usageflow.v1 import directory_methods_pb2 as usageflow_dot_v1_dot_directory__methods__pb2
+from usageflow.v1 import inventory_pb2 as usageflow_dot_v1_dot_inventory__pb2
 from usageflow.v1 import keys_pb2 as usageflow_dot_v1_dot_keys__pb2
 from usageflow.v1 import policies_pb2 as usageflow_dot_v1_dot_policies__pb2
 from usageflow.v1 import policy_methods_pb2 as usageflow_dot_v1_dot_policy__methods__pb2
@@ -62,6 +63,11 @@ class AdminServiceStub(object):
                 '/usageflow.v1.AdminService/QueryUsage',
                 request_serializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageResponse.FromString,
+                _registered_method=True)
+        self.ListEndpointInventory = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListEndpointInventory',
+                request_serializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryResponse.FromString,
                 _registered_method=True)
         self.ExportSnapshot = channel.unary_stream(
                 '/usageflow.v1.AdminService/ExportSnapshot',
@@ -396,6 +402,13 @@ class AdminServiceServicer(object):
 
     def QueryUsage(self, request, context):
         """Sums of reported usage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEndpointInventory(self, request, context):
+        """Which endpoints there are, which of them are in use, gone, or without a policy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -856,6 +869,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_analytics__pb2.QueryUsageResponse.SerializeToString,
             ),
+            'ListEndpointInventory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEndpointInventory,
+                    request_deserializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryResponse.SerializeToString,
+            ),
             'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportSnapshot,
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
@@ -1229,6 +1247,33 @@ class AdminService(object):
             '/usageflow.v1.AdminService/QueryUsage',
             usageflow_dot_v1_dot_analytics__pb2.QueryUsageRequest.SerializeToString,
             usageflow_dot_v1_dot_analytics__pb2.QueryUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEndpointInventory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListEndpointInventory',
+            usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryRequest.SerializeToString,
+            usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,6 +14,7 @@ import usageflow.v1.application_methods_pb2
 import usageflow.v1.audit_pb2
 import usageflow.v1.decision_log_pb2
 import usageflow.v1.directory_methods_pb2
+import usageflow.v1.inventory_pb2
 import usageflow.v1.keys_pb2
 import usageflow.v1.policies_pb2
 import usageflow.v1.policy_methods_pb2
@@ -46,6 +47,12 @@ class AdminServiceStub:
         usageflow.v1.analytics_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
+
+    ListEndpointInventory: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.inventory_pb2.ListEndpointInventoryRequest,
+        usageflow.v1.inventory_pb2.ListEndpointInventoryResponse,
+    ]
+    """Which endpoints there are, which of them are in use, gone, or without a policy."""
 
     ExportSnapshot: grpc.UnaryStreamMultiCallable[
         usageflow.v1.admin_pb2.ExportSnapshotRequest,
@@ -445,6 +452,12 @@ class AdminServiceAsyncStub:
         usageflow.v1.analytics_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
+
+    ListEndpointInventory: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.inventory_pb2.ListEndpointInventoryRequest,
+        usageflow.v1.inventory_pb2.ListEndpointInventoryResponse,
+    ]
+    """Which endpoints there are, which of them are in use, gone, or without a policy."""
 
     ExportSnapshot: grpc.aio.UnaryStreamMultiCallable[
         usageflow.v1.admin_pb2.ExportSnapshotRequest,
@@ -848,6 +861,14 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.analytics_pb2.QueryUsageResponse, collections.abc.Awaitable[usageflow.v1.analytics_pb2.QueryUsageResponse]]:
         """Sums of reported usage."""
+
+    @abc.abstractmethod
+    def ListEndpointInventory(
+        self,
+        request: usageflow.v1.inventory_pb2.ListEndpointInventoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.inventory_pb2.ListEndpointInventoryResponse, collections.abc.Awaitable[usageflow.v1.inventory_pb2.ListEndpointInventoryResponse]]:
+        """Which endpoints there are, which of them are in use, gone, or without a policy."""
 
     @abc.abstractmethod
     def ExportSnapshot(

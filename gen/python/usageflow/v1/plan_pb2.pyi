@@ -402,15 +402,20 @@ class RegisterEndpointsRequest(google.protobuf.message.Message):
     ENDPOINTS_FIELD_NUMBER: builtins.int
     RELEASE_FIELD_NUMBER: builtins.int
     USER_AGENT_FIELD_NUMBER: builtins.int
+    SERVICE_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application; empty means the API key's. Another one is PERMISSION_DENIED."""
     release: builtins.str
-    """Version of the application, so that routes that a release dropped can be told; may be empty."""
+    """Version of the service, so that routes that it dropped can be told; at most 128 characters. Several calls of one release add up.
+    Empty: each set of routes is a release of its own.
+    """
     user_agent: builtins.str
     """For example `usageflow-python/1.0.0 fastapi/0.165.0`; at most 256 bytes."""
+    service: builtins.str
+    """Which deployable of the application this is, where it has several with different routes; at most 128 characters, may be empty."""
     @property
     def endpoints(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[usageflow.v1.common_pb2.Endpoint]:
-        """The routes, at most 10,000."""
+        """The routes, all that this release of this service has; at most 10,000."""
 
     def __init__(
         self,
@@ -419,8 +424,9 @@ class RegisterEndpointsRequest(google.protobuf.message.Message):
         endpoints: collections.abc.Iterable[usageflow.v1.common_pb2.Endpoint] | None = ...,
         release: builtins.str = ...,
         user_agent: builtins.str = ...,
+        service: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application", "endpoints", b"endpoints", "release", b"release", "user_agent", b"user_agent"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "endpoints", b"endpoints", "release", b"release", "service", b"service", "user_agent", b"user_agent"]) -> None: ...
 
 global___RegisterEndpointsRequest = RegisterEndpointsRequest
 

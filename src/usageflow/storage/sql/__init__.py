@@ -13,6 +13,7 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.decision_log import SqlDecisionLog
+from usageflow.storage.sql.inventory import SqlInventoryStore
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
 from usageflow.storage.sql.postgres import open_postgres
@@ -36,6 +37,7 @@ __all__ = [
     "SqlControlStore",
     "SqlCredentialStore",
     "SqlDecisionLog",
+    "SqlInventoryStore",
     "SqlReplicaStore",
     "SqlResourceStore",
     "SqlUsageStore",

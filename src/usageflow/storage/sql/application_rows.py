@@ -16,7 +16,7 @@ from usageflow.storage.resources import ApplicationRow, EndpointRow, Stamp
 from usageflow.storage.sql import receipts
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import unknown_application
-from usageflow.storage.sql.control_write import register_endpoints
+from usageflow.storage.sql.endpoint_rows import register_endpoints
 from usageflow.storage.sql.listing import paged
 from usageflow.storage.sql.tables import APPLICATIONS, ENDPOINTS, NUMBERS
 

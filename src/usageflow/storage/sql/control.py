@@ -9,10 +9,11 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import PolicySet
+from usageflow.domain.releases import Release
 from usageflow.domain.usage import EndpointName
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.ports import Application, ApplicationState, ChangeSet, Versions
-from usageflow.storage.sql import control_read, control_write, directory_read
+from usageflow.storage.sql import control_read, control_write, directory_read, endpoint_rows
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import APPLICATIONS
 
@@ -61,11 +62,28 @@ class SqlControlStore:
         )
 
     async def register_endpoints(
-        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int
+        self,
+        application_id: str,
+        endpoints: Sequence[EndpointName],
+        *,
+        now_us: int,
+        release: Release | None = None,
     ) -> Sequence[int]:
         """See ControlStore. Raises NotFound for an unknown application."""
         return await self._database.write(
-            lambda connection: control_write.register_endpoints(connection, application_id, endpoints, now_us)
+            lambda connection: endpoint_rows.register_endpoints(
+                connection, application_id, endpoints, now_us, release
+            )
+        )
+
+    async def sight_endpoints(
+        self, application_id: str, endpoints: Sequence[EndpointName], *, now_us: int, most: int
+    ) -> Sequence[EndpointName]:
+        """See ControlStore."""
+        return await self._database.write(
+            lambda connection: endpoint_rows.sight_endpoints(
+                connection, application_id, endpoints, now_us, most
+            )
         )
 
     async def find_credential(self, secret_hash: bytes) -> Credential | None:

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from usageflow.domain.blocks import block_id, stored_key
 from usageflow.domain.changes import Actor, Cause
 from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import AlreadyExists, FailedPrecondition
 from usageflow.domain.policies import Block, PolicySet
-from usageflow.domain.usage import EndpointName
 from usageflow.storage.ports import Application, ChangeSet, NumberKind
 from usageflow.storage.sql import credential_rows, declared, receipts
-from usageflow.storage.sql.announcing import announce
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.control_read import (
     APPLICATION_COLUMNS,
@@ -28,7 +26,7 @@ from usageflow.storage.sql.control_read import (
 from usageflow.storage.sql.directory_write import change_directory
 from usageflow.storage.sql.numbers import assign_numbers
 from usageflow.storage.sql.statements import chunked, upsert
-from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, ENDPOINTS, REVISIONS
+from usageflow.storage.sql.tables import APPLICATIONS, BLOCKS, REVISIONS
 
 FIRST_PLAN_VERSION = 1
 """0 is what a client that has no plan sends."""
@@ -84,25 +82,6 @@ def change(
     receipts.store(connection, revision.cause, application_id, revision=made, now_us=now_us)
     append_entries(connection, revision.cause, application_id, revision=made, now_us=now_us)
     return application
-
-
-def register_endpoints(
-    connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
-) -> list[int]:
-    """Stores endpoints and returns their numbers in order. Raises NotFound."""
-    lock_application(connection, application_id)
-    if not endpoints:
-        return []
-    if _store_endpoints(connection, application_id, endpoints, now_us):
-        connection.execute(
-            update(APPLICATIONS)
-            .where(APPLICATIONS.c.application_id == application_id)
-            .values(plan_version=APPLICATIONS.c.plan_version + 1)
-        )
-        announce(connection)
-    names = [f"{endpoint.method} {endpoint.template}" for endpoint in endpoints]
-    numbers = assign_numbers(connection, application_id, NumberKind.ENDPOINT, names)
-    return [numbers[name] for name in names]
 
 
 def lock_application(connection: Connection, application_id: str) -> None:
@@ -245,43 +224,3 @@ def _store_blocks(connection: Connection, application_id: str, blocks: Sequence[
         for block in blocks
     ]
     connection.execute(statement, rows)
-
-
-def _store_endpoints(
-    connection: Connection, application_id: str, endpoints: Sequence[EndpointName], now_us: int
-) -> bool:
-    """Stores endpoints or marks them as seen; returns whether one of them is new."""
-    times = {"first_seen_us": now_us, "last_seen_us": now_us}
-    rows: list[dict[str, Any]] = [
-        {"application_id": application_id, "method": endpoint.method, "template": endpoint.template, **times}
-        for endpoint in dict.fromkeys(endpoints)
-    ]
-    revived = _revive(connection, application_id, endpoints)
-    statement = upsert(connection, ENDPOINTS)
-    key = [ENDPOINTS.c.application_id, ENDPOINTS.c.method, ENDPOINTS.c.template]
-    fresh = connection.execute(
-        statement.on_conflict_do_nothing(index_elements=key).returning(ENDPOINTS.c.method), rows
-    ).all()
-    if len(fresh) < len(rows):
-        seen = statement.on_conflict_do_update(
-            index_elements=key, set_={"last_seen_us": statement.excluded.last_seen_us}
-        )
-        connection.execute(seen, rows)
-    return bool(fresh) or revived
-
-
-def _revive(connection: Connection, application_id: str, endpoints: Sequence[EndpointName]) -> bool:
-    """Brings deleted endpoints back that are registered again; returns whether there was one."""
-    gone = and_(ENDPOINTS.c.application_id == application_id, ENDPOINTS.c.deleted_us.is_not(None))
-    wanted = set(endpoints)
-    back = [
-        (method, template)
-        for method, template in connection.execute(
-            select(ENDPOINTS.c.method, ENDPOINTS.c.template).where(gone)
-        )
-        if EndpointName(method, template) in wanted
-    ]
-    for method, template in back:
-        one = and_(gone, ENDPOINTS.c.method == method, ENDPOINTS.c.template == template)
-        connection.execute(update(ENDPOINTS).where(one).values(deleted_us=None))
-    return bool(back)

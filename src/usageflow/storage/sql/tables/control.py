@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -121,6 +122,7 @@ NUMBER_MARKS = Table(
     Column("last_number", BigInteger, nullable=False),
 )
 
+# ``sighted``: only reports told of it, nobody registered it.
 ENDPOINTS = Table(
     "endpoints",
     METADATA,
@@ -130,6 +132,34 @@ ENDPOINTS = Table(
     Column("first_seen_us", BigInteger, nullable=False),
     Column("last_seen_us", BigInteger, nullable=False),
     Column("deleted_us", BigInteger, nullable=True),
+    Column("sighted", Boolean, nullable=False, server_default=text("false")),
+)
+
+# ``number`` rises within the application in the order in which releases were first seen; ``routes`` is the SHA-256 of what was
+# registered last.
+RELEASES = Table(
+    "releases",
+    METADATA,
+    application(primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("release", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("routes", LargeBinary, nullable=False),
+    Column("first_seen_us", BigInteger, nullable=False),
+    Column("last_seen_us", BigInteger, nullable=False),
+    UniqueConstraint("application_id", "number", name="uq_releases_number"),
+)
+
+# Which services have or had an endpoint: with the newest release that did, and its number.
+ENDPOINT_SERVICES = Table(
+    "endpoint_services",
+    METADATA,
+    application(primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("method", Text, primary_key=True),
+    Column("template", Text, primary_key=True),
+    Column("release", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
 )
 
 WINDOW_CHECKPOINTS = Table(

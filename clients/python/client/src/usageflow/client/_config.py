@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from usageflow.client._core import keys
 
 FailModeName = Literal["open", "closed"]
+_MAX_LABEL: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class ClientConfig:
     """PEM."""
     release: str = ""
     """Version of the application, so that the service can tell which routes a release dropped."""
+    service: str = ""
+    """Which deployable this is, where an application has several with different routes."""
     flush_interval_s: float = 1.0
     """Longest time that an event waits for company, in seconds."""
     max_events: int = 10_000
@@ -81,13 +84,14 @@ class ClientConfig:
         fail_mode: FailModeName = "open",
         disabled: bool = False,
         release: str = "",
+        service: str = "",
         environ: Mapping[str, str] | None = None,
     ) -> ClientConfig:
         """Returns settings from arguments and environment.
 
         Reads USAGEFLOW_API_KEY, USAGEFLOW_ADDR, USAGEFLOW_DEADLINE_MS, USAGEFLOW_DISABLED, USAGEFLOW_CA_FILE,
-        USAGEFLOW_CLIENT_CERT, USAGEFLOW_CLIENT_KEY and USAGEFLOW_INSECURE. To name a PEM file asks for TLS, on this
-        machine too. Raises ValueError where a setting cannot be used, saying what to change.
+        USAGEFLOW_CLIENT_CERT, USAGEFLOW_CLIENT_KEY, USAGEFLOW_INSECURE, USAGEFLOW_RELEASE and USAGEFLOW_SERVICE. To name a
+        PEM file asks for TLS, on this machine too. Raises ValueError where a setting cannot be used, saying what to change.
         """
         env = os.environ if environ is None else environ
         where = keys.resolve_address(address, env)
@@ -103,8 +107,14 @@ class ClientConfig:
             ca_certificates=_read_pem(env, "USAGEFLOW_CA_FILE"),
             client_certificate=_read_pem(env, "USAGEFLOW_CLIENT_CERT"),
             client_key=_read_pem(env, "USAGEFLOW_CLIENT_KEY"),
-            release=release,
+            release=_label(release or env.get("USAGEFLOW_RELEASE", "")),
+            service=_label(service or env.get("USAGEFLOW_SERVICE", "")),
         )
+
+
+def _label(text: str) -> str:
+    """Returns a name as the service takes it: an odd one must not keep routes from being registered."""
+    return "".join(character for character in text.strip() if character.isprintable())[:_MAX_LABEL]
 
 
 def _read_pem(environ: Mapping[str, str], variable: str) -> bytes | None:

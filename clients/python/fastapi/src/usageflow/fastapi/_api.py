@@ -31,13 +31,15 @@ class FastAPIUsageFlowAPI:
         trusted_proxies: int = 0,
         disabled: bool = False,
         release: str = "",
+        service: str = "",
     ) -> None:
         """Takes the settings.
 
         `api_key` and `address` default to USAGEFLOW_API_KEY and USAGEFLOW_ADDR; the placeholder `YOUR_API_KEY` counts
         as not given. `fail_mode` rules until the first plan has arrived, then each endpoint's own does. `deadline_s` is
         how long a check may take, in seconds (default: USAGEFLOW_DEADLINE_MS, else 50 ms). `trusted_proxies` is how many own proxies a request passes: so many hops
-        of X-Forwarded-For are believed. `release` names the application's version. Raises ValueError for settings that
+        of X-Forwarded-For are believed. `release` names the application's version and
+        `service` which deployable this is, where an application has several (defaults: USAGEFLOW_RELEASE and USAGEFLOW_SERVICE). Raises ValueError for settings that
         cannot be used.
         """
         if trusted_proxies < 0:
@@ -52,6 +54,7 @@ class FastAPIUsageFlowAPI:
             deadline_s=deadline_s,
             disabled=disabled,
             release=release,
+            service=service,
         )
 
     def request_interceptor(

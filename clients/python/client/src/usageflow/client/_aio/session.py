@@ -41,7 +41,9 @@ class Session:
         self._queue = EventQueue(max_events=config.max_events)
         self._slots = SlotKeeper(self._link)
         self._reporter = Reporter(self._link, self.plans, self._queue, self._slots, config.flush_interval_s)
-        self._watcher = Watcher(self._link, self.plans, _new_id(), config.release, self._heard)
+        self._watcher = Watcher(
+            self._link, self.plans, _new_id(), config.release, self._heard, config.service
+        )
         self._watcher.set_routes(routes)
         self._lanes: dict[int, CheckLane] = {}
         self._buckets = LocalBuckets()

@@ -25,13 +25,20 @@ class Watcher:
     """Two tasks: one registers routes whenever they change, the other follows the plan. Both reconnect for ever."""
 
     def __init__(
-        self, link: Link, plans: PlanState, instance_id: str, release: str, heard: Callable[[], None]
+        self,
+        link: Link,
+        plans: PlanState,
+        instance_id: str,
+        release: str,
+        heard: Callable[[], None],
+        service: str = "",
     ) -> None:
-        """`heard` is called after every plan: the service is there."""
+        """`heard` is called after every plan: the service is there. Routes are those of a `release` of a `service`."""
         self._link = link
         self._plans = plans
         self._instance_id = instance_id
         self._release = release
+        self._service = service
         self._heard = heard
         self._routes: list[EndpointName] = []
         self._changed = asyncio.Event()
@@ -88,7 +95,7 @@ class Watcher:
     def _registration(self, routes: Sequence[EndpointName]) -> plan_pb2.RegisterEndpointsRequest:
         endpoints = [common.Endpoint(method=method, template=template) for method, template in routes]
         return plan_pb2.RegisterEndpointsRequest(
-            endpoints=endpoints, release=self._release, user_agent=USER_AGENT
+            endpoints=endpoints, release=self._release, service=self._service, user_agent=USER_AGENT
         )
 
     def _tell_refused(self, answer: plan_pb2.RegisterEndpointsResponse) -> None:

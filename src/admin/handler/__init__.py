@@ -16,6 +16,7 @@ from admin.handler import pack, unpack
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.events import EventMethods
 from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
 from admin.handler.revisions import RevisionMethods
@@ -25,6 +26,7 @@ from admin.querying import Querying
 from admin.resources import Resources
 from admin.revising import Revising
 from admin.status import Statuses
+from admin.stored_events import StoredEvents
 from usageflow.v1 import admin_pb2, admin_pb2_grpc, analytics_pb2
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,6 +45,7 @@ class AdminUseCases:
     resources: Mapping[str, Resources]
     revising: Revising
     logged: LoggedDecisions
+    stored_events: StoredEvents
 
 
 class AdminHandler(
@@ -53,6 +56,7 @@ class AdminHandler(
     AuditMethods,
     StatusMethods,
     DecisionLogMethods,
+    EventMethods,
 ):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
@@ -66,6 +70,7 @@ class AdminHandler(
         self._resources = use.resources
         self._revising = use.revising
         self.logged = use.logged
+        self.stored_events = use.stored_events
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

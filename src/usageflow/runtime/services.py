@@ -10,6 +10,7 @@ from admin.handler import add_to_server
 from meter.handler import MeterHandler
 from meter.pending import Pending
 from usageflow.domain.clock import Clock
+from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.last_used import Uses
@@ -61,7 +62,9 @@ class Office:
 def build_office(stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock) -> Office:
     """Wires administration and metering."""
     plane = build_control_plane(stores, notices, clock, hash_key)
-    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)))
+    return Office(
+        plane, MeterHandler(Pending(stores.control, stores.usage, stores.identities, keys_under(hash_key)))
+    )
 
 
 def build_rpc(

@@ -13,6 +13,8 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlEventStore,
+    SqlIdentityStore,
     SqlReplicaStore,
     SqlResourceStore,
     SqlUsageStore,
@@ -32,6 +34,8 @@ class SqlStores:
     audit: SqlAuditLog
     resources: SqlResourceStore
     decision_log: SqlDecisionLog
+    events: SqlEventStore
+    identities: SqlIdentityStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -46,4 +50,6 @@ class SqlStores:
             SqlAuditLog(database),
             SqlResourceStore(database, clock),
             SqlDecisionLog(database, clock),
+            SqlEventStore(database, clock),
+            SqlIdentityStore(database, clock),
         )

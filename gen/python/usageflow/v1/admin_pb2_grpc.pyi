@@ -47,6 +47,20 @@ class AdminServiceStub:
     ]
     """Sums of reported usage."""
 
+    ListEvents: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.ListEventsRequest,
+        usageflow.v1.analytics_pb2.ListEventsResponse,
+    ]
+    """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them."""
+
+    TailEvents: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.TailEventsRequest,
+        usageflow.v1.analytics_pb2.TailEventsResponse,
+    ]
+    """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+    any time, since services end; tail again.
+    """
+
     ExportSnapshot: grpc.UnaryStreamMultiCallable[
         usageflow.v1.admin_pb2.ExportSnapshotRequest,
         usageflow.v1.admin_pb2.ExportSnapshotResponse,
@@ -445,6 +459,20 @@ class AdminServiceAsyncStub:
         usageflow.v1.analytics_pb2.QueryUsageResponse,
     ]
     """Sums of reported usage."""
+
+    ListEvents: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.ListEventsRequest,
+        usageflow.v1.analytics_pb2.ListEventsResponse,
+    ]
+    """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them."""
+
+    TailEvents: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.TailEventsRequest,
+        usageflow.v1.analytics_pb2.TailEventsResponse,
+    ]
+    """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+    any time, since services end; tail again.
+    """
 
     ExportSnapshot: grpc.aio.UnaryStreamMultiCallable[
         usageflow.v1.admin_pb2.ExportSnapshotRequest,
@@ -848,6 +876,24 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.analytics_pb2.QueryUsageResponse, collections.abc.Awaitable[usageflow.v1.analytics_pb2.QueryUsageResponse]]:
         """Sums of reported usage."""
+
+    @abc.abstractmethod
+    def ListEvents(
+        self,
+        request: usageflow.v1.analytics_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.analytics_pb2.ListEventsResponse], collections.abc.AsyncIterator[usageflow.v1.analytics_pb2.ListEventsResponse]]:
+        """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them."""
+
+    @abc.abstractmethod
+    def TailEvents(
+        self,
+        request: usageflow.v1.analytics_pb2.TailEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.analytics_pb2.TailEventsResponse], collections.abc.AsyncIterator[usageflow.v1.analytics_pb2.TailEventsResponse]]:
+        """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+        any time, since services end; tail again.
+        """
 
     @abc.abstractmethod
     def ExportSnapshot(

@@ -12,6 +12,8 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.decision_log import SqlDecisionLog
+from usageflow.storage.sql.events import SqlEventStore
+from usageflow.storage.sql.identities import SqlIdentityStore
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
 from usageflow.storage.sql.postgres import open_postgres
@@ -34,6 +36,8 @@ __all__ = [
     "SqlControlStore",
     "SqlCredentialStore",
     "SqlDecisionLog",
+    "SqlEventStore",
+    "SqlIdentityStore",
     "SqlReplicaStore",
     "SqlResourceStore",
     "SqlUsageStore",

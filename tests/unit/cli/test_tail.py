@@ -8,7 +8,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from usageflow.cli import tail
 from usageflow.cli.event_rows import COLUMNS, event_document
 from usageflow.v1.analytics_pb2 import StoredEvent, TailEventsResponse
 from usageflow.v1.common_pb2 import Endpoint
@@ -44,7 +43,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         if len(seen) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(tail.time, "sleep", pause)
+    monkeypatch.setattr("usageflow.cli.tail.time.sleep", pause)
     return seen
 
 

@@ -8,7 +8,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from usageflow.cli import top
 from usageflow.v1.analytics_pb2 import USAGE_ORDER_DENIED, QueryUsageRequest, QueryUsageResponse, UsageRow
 from usageflow.v1.common_pb2 import Endpoint
 
@@ -59,7 +58,7 @@ def test_json_is_a_line_per_frame_until_ctrl_c_and_outlives_a_restart(
     service.will("QueryUsage", answer)
     service.fails("QueryUsage", grpc.StatusCode.UNAVAILABLE)
     service.will("QueryUsage", answer)
-    monkeypatch.setattr(top.time, "sleep", Stop(3))
+    monkeypatch.setattr("usageflow.cli.top.time.sleep", Stop(3))
     result = run("top", "--output", "json")
     assert result.exit_code == 0
     frames = [json.loads(line) for line in result.stdout.splitlines()]

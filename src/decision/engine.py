@@ -26,6 +26,7 @@ from usageflow.domain.policies import Algorithm, FailMode
 from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.tokens import valid_for_us
 from usageflow.storage.counters import (
+    MAX_TAKES,
     Amendment,
     CounterStore,
     LeaseAsk,
@@ -190,6 +191,15 @@ class Engine:
             answer = replace(answer, limits=after)
         before = tuple(outcome.standing.remaining for outcome in shown(outcomes_of(pending, seen)))
         return Explained(answer, before, question, now_us)
+
+    async def standings(self, takes: Sequence[Take]) -> list[Standing]:
+        """Returns where the one limit of each take stands, and takes nothing. Raises Unavailable where the store is silent."""
+        found: list[Standing] = []
+        for start in range(0, len(takes), MAX_TAKES):
+            dated = [self._dating.dated(take) for take in takes[start : start + MAX_TAKES]]
+            seen = await self._store.peek(dated, STORE_DEADLINE_S)
+            found += [one.standings[0] for one in seen]
+        return found
 
     async def amend(self, application_id: str, amendments: Sequence[Amendment]) -> Sequence[bool]:
         """Settles, returns, releases and renews what this application holds; see CounterStore.amend. Raises Unavailable."""

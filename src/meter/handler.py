@@ -24,7 +24,7 @@ class MeterHandler(meter_pb2_grpc.MeterServiceServicer):
         self, request: meter_pb2.ListPendingRequest, context: _Context
     ) -> meter_pb2.ListPendingResponse:
         """See the contract."""
-        rows = await self._pending.list(request.application)
+        rows = await self._pending.list(request.application, request.customer)
         return meter_pb2.ListPendingResponse(pending=[_row(row) for row in rows])
 
 

@@ -17,6 +17,8 @@ from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.decision_log import DecisionLog
+from usageflow.storage.events import EventStore
+from usageflow.storage.identities import IdentityStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
@@ -27,6 +29,8 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlEventStore,
+    SqlIdentityStore,
     SqlResourceStore,
     SqlUsageStore,
     open_postgres,
@@ -46,6 +50,8 @@ class Stores:
     credentials: CredentialStore
     audit: AuditLog
     decision_log: DecisionLog
+    events: EventStore
+    identities: IdentityStore
     resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
     analytics: UsageAnalytics
@@ -84,6 +90,8 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         credentials=SqlCredentialStore(database, clock),
         audit=SqlAuditLog(database),
         decision_log=SqlDecisionLog(database, clock),
+        events=SqlEventStore(database, clock),
+        identities=SqlIdentityStore(database, clock),
         resources=SqlResourceStore(database, clock),
         forget_numbers=forget_numbers,
         analytics=SqlAnalytics(database),
@@ -195,6 +203,16 @@ def decision_log(stores: Stores) -> DecisionLog:
 @pytest.fixture
 def other_decision_log(other_stores: Stores) -> DecisionLog:
     return other_stores.decision_log
+
+
+@pytest.fixture
+def events(stores: Stores) -> EventStore:
+    return stores.events
+
+
+@pytest.fixture
+def identities(stores: Stores) -> IdentityStore:
+    return stores.identities
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,7 @@ from usageflow.v1 import (
     common_pb2,
     decision_pb2,
     decision_pb2_grpc,
+    headroom_pb2,
     meter_pb2,
     meter_pb2_grpc,
     plan_pb2,
@@ -170,9 +172,11 @@ async def test_usage_is_refused_and_reservations_are_settled(replica: Replica) -
 
 
 async def test_what_an_edge_replica_does_not_offer_says_so(replica: Replica) -> None:
-    for metadata in (replica.as_app, ()):
+    explain = partial(replica.decision.Explain, decision_pb2.ExplainRequest())
+    headroom = partial(replica.decision.ListHeadroom, headroom_pb2.ListHeadroomRequest())
+    for ask, metadata in ((explain, replica.as_app), (explain, ()), (headroom, replica.as_app)):
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await replica.decision.Explain(decision_pb2.ExplainRequest(), metadata=metadata)
+            await ask(metadata=metadata)
         assert (error.value.code(), reason(error.value)) == (
             grpc.StatusCode.FAILED_PRECONDITION,
             "NOT_OFFERED",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -31,6 +31,7 @@ from usageflow.domain.templates import segments_of
 from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
+from usageflow.storage.identities import KnownIdentity
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.ports import Application, ApplicationState, ChangeSet, NumberKind, Versions
 
@@ -366,6 +367,7 @@ class FakeUsage:
         self.poison = ""
         self.gate: asyncio.Event | None = None
         self.waiting: list[PendingRow] = []
+        self.asked_for: Collection[int] | None = None
 
     async def ingest(
         self, groups: Sequence[tuple[str, Sequence[UsageRecord]]]
@@ -385,5 +387,20 @@ class FakeUsage:
             return Outcome.ACCEPTED
         return Outcome.DUPLICATE if known.payload_hash == record.payload_hash else Outcome.CONFLICT
 
-    async def pending(self, application_id: str) -> Sequence[PendingRow]:
+    async def pending(
+        self, application_id: str, pseudonyms: Collection[int] | None = None
+    ) -> Sequence[PendingRow]:
+        self.asked_for = pseudonyms
         return self.waiting
+
+
+class FakeIdentities:
+    """An IdentityStore that knows these."""
+
+    def __init__(self, *known: KnownIdentity) -> None:
+        self.known = known
+
+    async def find(
+        self, application_id: str, hashes: Collection[bytes], hash_key: bytes
+    ) -> Sequence[KnownIdentity]:
+        return [each for each in self.known if each.hash in hashes]

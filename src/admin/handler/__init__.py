@@ -16,6 +16,7 @@ from admin.handler import pack, unpack
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.events import EventMethods
 from admin.handler.inventory import InventoryMethods
 from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
@@ -28,6 +29,7 @@ from admin.querying import Querying
 from admin.resources import Resources
 from admin.revising import Revising
 from admin.status import Statuses
+from admin.stored_events import StoredEvents
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -47,6 +49,7 @@ class AdminUseCases:
     revising: Revising
     logged: LoggedDecisions
     inventories: Inventories
+    stored_events: StoredEvents
 
 
 class AdminHandler(
@@ -59,6 +62,7 @@ class AdminHandler(
     DecisionLogMethods,
     UsageMethods,
     InventoryMethods,
+    EventMethods,
 ):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
@@ -73,6 +77,7 @@ class AdminHandler(
         self._revising = use.revising
         self.logged = use.logged
         self._inventories = use.inventories
+        self.stored_events = use.stored_events
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

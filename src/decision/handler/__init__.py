@@ -15,12 +15,14 @@ from decision.checking import Checking
 from decision.explaining import Explaining
 from decision.handler import pack, unpack
 from decision.handler.frames import BatchCheckFrames, BatchResultFrames
+from decision.handler.headroom import headroom_ask, headroom_response
 from decision.handler.slim import response_frame, result_frame
+from decision.headroom import Headroom
 from decision.registering import Registration
 from decision.reporting import Reporting
 from decision.watching import Watching
 from usageflow.rpc.principal import current_principal
-from usageflow.v1 import decision_pb2, decision_pb2_grpc, plan_pb2, usage_pb2
+from usageflow.v1 import decision_pb2, decision_pb2_grpc, headroom_pb2, plan_pb2, usage_pb2
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -35,6 +37,7 @@ class DecisionUseCases:
     registering: Registration
     watching: Watching
     explaining: Explaining
+    headroom: Headroom
 
 
 class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
@@ -114,6 +117,12 @@ class DecisionHandler(decision_pb2_grpc.DecisionServiceServicer):
             request.application, unpack.http_request(request.request), request.cost
         )
         return pack.explain_response(explanation)
+
+    async def ListHeadroom(  # noqa: N802
+        self, request: headroom_pb2.ListHeadroomRequest, context: _Context
+    ) -> headroom_pb2.ListHeadroomResponse:
+        """See the contract."""
+        return headroom_response(await self._use.headroom.list(headroom_ask(request)))
 
 
 def add_to_server(handler: DecisionHandler, server: Any) -> None:

@@ -65,10 +65,28 @@ class Connection:
         self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request
     ) -> Iterator[Response]:
         """Calls with the admin token and yields the answers. Raises as ``as_admin`` does, at any of them."""
+        yield from self._stream(method, request, self._timeout_s)
+
+    def watch_as_admin(
+        self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> Iterator[Response]:
+        """Like ``stream_as_admin``, for as long as the service sends; leaving the iteration ends the call."""
+        yield from self._stream(method, request, None)
+
+    def _stream(
+        self,
+        method: grpc.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None,
+    ) -> Iterator[Response]:
         variable = "USAGEFLOW_ADMIN_TOKEN"
         metadata = self._metadata(self._settings.admin_token, variable)
         with self._told(variable):
-            yield from method(request, timeout=self._timeout_s, metadata=metadata)
+            call = method(request, timeout=timeout_s, metadata=metadata)
+            try:
+                yield from call
+            finally:
+                call.cancel()
 
     def _call(
         self,

@@ -16,6 +16,7 @@ from usageflow.cli import (
     audit,
     bootstrap,
     check,
+    customer,
     diff,
     endpoints,
     explain,
@@ -30,8 +31,10 @@ from usageflow.cli import (
     serve,
     snapshot,
     status,
+    tail,
     test,
     tokens,
+    top,
     usage,
 )
 from usageflow.cli.failure import Failure
@@ -86,6 +89,9 @@ app.command(epilog=examples(check.EXAMPLES))(check.check)
 app.command(epilog=examples(explain.EXAMPLES))(explain.explain)
 app.command(epilog=examples(report.EXAMPLES))(report.report)
 app.command(epilog=examples(usage.EXAMPLES))(usage.usage)
+app.command(epilog=examples(top.EXAMPLES))(top.top)
+app.command(epilog=examples(tail.EXAMPLES))(tail.tail)
+app.command(epilog=examples(customer.EXAMPLES))(customer.customer)
 app.command(epilog=examples(snapshot.EXAMPLES))(snapshot.snapshot)
 app.command(epilog=examples(status.EXAMPLES))(status.status)
 app.add_typer(keys.app, name="keys")

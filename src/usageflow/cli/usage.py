@@ -2,113 +2,88 @@
 
 from __future__ import annotations
 
-import time
-from decimal import Decimal
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from usageflow.cli import options
-from usageflow.cli.output import Column, Output, print_json, print_table, say
-from usageflow.cli.times import format_instant, parse_instant
-
-if TYPE_CHECKING:  # the contract's messages are heavy to import, and only this verb needs them
-    from usageflow.v1.analytics_pb2 import QueryUsageRequest, UsageRow
-
+from usageflow.cli import filters, options
+from usageflow.cli.output import Output, print_json, print_table, say
+from usageflow.cli.usage_rows import (
+    SUMS,
+    By,
+    Every,
+    Grouping,
+    Order,
+    Question,
+    cells_of,
+    columns_of,
+    sum_cells,
+)
 
 EXAMPLES = (
     "usageflow usage",
+    "usageflow usage --by endpoint --by status --status 5xx --since 1h",
+    "usageflow usage --every hour --customer acme --since 7d",
+    "usageflow usage --by identity --denied --top 10",
     "usageflow usage --by minute --since 1h --output json",
 )
 
-
-class By(StrEnum):
-    """By what rows are grouped."""
-
-    ENDPOINT = "endpoint"
-    STATUS = "status"
-    MINUTE = "minute"
-
-
-ByOption = Annotated[By, typer.Option("--by", help="By what to group.")]
-Since = Annotated[str, typer.Option("--since", help="How long ago (30m, 24h, 7d), or an RFC 3339 time.")]
-Until = Annotated[
-    str, typer.Option("--until", help="Where to stop, as --since; left out, all that was reported.")
-]
+ByOption = Annotated[list[By] | None, typer.Option("--by", help="By what to group; may be repeated.")]
+EveryOption = Annotated[Every | None, typer.Option("--every", help="Makes a time series of each group.")]
+Top = Annotated[int, typer.Option("--top", min=0, max=1_000_000, help="The most rows; 0 for all.")]
+OrderOption = Annotated[Order | None, typer.Option("--order", help="By what to order, most first.")]
+Latency = Annotated[bool, typer.Option("--latency/--no-latency", help="Show p50, p95 and p99.")]
 
 
 def usage(
-    by: ByOption = By.ENDPOINT,
-    since: Since = "24h",
-    until: Until = "",
+    by: ByOption = None,
+    every: EveryOption = None,
+    since: filters.Since = "24h",
+    until: filters.Until = "",
+    endpoint: filters.Endpoints = None,
+    customer: filters.Customers = None,
+    identity: filters.Identities = None,
+    status: filters.Statuses = None,
+    policy: filters.Policies = None,
+    reason: filters.Reasons = None,
+    denied: filters.Denied = None,
+    degraded: filters.Degraded = None,
+    shadow: filters.Shadow = None,
+    top: Top = 0,
+    order: OrderOption = None,
+    latency: Latency = True,
     application: options.Application = "demo",
     output: options.OutputOption = Output.TABLE,
     timeout: options.Timeout = 10.0,
 ) -> None:
-    """Show usage: requests, errors (5xx), denied requests and units."""
+    """Show usage: requests, errors (5xx), denied requests, units and latency."""
     from usageflow.cli.connection import connect
 
-    request = _request(by, since, until, application)
+    grouping = Grouping.of(by, every)
+    start_us, end_us = filters.span_of(since, until)
+    wanted = filters.filter_of(endpoint, customer, identity, status, policy, reason, denied, degraded, shadow)
+    question = Question(application, grouping, start_us, end_us, wanted, order, top)
     with connect(timeout) as connection:
-        response = connection.as_admin(connection.admin.QueryUsage, request)
-    rows = [_row(by, each) for each in response.rows]
+        response = connection.as_admin(connection.admin.QueryUsage, question.request())
+    rows = [grouping.document(each) for each in response.rows]
     if output is Output.JSON:
         print_json(rows)
-    else:
-        _print(by, rows)
+        return
+    total = Grouping((), None).document(response.total) if response.HasField("total") else _total(rows)
+    _print(grouping, rows, total, latency=latency)
 
 
-def _request(by: By, since: str, until: str, application: str) -> QueryUsageRequest:
-    from usageflow.messages import timestamp_of
-    from usageflow.v1 import analytics_pb2
+def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {title: sum(row[title] for row in rows) for title in SUMS}
 
-    now_us = time.time_ns() // 1000
-    start_us = _instant(since, now_us, "--since")
-    end_us = _instant(until, now_us, "--until") if until else None
-    if end_us is not None and end_us <= start_us:
-        raise typer.BadParameter("it must be later than --since", param_hint="--until")
-    return analytics_pb2.QueryUsageRequest(
-        application=application,
-        start_time=timestamp_of(start_us),
-        end_time=timestamp_of(end_us) if end_us is not None else None,
-        group_by=[] if by is By.MINUTE else [analytics_pb2.UsageGroup.Value(f"USAGE_GROUP_{by.name}")],
-        interval=analytics_pb2.USAGE_INTERVAL_MINUTE
-        if by is By.MINUTE
-        else analytics_pb2.USAGE_INTERVAL_UNSPECIFIED,
+
+def _print(grouping: Grouping, rows: list[dict[str, Any]], total: dict[str, Any], *, latency: bool) -> None:
+    keys = len(grouping.keys)
+    last = ["total", *[""] * (keys - 1), *sum_cells(total, latency=latency)]
+    print_table(
+        columns_of(grouping, latency=latency),
+        [cells_of(grouping, row, latency=latency) for row in rows],
+        last,
     )
-
-
-def _instant(text: str, now_us: int, option: str) -> int:
-    try:
-        return max(parse_instant(text, now_us=now_us), 0)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
-
-
-def _row(by: By, row: UsageRow) -> dict[str, Any]:
-    return {
-        by.value: _key(row),
-        "requests": row.requests,
-        "errors": row.errors,
-        "denied": row.denied,
-        "units": Decimal(row.units or 0),
-    }
-
-
-def _key(row: UsageRow) -> str | int:
-    from usageflow.cli.convert import endpoint_title
-
-    if row.HasField("time"):
-        return format_instant(row.time.seconds)
-    return row.status if row.HasField("status") else endpoint_title(row.endpoint)
-
-
-def _print(by: By, rows: list[dict[str, Any]]) -> None:
-    sums = ("requests", "errors", "denied", "units")
-    columns = [Column(by.value), *(Column(title, right=True) for title in sums)]
-    total = ["total", *(sum(row[title] for row in rows) for title in sums)]
-    # A status is a name, not a number: no thousands separator, no sum.
-    print_table(columns, [[str(row[by.value]), *(row[title] for title in sums)] for row in rows], total)
     if not rows:
         say("nothing was reported in this time")

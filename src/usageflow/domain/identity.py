@@ -112,10 +112,12 @@ class Identity:
 
 
 def title_of(key: str) -> str:
-    """Returns what people see of an identity's key."""
+    """Returns what people see of an identity's key; ``e:`` and a number is one that was erased."""
     kind, _, rest = key.partition(":")
     if kind == "h":
         return display(bytes.fromhex(rest))
+    if kind == "e":
+        return f"erased:{rest}"
     return f"anonymous:{rest}" if kind == "a" else rest
 
 

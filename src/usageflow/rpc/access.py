@@ -1,7 +1,7 @@
 """What each method needs of its caller, and whose data the caller may name. The one table of it: no method can be forgotten,
 because what is not named here is decided by its verb.
 
-Methods that only look (Get, List, Query, Verify, Diff, Watch) need the role VIEWER, or the scope READ for the key's own
+Methods that only look (Get, List, Query, Verify, Diff, Watch, Tail) need the role VIEWER, or the scope READ for the key's own
 application; all others EDITOR. What is about credentials, or makes, deletes or sets up applications, needs OWNER.
 """
 
@@ -17,7 +17,7 @@ from usageflow.domain.credentials import CredentialKind, Role, Scope
 from usageflow.domain.errors import NotFound, PermissionDenied, UsageFlowError
 from usageflow.rpc.principal import Principal
 
-_LOOKING = ("Get", "List", "Query", "Verify", "Diff", "Watch")
+_LOOKING = ("Get", "List", "Query", "Verify", "Diff", "Watch", "Tail")
 _OWNERS_THINGS = ("ApiKey", "AdminToken")
 _OWNERS_METHODS = {
     "CreateApplication",
@@ -37,6 +37,7 @@ _DATA_PLANE_SCOPES = {
     "RegisterEndpoints": _REPORTING,
     "WatchPlan": _REPORTING,
     "Explain": _READ,
+    "ListHeadroom": _READ,
 }
 
 _API_KEY = "send `authorization: Bearer uf_...` with an API key (USAGEFLOW_API_KEY)"

@@ -20,6 +20,7 @@ from decision.decision_log import DecisionLogger
 from decision.engine import Engine
 from decision.explaining import Explaining
 from decision.handler import DecisionHandler, DecisionUseCases, add_to_server
+from decision.headroom import Headroom
 from decision.ingest import Ingest
 from decision.keeping import Keeping
 from decision.keyring import KeyRing
@@ -47,6 +48,7 @@ from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.file import SnapshotCache
+from usageflow.storage.identities import IdentityStore
 from usageflow.storage.memory import MemoryCounterStore
 from usageflow.storage.notices import ChangeNotices, Relay
 from usageflow.storage.ports import CheckpointStore, ControlStore, SnapshotSource, UsageStore
@@ -72,7 +74,7 @@ class KeptSource:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What decisions rest on. ``control``, ``usage`` and ``decision_log`` are None where there is no database."""
+    """What decisions rest on. ``control``, ``usage`` and the stores after it are None where there is no database."""
 
     source: SnapshotSource
     key_of: KeyOf
@@ -85,6 +87,7 @@ class Stores:
     replicas: ReplicaStore | None = None
     kept: KeptSource | None = None
     decision_log: DecisionLog | None = None
+    identities: IdentityStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,8 @@ class Composed:
         """Ends streams, lets calls end within ``grace_s`` seconds and writes when credentials were last used."""
         if self.decision is not None:
             self.decision.watching.drain()
+        if self.plane is not None:
+            self.plane.drain()
         for rpc in self.servers:
             await rpc.serving(healthy=False)
         await asyncio.gather(*(rpc.server.stop(grace_s) for rpc in self.servers))
@@ -244,6 +249,7 @@ def build_decision(
         registering=registering or KnownRoutes(),
         watching=watching,
         explaining=Explaining(stores.source, snapshots, engine),
+        headroom=Headroom(stores.source, snapshots, engine, clock, control, stores.identities),
     )
     checkpointer = Checkpointer(stores.counters, stores.checkpoints, clock, swept=[local])
     return Decision(

@@ -27,6 +27,7 @@ from admin.resources import (
 )
 from admin.revising import PURGE_EVERY_S, Revising
 from admin.status import Statuses
+from admin.stored_events import StoredEvents
 from admin.turns import Turns
 from usageflow import expressions
 from usageflow.domain.clock import Clock
@@ -48,6 +49,11 @@ class ControlPlane:
     applying: Applying
     revising: Revising
     logged: LoggedDecisions
+    stored_events: StoredEvents
+
+    def drain(self) -> None:
+        """Ends what is watched."""
+        self.stored_events.drain()
 
     async def purge_for_ever(self) -> None:
         """Forgets what is old, once an hour."""
@@ -86,6 +92,7 @@ def build_control_plane(
     for title, kind in declared.items():
         resources[title] = DeclaredResources(kind, applying, declarations, store)
     logged = LoggedDecisions(control, stores.decision_log, clock)
+    stored_events = StoredEvents(control, stores.events, key_of, clock)
     use_cases = AdminUseCases(
         applying=applying,
         querying=Querying(control, stores.analytics, clock, key_of, latency_boundaries()),
@@ -97,5 +104,6 @@ def build_control_plane(
         revising=revising,
         logged=logged,
         inventories=Inventories(control, stores.inventory, declarations, clock),
+        stored_events=stored_events,
     )
-    return ControlPlane(AdminHandler(use_cases), applying, revising, logged)
+    return ControlPlane(AdminHandler(use_cases), applying, revising, logged, stored_events)

@@ -21,7 +21,8 @@ from usageflow.storage.memory import NoCheckpoints
 from usageflow.storage.notices import LocalNotices
 
 _REFUSED = {
-    f"/{DECISION}/Explain": "an edge replica knows no admins and explains nothing: ask a service with a database"
+    f"/{DECISION}/Explain": "an edge replica knows no admins and explains nothing: ask a service with a database",
+    f"/{DECISION}/ListHeadroom": "an edge replica knows no admins and no customers: ask a service with a database",
 }
 
 log = structlog.get_logger()

@@ -62,6 +62,7 @@ def compose(
         usage=sql.usage,
         replicas=sql.replicas,
         decision_log=sql.decision_log,
+        identities=sql.identities,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
     office = build_office(sql, notices, hash_key, clock, metrics)

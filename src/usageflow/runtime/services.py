@@ -11,6 +11,7 @@ from meter.compacting import Compactor, Progress
 from meter.handler import MeterHandler
 from meter.pending import Pending
 from usageflow.domain.clock import Clock
+from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.last_used import Uses
@@ -70,7 +71,8 @@ def build_office(
     plane = build_control_plane(stores, notices, clock, hash_key)
     compactor = Compactor(stores.analytics, clock, FOLDED_AT_ONCE)
     show_folding(metrics, compactor.progress)
-    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)), compactor)
+    pending = Pending(stores.control, stores.usage, stores.identities, keys_under(hash_key))
+    return Office(plane, MeterHandler(pending), compactor)
 
 
 def show_folding(metrics: Metrics, progress: Progress) -> None:

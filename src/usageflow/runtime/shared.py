@@ -180,6 +180,7 @@ def _decision(
         usage=sql.usage,
         replicas=sql.replicas,
         decision_log=sql.decision_log,
+        identities=sql.identities,
         kept=KeptSource(source, cache),
     )
     return build_decision(stores, clock, notices, metrics, jwks_allow_private=settings.jwks_allow_private)

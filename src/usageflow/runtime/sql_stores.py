@@ -14,6 +14,8 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlEventStore,
+    SqlIdentityStore,
     SqlInventoryStore,
     SqlReplicaStore,
     SqlResourceStore,
@@ -36,6 +38,8 @@ class SqlStores:
     decision_log: SqlDecisionLog
     analytics: SqlAnalytics
     inventory: SqlInventoryStore
+    events: SqlEventStore
+    identities: SqlIdentityStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -52,4 +56,6 @@ class SqlStores:
             SqlDecisionLog(database, clock),
             SqlAnalytics(database),
             SqlInventoryStore(database),
+            SqlEventStore(database, clock),
+            SqlIdentityStore(database, clock),
         )

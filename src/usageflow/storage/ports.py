@@ -6,7 +6,7 @@ A store that does not answer raises usageflow.domain.errors.Unavailable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -177,8 +177,12 @@ class UsageStore(Protocol):
         durable; after an error nothing of the call is stored.
         """
 
-    async def pending(self, application_id: str) -> Sequence[PendingRow]:
-        """Returns unclaimed metering deltas summed per (endpoint, policy, price), most units first."""
+    async def pending(
+        self, application_id: str, pseudonyms: Collection[int] | None = None
+    ) -> Sequence[PendingRow]:
+        """Returns unclaimed metering deltas summed per (endpoint, policy, price), most units first: those of everybody, or of these
+        pseudonyms (IdentityStore).
+        """
 
 
 @dataclass(frozen=True, slots=True)

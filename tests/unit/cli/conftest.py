@@ -24,6 +24,8 @@ from usageflow.v1 import (
     audit_pb2,
     decision_log_pb2,
     decision_pb2,
+    directory_methods_pb2,
+    headroom_pb2,
     keys_pb2,
     meter_pb2,
     revisions_pb2,
@@ -31,17 +33,22 @@ from usageflow.v1 import (
     usage_pb2,
 )
 
-STREAMING = {"ExportSnapshot", "ListDecisions"}
+STREAMING = {"ExportSnapshot", "ListDecisions", "ListEvents", "TailEvents"}
 
 METHODS: dict[str, dict[str, Any]] = {
     "DecisionService": {
         "Check": decision_pb2.CheckRequest,
         "Explain": decision_pb2.ExplainRequest,
+        "ListHeadroom": headroom_pb2.ListHeadroomRequest,
         "Report": usage_pb2.ReportRequest,
     },
     "AdminService": {
         "Apply": admin_pb2.ApplyRequest,
         "QueryUsage": analytics_pb2.QueryUsageRequest,
+        "ListEvents": analytics_pb2.ListEventsRequest,
+        "TailEvents": analytics_pb2.TailEventsRequest,
+        "GetCustomer": directory_methods_pb2.GetCustomerRequest,
+        "ListBlocks": directory_methods_pb2.ListBlocksRequest,
         "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
         **{

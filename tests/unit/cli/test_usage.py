@@ -6,12 +6,16 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from usageflow.v1.analytics_pb2 import (
+    USAGE_GROUP_CUSTOMER,
     USAGE_GROUP_ENDPOINT,
     USAGE_GROUP_STATUS,
+    USAGE_INTERVAL_HOUR,
     USAGE_INTERVAL_MINUTE,
+    USAGE_ORDER_P95,
     QueryUsageResponse,
     UsageRow,
 )
@@ -22,11 +26,21 @@ TRANSACTIONS = Endpoint(method="POST", template="/api/transactions")
 ROWS = QueryUsageResponse(
     rows=[
         UsageRow(
-            endpoint=TRANSACTIONS, requests=2**62, errors=1, denied=2, units="123456789012345.000000000001"
+            endpoint=TRANSACTIONS,
+            requests=2**62,
+            errors=1,
+            denied=2,
+            units="123456789012345.000000000001",
+            p95=Duration(seconds=1, nanos=250_500_000),
         ),
         UsageRow(endpoint=Endpoint(method="GET", template="{unmatched}"), requests=1500, units="3"),
     ]
 )
+
+FURTHER = {
+    **dict.fromkeys(("client_errors", "degraded", "shadow_denied", "request_bytes", "response_bytes"), 0),
+    **dict.fromkeys(("p50_ms", "p95_ms", "p99_ms")),
+}
 
 
 def test_rows_by_endpoint_are_exact_json(run: Any, service: Any) -> None:
@@ -40,8 +54,17 @@ def test_rows_by_endpoint_are_exact_json(run: Any, service: Any) -> None:
             "errors": 1,
             "denied": 2,
             "units": "123456789012345.000000000001",
+            **FURTHER,
+            "p95_ms": "1250.5",
         },
-        {"endpoint": "GET {unmatched}", "requests": 1500, "errors": 0, "denied": 0, "units": 3},
+        {
+            "endpoint": "GET {unmatched}",
+            "requests": 1500,
+            "errors": 0,
+            "denied": 0,
+            "units": 3,
+            **FURTHER,
+        },
     ]
     [(_, request, metadata)] = service.calls
     assert metadata["authorization"] == "Bearer uf_admin_token"
@@ -54,11 +77,53 @@ def test_the_table_has_a_total(run: Any, service: Any) -> None:
     ROWS.rows[0].requests = 10
     service.will("QueryUsage", ROWS)
     lines = run("usage").stdout.splitlines()
-    assert lines[0].split() == ["endpoint", "requests", "errors", "denied", "units"]
-    assert lines[-1].split() == ["total", "1,510", "1", "2", "123,456,789,012,348.000000000001"]
+    assert lines[0].split() == ["endpoint", "requests", "errors", "denied", "units", "p50", "p95", "p99"]
+    assert lines[-1].split() == ["total", "1,510", "1", "2", "123,456,789,012,348.000000000001", *"---"]
+    assert "1250 ms" in lines[2]
     assert [line.split()[2] for line in lines[2:4]] == ["10", "1,500"]
     column = lines[0].index("requests") + len("requests")
     assert lines[2][:column].endswith(" 10")
+
+
+def test_the_services_own_total_is_shown(run: Any, service: Any) -> None:
+    total = UsageRow(requests=77, units="7", p95=Duration(nanos=3_000_000))
+    service.will("QueryUsage", QueryUsageResponse(rows=ROWS.rows, total=total))
+    lines = run("usage", "--top", "1").stdout.splitlines()
+    assert lines[-1].split() == ["total", "77", "0", "0", "7", "-", "3", "ms", "-"]
+    service.will("QueryUsage", ROWS)
+    assert "p95" not in run("usage", "--no-latency").stdout
+
+
+def test_groups_filters_order_and_steps_are_asked_for(run: Any, service: Any) -> None:
+    row = UsageRow(time=Timestamp(seconds=1_769_857_200), endpoint=TRANSACTIONS, customer="acme", requests=3)
+    service.will("QueryUsage", QueryUsageResponse(rows=[row]))
+    result = run(
+        *("usage", "--by", "endpoint", "--by", "customer", "--every", "hour", "--top", "5", "--order", "p95"),
+        *("--endpoint", "post /a", "--endpoint", "/b", "--endpoint", "GET", "--customer", "acme"),
+        *("--identity", "u1", "--status", "404", "--status", "5XX", "--policy", "p", "--reason", "blocked"),
+        *("--allowed", "--degraded", "--no-shadow", "--output", "json"),
+    )
+    assert result.exit_code == 0, result.output
+    (document,) = json.loads(result.stdout)
+    assert list(document)[:3] == ["hour", "endpoint", "customer"]
+    assert (document["hour"], document["customer"]) == ("2026-01-31T11:00:00Z", "acme")
+    (request,) = service.requests
+    assert request.group_by == [USAGE_GROUP_ENDPOINT, USAGE_GROUP_CUSTOMER]
+    assert (request.interval, request.limit, request.order_by) == (USAGE_INTERVAL_HOUR, 5, USAGE_ORDER_P95)
+    wanted = request.filter
+    assert [(each.method, each.template) for each in wanted.endpoints] == [
+        ("POST", "/a"),
+        ("", "/b"),
+        ("GET", ""),
+    ]
+    assert (list(wanted.statuses), list(wanted.reasons)) == ([404, 5], ["BLOCKED"])
+    assert (wanted.denied, wanted.degraded, wanted.shadow_denied) == (False, True, False)
+    assert wanted.HasField("denied")
+
+
+def test_classes_are_named(run: Any, service: Any) -> None:
+    service.will("QueryUsage", QueryUsageResponse(rows=[UsageRow(status=5, requests=1)]))
+    assert json.loads(run("usage", "--by", "class", "--output", "json").stdout)[0]["class"] == "5xx"
 
 
 def test_by_status(run: Any, service: Any) -> None:
@@ -71,6 +136,7 @@ def test_by_status(run: Any, service: Any) -> None:
         "errors": 0,
         "denied": 0,
         "units": 4.5,
+        **FURTHER,
     }
     assert "total" in run("usage", "--by", "status").stdout
     assert service.requests[0].group_by == [USAGE_GROUP_STATUS]
@@ -106,6 +172,9 @@ def test_nothing_reported(run: Any, service: Any) -> None:
         (["--until", "24"], "--until"),
         (["--since", "1h", "--until", "2h"], "it must be later than --since"),
         (["--by", "user"], "--by"),
+        (["--by", "minute", "--every", "day"], "--every minute"),
+        (["--by", "policy", "--by", "shadow"], "policy does not go with shadow"),
+        (["--status", "99"], "write 404 or 5xx"),
     ],
 )
 def test_wrong_usage(run: Any, service: Any, args: list[str], words: str) -> None:

@@ -20,7 +20,7 @@ from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.measuring import CallTimes
 from usageflow.rpc.principal import current_principal
 from usageflow.rpc.server import ADMIN, DECISION, METER, RpcServer, build_server, credentials_needed
-from usageflow.v1 import admin_pb2, decision_pb2, decision_pb2_grpc, meter_pb2, plan_pb2
+from usageflow.v1 import admin_pb2, decision_pb2, decision_pb2_grpc, headroom_pb2, meter_pb2, plan_pb2
 
 KEY = make_key("uf_live_", bytes(32))
 TOKEN = make_key("uf_admin_", bytes(32))
@@ -44,6 +44,9 @@ class Service(decision_pb2_grpc.DecisionServiceServicer):
 
     async def Explain(self, request: Any, context: Any) -> decision_pb2.ExplainResponse:  # noqa: N802
         return decision_pb2.ExplainResponse(matched_path=current_principal().kind)
+
+    async def ListHeadroom(self, request: Any, context: Any) -> headroom_pb2.ListHeadroomResponse:  # noqa: N802
+        return headroom_pb2.ListHeadroomResponse()
 
     async def WatchPlan(self, request: Any, context: Any) -> AsyncIterator[plan_pb2.WatchPlanResponse]:  # noqa: N802
         yield plan_pb2.WatchPlanResponse(revision=1)

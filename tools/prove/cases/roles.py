@@ -38,12 +38,13 @@ _DATA_PLANE = {
     "RegisterEndpoints": {"AGENT", "REPORT"},
     "WatchPlan": {"AGENT", "REPORT"},
     "Explain": {"READ", "VIEWER", "EDITOR", "OWNER"},
+    "ListHeadroom": {"READ", "VIEWER", "EDITOR", "OWNER"},
 }
 _VIEWERS = {"READ", "VIEWER", "EDITOR", "OWNER"}
 _EDITORS = {"EDITOR", "OWNER"}
 _OWNERS = {"OWNER"}
 _APPLICATIONS = {"CreateApplication", "UpdateApplication", "DeleteApplication", "UndeleteApplication"}
-_LOOKS = ("Get", "List", "Query", "Verify", "Diff", "Watch")
+_LOOKS = ("Get", "List", "Query", "Verify", "Diff", "Watch", "Tail")
 
 
 @dataclass(frozen=True, slots=True)

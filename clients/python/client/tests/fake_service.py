@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from usageflow.v1 import common_pb2 as common
 from usageflow.v1 import decision_pb2 as wire
-from usageflow.v1 import decision_pb2_grpc, plan_pb2, usage_pb2
+from usageflow.v1 import decision_pb2_grpc, headroom_pb2, plan_pb2, usage_pb2
 
 Context = Any
 """grpc.aio.ServicerContext; the generated base class mixes it with the blocking one."""
@@ -140,6 +140,11 @@ class FakeService(decision_pb2_grpc.DecisionServiceServicer):
 
     async def Check(self, request: wire.CheckRequest, context: Context) -> wire.CheckResponse:  # noqa: N802
         raise AssertionError("clients with a plan use BatchCheck")
+
+    async def ListHeadroom(  # noqa: N802
+        self, request: headroom_pb2.ListHeadroomRequest, context: Context
+    ) -> headroom_pb2.ListHeadroomResponse:
+        raise NotImplementedError
 
     async def Explain(self, request: wire.ExplainRequest, context: Context) -> wire.ExplainResponse:  # noqa: N802
         raise AssertionError("clients explain nothing")

@@ -69,6 +69,16 @@ class AdminServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_stream(
+                '/usageflow.v1.AdminService/ListEvents',
+                request_serializer=usageflow_dot_v1_dot_analytics__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_analytics__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.TailEvents = channel.unary_stream(
+                '/usageflow.v1.AdminService/TailEvents',
+                request_serializer=usageflow_dot_v1_dot_analytics__pb2.TailEventsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_analytics__pb2.TailEventsResponse.FromString,
+                _registered_method=True)
         self.ExportSnapshot = channel.unary_stream(
                 '/usageflow.v1.AdminService/ExportSnapshot',
                 request_serializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
@@ -409,6 +419,21 @@ class AdminServiceServicer(object):
 
     def ListEndpointInventory(self, request, context):
         """Which endpoints there are, which of them are in use, gone, or without a policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TailEvents(self, request, context):
+        """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+        any time, since services end; tail again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -874,6 +899,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryResponse.SerializeToString,
             ),
+            'ListEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=usageflow_dot_v1_dot_analytics__pb2.ListEventsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_analytics__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'TailEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.TailEvents,
+                    request_deserializer=usageflow_dot_v1_dot_analytics__pb2.TailEventsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_analytics__pb2.TailEventsResponse.SerializeToString,
+            ),
             'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportSnapshot,
                     request_deserializer=usageflow_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
@@ -1274,6 +1309,60 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ListEndpointInventory',
             usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryRequest.SerializeToString,
             usageflow_dot_v1_dot_inventory__pb2.ListEndpointInventoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListEvents',
+            usageflow_dot_v1_dot_analytics__pb2.ListEventsRequest.SerializeToString,
+            usageflow_dot_v1_dot_analytics__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TailEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/usageflow.v1.AdminService/TailEvents',
+            usageflow_dot_v1_dot_analytics__pb2.TailEventsRequest.SerializeToString,
+            usageflow_dot_v1_dot_analytics__pb2.TailEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,20 @@ class AdminServiceStub:
     ]
     """Which endpoints there are, which of them are in use, gone, or without a policy."""
 
+    ListEvents: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.ListEventsRequest,
+        usageflow.v1.analytics_pb2.ListEventsResponse,
+    ]
+    """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them."""
+
+    TailEvents: grpc.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.TailEventsRequest,
+        usageflow.v1.analytics_pb2.TailEventsResponse,
+    ]
+    """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+    any time, since services end; tail again.
+    """
+
     ExportSnapshot: grpc.UnaryStreamMultiCallable[
         usageflow.v1.admin_pb2.ExportSnapshotRequest,
         usageflow.v1.admin_pb2.ExportSnapshotResponse,
@@ -458,6 +472,20 @@ class AdminServiceAsyncStub:
         usageflow.v1.inventory_pb2.ListEndpointInventoryResponse,
     ]
     """Which endpoints there are, which of them are in use, gone, or without a policy."""
+
+    ListEvents: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.ListEventsRequest,
+        usageflow.v1.analytics_pb2.ListEventsResponse,
+    ]
+    """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them."""
+
+    TailEvents: grpc.aio.UnaryStreamMultiCallable[
+        usageflow.v1.analytics_pb2.TailEventsRequest,
+        usageflow.v1.analytics_pb2.TailEventsResponse,
+    ]
+    """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+    any time, since services end; tail again.
+    """
 
     ExportSnapshot: grpc.aio.UnaryStreamMultiCallable[
         usageflow.v1.admin_pb2.ExportSnapshotRequest,
@@ -869,6 +897,24 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.inventory_pb2.ListEndpointInventoryResponse, collections.abc.Awaitable[usageflow.v1.inventory_pb2.ListEndpointInventoryResponse]]:
         """Which endpoints there are, which of them are in use, gone, or without a policy."""
+
+    @abc.abstractmethod
+    def ListEvents(
+        self,
+        request: usageflow.v1.analytics_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.analytics_pb2.ListEventsResponse], collections.abc.AsyncIterator[usageflow.v1.analytics_pb2.ListEventsResponse]]:
+        """The events of a time, one by one. They are read page by page: what is deleted or reported meanwhile may or may not be among them."""
+
+    @abc.abstractmethod
+    def TailEvents(
+        self,
+        request: usageflow.v1.analytics_pb2.TailEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[usageflow.v1.analytics_pb2.TailEventsResponse], collections.abc.AsyncIterator[usageflow.v1.analytics_pb2.TailEventsResponse]]:
+        """Events as they come in, until the watcher leaves. The first message comes at once, empty where nothing is recent. A stream may end at
+        any time, since services end; tail again.
+        """
 
     @abc.abstractmethod
     def ExportSnapshot(

@@ -15,11 +15,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from usageflow.v1 import common_pb2 as usageflow_dot_v1_dot_common__pb2
+from usageflow.v1 import headroom_pb2 as usageflow_dot_v1_dot_headroom__pb2
 from usageflow.v1 import plan_pb2 as usageflow_dot_v1_dot_plan__pb2
 from usageflow.v1 import usage_pb2 as usageflow_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1busageflow/v1/decision.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\x1a\x17usageflow/v1/plan.proto\x1a\x18usageflow/v1/usage.proto\"\xf9\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12\x46\n\x0fpath_parameters\x18\x04 \x03(\x0b\x32-.usageflow.v1.HttpRequest.PathParametersEntry\x12+\n\nattributes\x18\x05 \x03(\x0b\x32\x17.usageflow.v1.Attribute\x12\x11\n\tclient_ip\x18\x06 \x01(\t\x1a\x35\n\x13PathParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"n\n\x0fReservationWish\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\ton_expiry\x18\x02 \x01(\x0e\x32\x1f.usageflow.v1.ReservationExpiry\"\xa1\x01\n\x0c\x43heckRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12*\n\x07request\x18\x03 \x01(\x0b\x32\x19.usageflow.v1.HttpRequest\x12\x0c\n\x04\x63ost\x18\x04 \x01(\x03\x12.\n\x07reserve\x18\x05 \x01(\x0b\x32\x1d.usageflow.v1.ReservationWish\"f\n\x0bReservation\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x03\n\rCheckResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x10\n\x08policies\x18\x04 \x03(\t\x12)\n\x06limits\x18\x05 \x03(\x0b\x32\x19.usageflow.v1.LimitStatus\x12.\n\x0bretry_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x06shadow\x18\x07 \x03(\x0b\x32\x1b.usageflow.v1.ShadowVerdict\x12(\n\x08\x64\x65graded\x18\x08 \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\x10\n\x08revision\x18\t \x01(\x04\x12\x0f\n\x07message\x18\n \x01(\t\x12.\n\x0breservation\x18\x0b \x01(\x0b\x32\x19.usageflow.v1.Reservation\x12\x0f\n\x07slot_id\x18\x0c \x01(\x0c\"8\n\x0e\x41ttributeValue\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04hash\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"D\n\tLeaseWish\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\'\n\x04life\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"?\n\nLeaseGrant\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x0f\n\x07life_us\x18\x03 \x01(\x03\"\xb4\x02\n\tCheckItem\x12\x19\n\x0f\x65ndpoint_number\x18\x01 \x01(\rH\x00\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x19.usageflow.v1.HttpRequestH\x00\x12,\n\x06values\x18\x03 \x03(\x0b\x32\x1c.usageflow.v1.AttributeValue\x12\x11\n\tclient_ip\x18\x04 \x01(\t\x12\x0c\n\x04\x63ost\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\x0c\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x07 \x01(\r\x12&\n\x05lease\x18\x08 \x01(\x0b\x32\x17.usageflow.v1.LeaseWish\x12.\n\x07reserve\x18\t \x01(\x0b\x32\x1d.usageflow.v1.ReservationWishB\x0e\n\x0c\x65ndpoint_ref\"\xe4\x01\n\x11\x42\x61tchCheckRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x14\n\x0cplan_version\x18\x02 \x01(\x04\x12&\n\x05items\x18\x03 \x03(\x0b\x32\x17.usageflow.v1.CheckItem\x12*\n\x07returns\x18\x04 \x03(\x0b\x32\x19.usageflow.v1.LeaseReturn\x12\'\n\x08releases\x18\x05 \x03(\x0b\x32\x15.usageflow.v1.Release\x12\'\n\x08renewals\x18\x06 \x03(\x0b\x32\x15.usageflow.v1.Renewal\"\x91\x01\n\nLimitState\x12\x15\n\rpolicy_number\x18\x01 \x01(\r\x12\x13\n\x0blimit_index\x18\x02 \x01(\r\x12\x11\n\tremaining\x18\x03 \x01(\x03\x12\x10\n\x08reset_us\x18\x04 \x01(\x03\x12\x10\n\x08\x65xceeded\x18\x05 \x01(\x08\x12\x11\n\twindow_us\x18\x06 \x01(\x03\x12\r\n\x05limit\x18\x07 \x01(\x03\"\xda\x03\n\x0b\x43heckResult\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.ItemStatus\x12(\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x03 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x15\n\rpolicy_number\x18\x04 \x01(\r\x12(\n\x06limits\x18\x05 \x03(\x0b\x32\x18.usageflow.v1.LimitState\x12\x16\n\x0eretry_after_us\x18\x06 \x01(\x03\x12(\n\x08identity\x18\x07 \x01(\x0b\x32\x16.usageflow.v1.Identity\x12\x16\n\x0eshadow_denials\x18\x08 \x03(\r\x12(\n\x08\x64\x65graded\x18\t \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\'\n\x05lease\x18\n \x01(\x0b\x32\x18.usageflow.v1.LeaseGrant\x12.\n\x0breservation\x18\x0b \x01(\x0b\x32\x19.usageflow.v1.Reservation\x12\x0f\n\x07slot_id\x18\x0c \x01(\x0c\x12\x0f\n\x07message\x18\r \x01(\t\x12\x11\n\tcacheable\x18\x0e \x01(\x08\"{\n\x12\x42\x61tchCheckResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.usageflow.v1.CheckResult\x12\'\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x17.usageflow.v1.ItemError\x12\x10\n\x08revision\x18\x03 \x01(\x04\"_\n\x0e\x45xplainRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.usageflow.v1.HttpRequest\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x03\"m\n\x11PolicyExplanation\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0f\n\x07\x61pplies\x18\x02 \x01(\x08\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x03 \x01(\t\x12&\n\x04mode\x18\x04 \x01(\x0e\x32\x18.usageflow.v1.PolicyMode\"f\n\x10LimitExplanation\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.usageflow.v1.LimitStatus\x12\x18\n\x10remaining_before\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\"\xd0\x01\n\x0f\x45xplainResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1b.usageflow.v1.CheckResponse\x12\x31\n\x08policies\x18\x02 \x03(\x0b\x32\x1f.usageflow.v1.PolicyExplanation\x12\x17\n\x0fidentity_source\x18\x03 \x01(\t\x12.\n\x06limits\x18\x04 \x03(\x0b\x32\x1e.usageflow.v1.LimitExplanation\x12\x14\n\x0cmatched_path\x18\x05 \x01(\t*s\n\x11ReservationExpiry\x12\"\n\x1eRESERVATION_EXPIRY_UNSPECIFIED\x10\x00\x12\x1b\n\x17RESERVATION_EXPIRY_KEEP\x10\x01\x12\x1d\n\x19RESERVATION_EXPIRY_REFUND\x10\x02\x32\xe7\x03\n\x0f\x44\x65\x63isionService\x12@\n\x05\x43heck\x12\x1a.usageflow.v1.CheckRequest\x1a\x1b.usageflow.v1.CheckResponse\x12O\n\nBatchCheck\x12\x1f.usageflow.v1.BatchCheckRequest\x1a .usageflow.v1.BatchCheckResponse\x12\x43\n\x06Report\x12\x1b.usageflow.v1.ReportRequest\x1a\x1c.usageflow.v1.ReportResponse\x12\x64\n\x11RegisterEndpoints\x12&.usageflow.v1.RegisterEndpointsRequest\x1a\'.usageflow.v1.RegisterEndpointsResponse\x12N\n\tWatchPlan\x12\x1e.usageflow.v1.WatchPlanRequest\x1a\x1f.usageflow.v1.WatchPlanResponse0\x01\x12\x46\n\x07\x45xplain\x12\x1c.usageflow.v1.ExplainRequest\x1a\x1d.usageflow.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1busageflow/v1/decision.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\x1a\x1busageflow/v1/headroom.proto\x1a\x17usageflow/v1/plan.proto\x1a\x18usageflow/v1/usage.proto\"\xf9\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12\x46\n\x0fpath_parameters\x18\x04 \x03(\x0b\x32-.usageflow.v1.HttpRequest.PathParametersEntry\x12+\n\nattributes\x18\x05 \x03(\x0b\x32\x17.usageflow.v1.Attribute\x12\x11\n\tclient_ip\x18\x06 \x01(\t\x1a\x35\n\x13PathParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"n\n\x0fReservationWish\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\ton_expiry\x18\x02 \x01(\x0e\x32\x1f.usageflow.v1.ReservationExpiry\"\xa1\x01\n\x0c\x43heckRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12*\n\x07request\x18\x03 \x01(\x0b\x32\x19.usageflow.v1.HttpRequest\x12\x0c\n\x04\x63ost\x18\x04 \x01(\x03\x12.\n\x07reserve\x18\x05 \x01(\x0b\x32\x1d.usageflow.v1.ReservationWish\"f\n\x0bReservation\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x03\n\rCheckResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x10\n\x08policies\x18\x04 \x03(\t\x12)\n\x06limits\x18\x05 \x03(\x0b\x32\x19.usageflow.v1.LimitStatus\x12.\n\x0bretry_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x06shadow\x18\x07 \x03(\x0b\x32\x1b.usageflow.v1.ShadowVerdict\x12(\n\x08\x64\x65graded\x18\x08 \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\x10\n\x08revision\x18\t \x01(\x04\x12\x0f\n\x07message\x18\n \x01(\t\x12.\n\x0breservation\x18\x0b \x01(\x0b\x32\x19.usageflow.v1.Reservation\x12\x0f\n\x07slot_id\x18\x0c \x01(\x0c\"8\n\x0e\x41ttributeValue\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04hash\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"D\n\tLeaseWish\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\'\n\x04life\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"?\n\nLeaseGrant\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x0f\n\x07life_us\x18\x03 \x01(\x03\"\xb4\x02\n\tCheckItem\x12\x19\n\x0f\x65ndpoint_number\x18\x01 \x01(\rH\x00\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x19.usageflow.v1.HttpRequestH\x00\x12,\n\x06values\x18\x03 \x03(\x0b\x32\x1c.usageflow.v1.AttributeValue\x12\x11\n\tclient_ip\x18\x04 \x01(\t\x12\x0c\n\x04\x63ost\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\x0c\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x07 \x01(\r\x12&\n\x05lease\x18\x08 \x01(\x0b\x32\x17.usageflow.v1.LeaseWish\x12.\n\x07reserve\x18\t \x01(\x0b\x32\x1d.usageflow.v1.ReservationWishB\x0e\n\x0c\x65ndpoint_ref\"\xe4\x01\n\x11\x42\x61tchCheckRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x14\n\x0cplan_version\x18\x02 \x01(\x04\x12&\n\x05items\x18\x03 \x03(\x0b\x32\x17.usageflow.v1.CheckItem\x12*\n\x07returns\x18\x04 \x03(\x0b\x32\x19.usageflow.v1.LeaseReturn\x12\'\n\x08releases\x18\x05 \x03(\x0b\x32\x15.usageflow.v1.Release\x12\'\n\x08renewals\x18\x06 \x03(\x0b\x32\x15.usageflow.v1.Renewal\"\x91\x01\n\nLimitState\x12\x15\n\rpolicy_number\x18\x01 \x01(\r\x12\x13\n\x0blimit_index\x18\x02 \x01(\r\x12\x11\n\tremaining\x18\x03 \x01(\x03\x12\x10\n\x08reset_us\x18\x04 \x01(\x03\x12\x10\n\x08\x65xceeded\x18\x05 \x01(\x08\x12\x11\n\twindow_us\x18\x06 \x01(\x03\x12\r\n\x05limit\x18\x07 \x01(\x03\"\xda\x03\n\x0b\x43heckResult\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.usageflow.v1.ItemStatus\x12(\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x03 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12\x15\n\rpolicy_number\x18\x04 \x01(\r\x12(\n\x06limits\x18\x05 \x03(\x0b\x32\x18.usageflow.v1.LimitState\x12\x16\n\x0eretry_after_us\x18\x06 \x01(\x03\x12(\n\x08identity\x18\x07 \x01(\x0b\x32\x16.usageflow.v1.Identity\x12\x16\n\x0eshadow_denials\x18\x08 \x03(\r\x12(\n\x08\x64\x65graded\x18\t \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\'\n\x05lease\x18\n \x01(\x0b\x32\x18.usageflow.v1.LeaseGrant\x12.\n\x0breservation\x18\x0b \x01(\x0b\x32\x19.usageflow.v1.Reservation\x12\x0f\n\x07slot_id\x18\x0c \x01(\x0c\x12\x0f\n\x07message\x18\r \x01(\t\x12\x11\n\tcacheable\x18\x0e \x01(\x08\"{\n\x12\x42\x61tchCheckResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.usageflow.v1.CheckResult\x12\'\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x17.usageflow.v1.ItemError\x12\x10\n\x08revision\x18\x03 \x01(\x04\"_\n\x0e\x45xplainRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.usageflow.v1.HttpRequest\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x03\"m\n\x11PolicyExplanation\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0f\n\x07\x61pplies\x18\x02 \x01(\x08\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x03 \x01(\t\x12&\n\x04mode\x18\x04 \x01(\x0e\x32\x18.usageflow.v1.PolicyMode\"f\n\x10LimitExplanation\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.usageflow.v1.LimitStatus\x12\x18\n\x10remaining_before\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\"\xd0\x01\n\x0f\x45xplainResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1b.usageflow.v1.CheckResponse\x12\x31\n\x08policies\x18\x02 \x03(\x0b\x32\x1f.usageflow.v1.PolicyExplanation\x12\x17\n\x0fidentity_source\x18\x03 \x01(\t\x12.\n\x06limits\x18\x04 \x03(\x0b\x32\x1e.usageflow.v1.LimitExplanation\x12\x14\n\x0cmatched_path\x18\x05 \x01(\t*s\n\x11ReservationExpiry\x12\"\n\x1eRESERVATION_EXPIRY_UNSPECIFIED\x10\x00\x12\x1b\n\x17RESERVATION_EXPIRY_KEEP\x10\x01\x12\x1d\n\x19RESERVATION_EXPIRY_REFUND\x10\x02\x32\xbe\x04\n\x0f\x44\x65\x63isionService\x12@\n\x05\x43heck\x12\x1a.usageflow.v1.CheckRequest\x1a\x1b.usageflow.v1.CheckResponse\x12O\n\nBatchCheck\x12\x1f.usageflow.v1.BatchCheckRequest\x1a .usageflow.v1.BatchCheckResponse\x12\x43\n\x06Report\x12\x1b.usageflow.v1.ReportRequest\x1a\x1c.usageflow.v1.ReportResponse\x12\x64\n\x11RegisterEndpoints\x12&.usageflow.v1.RegisterEndpointsRequest\x1a\'.usageflow.v1.RegisterEndpointsResponse\x12N\n\tWatchPlan\x12\x1e.usageflow.v1.WatchPlanRequest\x1a\x1f.usageflow.v1.WatchPlanResponse0\x01\x12\x46\n\x07\x45xplain\x12\x1c.usageflow.v1.ExplainRequest\x1a\x1d.usageflow.v1.ExplainResponse\x12U\n\x0cListHeadroom\x12!.usageflow.v1.ListHeadroomRequest\x1a\".usageflow.v1.ListHeadroomResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -28,44 +29,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HTTPREQUEST_PATHPARAMETERSENTRY']._loaded_options = None
   _globals['_HTTPREQUEST_PATHPARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_RESERVATIONEXPIRY']._serialized_start=3240
-  _globals['_RESERVATIONEXPIRY']._serialized_end=3355
-  _globals['_HTTPREQUEST']._serialized_start=189
-  _globals['_HTTPREQUEST']._serialized_end=438
-  _globals['_HTTPREQUEST_PATHPARAMETERSENTRY']._serialized_start=385
-  _globals['_HTTPREQUEST_PATHPARAMETERSENTRY']._serialized_end=438
-  _globals['_RESERVATIONWISH']._serialized_start=440
-  _globals['_RESERVATIONWISH']._serialized_end=550
-  _globals['_CHECKREQUEST']._serialized_start=553
-  _globals['_CHECKREQUEST']._serialized_end=714
-  _globals['_RESERVATION']._serialized_start=716
-  _globals['_RESERVATION']._serialized_end=818
-  _globals['_CHECKRESPONSE']._serialized_start=821
-  _globals['_CHECKRESPONSE']._serialized_end=1230
-  _globals['_ATTRIBUTEVALUE']._serialized_start=1232
-  _globals['_ATTRIBUTEVALUE']._serialized_end=1288
-  _globals['_LEASEWISH']._serialized_start=1290
-  _globals['_LEASEWISH']._serialized_end=1358
-  _globals['_LEASEGRANT']._serialized_start=1360
-  _globals['_LEASEGRANT']._serialized_end=1423
-  _globals['_CHECKITEM']._serialized_start=1426
-  _globals['_CHECKITEM']._serialized_end=1734
-  _globals['_BATCHCHECKREQUEST']._serialized_start=1737
-  _globals['_BATCHCHECKREQUEST']._serialized_end=1965
-  _globals['_LIMITSTATE']._serialized_start=1968
-  _globals['_LIMITSTATE']._serialized_end=2113
-  _globals['_CHECKRESULT']._serialized_start=2116
-  _globals['_CHECKRESULT']._serialized_end=2590
-  _globals['_BATCHCHECKRESPONSE']._serialized_start=2592
-  _globals['_BATCHCHECKRESPONSE']._serialized_end=2715
-  _globals['_EXPLAINREQUEST']._serialized_start=2717
-  _globals['_EXPLAINREQUEST']._serialized_end=2812
-  _globals['_POLICYEXPLANATION']._serialized_start=2814
-  _globals['_POLICYEXPLANATION']._serialized_end=2923
-  _globals['_LIMITEXPLANATION']._serialized_start=2925
-  _globals['_LIMITEXPLANATION']._serialized_end=3027
-  _globals['_EXPLAINRESPONSE']._serialized_start=3030
-  _globals['_EXPLAINRESPONSE']._serialized_end=3238
-  _globals['_DECISIONSERVICE']._serialized_start=3358
-  _globals['_DECISIONSERVICE']._serialized_end=3845
+  _globals['_RESERVATIONEXPIRY']._serialized_start=3269
+  _globals['_RESERVATIONEXPIRY']._serialized_end=3384
+  _globals['_HTTPREQUEST']._serialized_start=218
+  _globals['_HTTPREQUEST']._serialized_end=467
+  _globals['_HTTPREQUEST_PATHPARAMETERSENTRY']._serialized_start=414
+  _globals['_HTTPREQUEST_PATHPARAMETERSENTRY']._serialized_end=467
+  _globals['_RESERVATIONWISH']._serialized_start=469
+  _globals['_RESERVATIONWISH']._serialized_end=579
+  _globals['_CHECKREQUEST']._serialized_start=582
+  _globals['_CHECKREQUEST']._serialized_end=743
+  _globals['_RESERVATION']._serialized_start=745
+  _globals['_RESERVATION']._serialized_end=847
+  _globals['_CHECKRESPONSE']._serialized_start=850
+  _globals['_CHECKRESPONSE']._serialized_end=1259
+  _globals['_ATTRIBUTEVALUE']._serialized_start=1261
+  _globals['_ATTRIBUTEVALUE']._serialized_end=1317
+  _globals['_LEASEWISH']._serialized_start=1319
+  _globals['_LEASEWISH']._serialized_end=1387
+  _globals['_LEASEGRANT']._serialized_start=1389
+  _globals['_LEASEGRANT']._serialized_end=1452
+  _globals['_CHECKITEM']._serialized_start=1455
+  _globals['_CHECKITEM']._serialized_end=1763
+  _globals['_BATCHCHECKREQUEST']._serialized_start=1766
+  _globals['_BATCHCHECKREQUEST']._serialized_end=1994
+  _globals['_LIMITSTATE']._serialized_start=1997
+  _globals['_LIMITSTATE']._serialized_end=2142
+  _globals['_CHECKRESULT']._serialized_start=2145
+  _globals['_CHECKRESULT']._serialized_end=2619
+  _globals['_BATCHCHECKRESPONSE']._serialized_start=2621
+  _globals['_BATCHCHECKRESPONSE']._serialized_end=2744
+  _globals['_EXPLAINREQUEST']._serialized_start=2746
+  _globals['_EXPLAINREQUEST']._serialized_end=2841
+  _globals['_POLICYEXPLANATION']._serialized_start=2843
+  _globals['_POLICYEXPLANATION']._serialized_end=2952
+  _globals['_LIMITEXPLANATION']._serialized_start=2954
+  _globals['_LIMITEXPLANATION']._serialized_end=3056
+  _globals['_EXPLAINRESPONSE']._serialized_start=3059
+  _globals['_EXPLAINRESPONSE']._serialized_end=3267
+  _globals['_DECISIONSERVICE']._serialized_start=3387
+  _globals['_DECISIONSERVICE']._serialized_end=3961
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from usageflow.v1 import decision_pb2 as usageflow_dot_v1_dot_decision__pb2
+from usageflow.v1 import headroom_pb2 as usageflow_dot_v1_dot_headroom__pb2
 from usageflow.v1 import plan_pb2 as usageflow_dot_v1_dot_plan__pb2
 from usageflow.v1 import usage_pb2 as usageflow_dot_v1_dot_usage__pb2
 
@@ -75,6 +76,11 @@ class DecisionServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_decision__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_decision__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.ListHeadroom = channel.unary_unary(
+                '/usageflow.v1.DecisionService/ListHeadroom',
+                request_serializer=usageflow_dot_v1_dot_headroom__pb2.ListHeadroomRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_headroom__pb2.ListHeadroomResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer(object):
@@ -130,6 +136,13 @@ class DecisionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHeadroom(self, request, context):
+        """Tells where every limit stands for some identities; takes nothing. Needs what Explain needs, and is NOT_OFFERED where it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +175,11 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=usageflow_dot_v1_dot_decision__pb2.ExplainRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_decision__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ListHeadroom': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeadroom,
+                    request_deserializer=usageflow_dot_v1_dot_headroom__pb2.ListHeadroomRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_headroom__pb2.ListHeadroomResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -329,6 +347,33 @@ class DecisionService(object):
             '/usageflow.v1.DecisionService/Explain',
             usageflow_dot_v1_dot_decision__pb2.ExplainRequest.SerializeToString,
             usageflow_dot_v1_dot_decision__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeadroom(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.DecisionService/ListHeadroom',
+            usageflow_dot_v1_dot_headroom__pb2.ListHeadroomRequest.SerializeToString,
+            usageflow_dot_v1_dot_headroom__pb2.ListHeadroomResponse.FromString,
             options,
             channel_credentials,
             insecure,

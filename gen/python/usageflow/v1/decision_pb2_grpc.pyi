@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import typing
 import usageflow.v1.decision_pb2
+import usageflow.v1.headroom_pb2
 import usageflow.v1.plan_pb2
 import usageflow.v1.usage_pb2
 
@@ -70,6 +71,12 @@ class DecisionServiceStub:
     edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
     """
 
+    ListHeadroom: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.headroom_pb2.ListHeadroomRequest,
+        usageflow.v1.headroom_pb2.ListHeadroomResponse,
+    ]
+    """Tells where every limit stands for some identities; takes nothing. Needs what Explain needs, and is NOT_OFFERED where it is."""
+
 class DecisionServiceAsyncStub:
     """Decides before a request and accounts after it. Metadata `authorization: Bearer uf_...` names the API key, and
     through it the application. Every method may answer UNAUTHENTICATED, PERMISSION_DENIED (another application, or a
@@ -119,6 +126,12 @@ class DecisionServiceAsyncStub:
     """Tells how a request would be decided and why; takes nothing. Needs an admin token, or an API key with the scope READ. On an
     edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
     """
+
+    ListHeadroom: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.headroom_pb2.ListHeadroomRequest,
+        usageflow.v1.headroom_pb2.ListHeadroomResponse,
+    ]
+    """Tells where every limit stands for some identities; takes nothing. Needs what Explain needs, and is NOT_OFFERED where it is."""
 
 class DecisionServiceServicer(metaclass=abc.ABCMeta):
     """Decides before a request and accounts after it. Metadata `authorization: Bearer uf_...` names the API key, and
@@ -181,5 +194,13 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         """Tells how a request would be decided and why; takes nothing. Needs an admin token, or an API key with the scope READ. On an
         edge replica FAILED_PRECONDITION, reason NOT_OFFERED.
         """
+
+    @abc.abstractmethod
+    def ListHeadroom(
+        self,
+        request: usageflow.v1.headroom_pb2.ListHeadroomRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.headroom_pb2.ListHeadroomResponse, collections.abc.Awaitable[usageflow.v1.headroom_pb2.ListHeadroomResponse]]:
+        """Tells where every limit stands for some identities; takes nothing. Needs what Explain needs, and is NOT_OFFERED where it is."""
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -21,14 +21,18 @@ class ListPendingRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     APPLICATION_FIELD_NUMBER: builtins.int
+    CUSTOMER_FIELD_NUMBER: builtins.int
     application: builtins.str
     """The application's name; required. Another's is NOT_FOUND."""
+    customer: builtins.str
+    """Only units of this customer's identities; empty: of everybody. One that does not exist is NOT_FOUND."""
     def __init__(
         self,
         *,
         application: builtins.str = ...,
+        customer: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["application", b"application"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "customer", b"customer"]) -> None: ...
 
 global___ListPendingRequest = ListPendingRequest
 

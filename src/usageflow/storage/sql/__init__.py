@@ -13,6 +13,8 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.decision_log import SqlDecisionLog
+from usageflow.storage.sql.events import SqlEventStore
+from usageflow.storage.sql.identities import SqlIdentityStore
 from usageflow.storage.sql.inventory import SqlInventoryStore
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
@@ -37,6 +39,8 @@ __all__ = [
     "SqlControlStore",
     "SqlCredentialStore",
     "SqlDecisionLog",
+    "SqlEventStore",
+    "SqlIdentityStore",
     "SqlInventoryStore",
     "SqlReplicaStore",
     "SqlResourceStore",

@@ -5,6 +5,7 @@ The database sums integers per group; order and decimals are made here, so that 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,9 @@ _METERING = METERING_DELTAS.c
 _ENDPOINT_COLUMNS = (ENDPOINT_NAMES.c.method, ENDPOINT_NAMES.c.template)
 
 
-def pending_rows(connection: Connection, application_id: str) -> list[PendingRow]:
+def pending_rows(
+    connection: Connection, application_id: str, pseudonyms: Collection[int] | None = None
+) -> list[PendingRow]:
     """Returns the sums of unclaimed metering deltas, in the order that UsageStore.pending promises."""
     key = (*_ENDPOINT_COLUMNS, _METERING.policy, _METERING.price)
     counts = (func.sum(_METERING.requests), func.min(_METERING.second))
@@ -35,6 +38,8 @@ def pending_rows(connection: Connection, application_id: str) -> list[PendingRow
         .where(_METERING.application_id == application_id, _METERING.part.is_(None))
         .group_by(*key)
     )
+    if pseudonyms is not None:
+        statement = statement.where(_METERING.pseudonym.in_(sorted(pseudonyms)))
     rows = [_pending_row(*row) for row in connection.execute(statement)]
     # Two stable sorts, because a negated Decimal would be rounded to the context's precision.
     rows.sort(key=lambda row: (row.endpoint.method, row.endpoint.template, row.policy, row.price))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.usage import Outcome, PendingRow, UsageRecord
@@ -25,6 +25,10 @@ class SqlUsageStore:
         now_us = self._clock.now_us()
         return await self._database.write(lambda connection: ingest(connection, groups, now_us))
 
-    async def pending(self, application_id: str) -> Sequence[PendingRow]:
+    async def pending(
+        self, application_id: str, pseudonyms: Collection[int] | None = None
+    ) -> Sequence[PendingRow]:
         """See UsageStore. Rows with equal units are in order of endpoint, policy and price."""
-        return await self._database.read(lambda connection: queries.pending_rows(connection, application_id))
+        return await self._database.read(
+            lambda connection: queries.pending_rows(connection, application_id, pseudonyms)
+        )

@@ -8,6 +8,8 @@ from typing import Self
 from usageflow.domain.clock import Clock
 from usageflow.storage.sql import (
     Database,
+    SqlAlertReadings,
+    SqlAlertStore,
     SqlAuditLog,
     SqlCheckpointStore,
     SqlControlStore,
@@ -32,6 +34,8 @@ class SqlStores:
     audit: SqlAuditLog
     resources: SqlResourceStore
     decision_log: SqlDecisionLog
+    alerts: SqlAlertStore
+    alert_readings: SqlAlertReadings
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -46,4 +50,6 @@ class SqlStores:
             SqlAuditLog(database),
             SqlResourceStore(database, clock),
             SqlDecisionLog(database, clock),
+            SqlAlertStore(database, clock),
+            SqlAlertReadings(database, clock),
         )

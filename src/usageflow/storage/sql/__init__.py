@@ -6,6 +6,8 @@ Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the store
 
 from __future__ import annotations
 
+from usageflow.storage.sql.alert_readings import SqlAlertReadings
+from usageflow.storage.sql.alerts import SqlAlertStore
 from usageflow.storage.sql.audit import SqlAuditLog
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
@@ -29,6 +31,8 @@ __all__ = [
     "MigrationOutcome",
     "PostgresAddress",
     "PostgresRelay",
+    "SqlAlertReadings",
+    "SqlAlertStore",
     "SqlAuditLog",
     "SqlCheckpointStore",
     "SqlControlStore",

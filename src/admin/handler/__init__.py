@@ -8,16 +8,18 @@ from typing import Any, cast
 
 import grpc.aio
 
+from admin.alerts import Alerts
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
+from admin.handler.alerts import AlertMethods
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
 from admin.handler.keys import KeyMethods, TokenMethods
-from admin.handler.resources import ResourceMethods, check_message
+from admin.handler.resources import check_message
 from admin.handler.revisions import RevisionMethods
 from admin.handler.status import StatusMethods
 from admin.logged_decisions import LoggedDecisions
@@ -43,10 +45,11 @@ class AdminUseCases:
     resources: Mapping[str, Resources]
     revising: Revising
     logged: LoggedDecisions
+    alerts: Alerts
 
 
 class AdminHandler(
-    ResourceMethods,
+    AlertMethods,
     RevisionMethods,
     KeyMethods,
     TokenMethods,
@@ -66,6 +69,7 @@ class AdminHandler(
         self._resources = use.resources
         self._revising = use.revising
         self.logged = use.logged
+        self._alerts = use.alerts
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import socket
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -34,11 +33,12 @@ from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import KeyOf
-from usageflow.domain.ids import uuid7
 from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import RpcServer
+from usageflow.runtime.alarm import Alarm
 from usageflow.runtime.clock import MonotonicClock
 from usageflow.runtime.control_plane import ControlPlane
+from usageflow.runtime.identifiers import new_id
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
@@ -170,6 +170,7 @@ class Composed:
     relays: tuple[Relay, ...] = ()
     last_used: LastUsed | None = None
     plane: ControlPlane | None = None
+    alarm: Alarm | None = None
 
     @property
     def servers(self) -> tuple[RpcServer, ...]:
@@ -187,6 +188,7 @@ class Composed:
         jobs |= {type(relay).__name__: relay.run() for relay in self.relays}
         jobs |= {"last used": self.last_used.run()} if self.last_used is not None else {}
         jobs |= {"purge": self.plane.purge_for_ever()} if self.plane is not None else {}
+        jobs |= {"alerts": self.alarm.run_for_ever()} if self.alarm is not None else {}
         return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
     async def start(self) -> None:
@@ -274,8 +276,3 @@ def _keeping(stores: Stores, snapshots: SnapshotRegistry) -> Keeping | None:
     if stores.kept is None or stores.control is None:
         return None
     return Keeping(snapshots, stores.control, stores.kept.source, stores.key_of, stores.kept.cache)
-
-
-def new_id(clock: Clock) -> str:
-    """Returns a new UUIDv7."""
-    return uuid7(clock.now_us(), secrets.token_bytes(10))

@@ -46,6 +46,7 @@ def compose(
     *,
     redis_url: str = "",
     jwks_allow_private: bool = False,
+    webhook_private: bool = False,
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop. Raises FailedPrecondition."""
@@ -64,7 +65,7 @@ def compose(
         decision_log=sql.decision_log,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    office = build_office(sql, notices, hash_key, clock)
+    office = build_office(sql, notices, hash_key, clock, webhook_private=webhook_private)
     last_used = LastUsed(sql.credentials, clock)
     rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)
@@ -76,5 +77,6 @@ def compose(
         database=sql.database,
         control=sql.control,
         plane=office.plane,
+        alarm=office.alarm,
         applying=office.plane.applying,
     )

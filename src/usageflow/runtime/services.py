@@ -22,6 +22,7 @@ from usageflow.rpc.server import (
     build_server,
     credentials_needed,
 )
+from usageflow.runtime.alarm import Alarm, build_alarm, build_sender
 from usageflow.runtime.control_plane import ControlPlane, build_control_plane
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
@@ -49,6 +50,7 @@ class Office:
 
     plane: ControlPlane
     meter: MeterHandler
+    alarm: Alarm
 
     def serve_on(self, rpc: RpcServer, roles: Iterable[Role]) -> None:
         """Adds those of these services to a server."""
@@ -58,10 +60,19 @@ class Office:
             meter_pb2_grpc.add_MeterServiceServicer_to_server(self.meter, rpc.handlers)
 
 
-def build_office(stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock) -> Office:
+def build_office(
+    stores: SqlStores,
+    notices: ChangeNotices,
+    hash_key: bytes,
+    clock: Clock,
+    *,
+    webhook_private: bool = False,
+) -> Office:
     """Wires administration and metering."""
-    plane = build_control_plane(stores, notices, clock, hash_key)
-    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)))
+    sender = build_sender(hash_key, allow_private=webhook_private)
+    plane = build_control_plane(stores, notices, clock, hash_key, sender)
+    alarm = build_alarm(stores, clock, hash_key, sender)
+    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)), alarm)
 
 
 def build_rpc(

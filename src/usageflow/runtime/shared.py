@@ -120,7 +120,11 @@ def _wired(
         if own
         else None
     )
-    office = build_office(sql, notices, settings.hash_key_bytes, clock) if office_roles else None
+    office = (
+        build_office(sql, notices, settings.hash_key_bytes, clock, webhook_private=settings.webhook_private)
+        if office_roles
+        else None
+    )
     if office is not None:
         office.serve_on(own_rpc or rpc, office_roles)
     return Shared(
@@ -130,6 +134,7 @@ def _wired(
         relays=relays,
         last_used=last_used,
         plane=office.plane if office is not None and Role.ADMIN in roles else None,
+        alarm=office.alarm if office is not None and Role.METER in roles else None,
         database=sql.database,
         cache=cache,
     )

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from usageflow.cli import (
+    alerts,
     apply,
     audit,
     bootstrap,
@@ -99,6 +100,7 @@ app.add_typer(meter.app, name="meter")
 for _kind in KINDS:
     app.add_typer(app_of(_kind), name=_kind.command)
 app.add_typer(revisions.app, name="revisions")
+app.add_typer(alerts.app, name="alerts")
 
 
 def _print_version(asked: bool) -> None:

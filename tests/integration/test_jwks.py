@@ -19,7 +19,8 @@ from decision.keyring import RETRY_S, KeyRing
 from tests.unit.tokens import jwks, private_key
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import Unavailable
-from usageflow.runtime.jwks_http import MAX_BYTES, HttpKeyFetcher, is_public
+from usageflow.runtime.jwks_http import MAX_BYTES, HttpKeyFetcher
+from usageflow.runtime.safe_http import is_public
 
 HERE = HttpKeyFetcher(allow_private=True)
 

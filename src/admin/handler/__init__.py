@@ -8,18 +8,20 @@ from typing import Any, cast
 
 import grpc.aio
 
+from admin.alerts import Alerts
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
+from admin.handler.alerts import AlertMethods
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
 from admin.handler.events import EventMethods
 from admin.handler.inventory import InventoryMethods
 from admin.handler.keys import KeyMethods, TokenMethods
-from admin.handler.resources import ResourceMethods, check_message
+from admin.handler.resources import check_message
 from admin.handler.revisions import RevisionMethods
 from admin.handler.status import StatusMethods
 from admin.handler.usage import UsageMethods
@@ -50,10 +52,11 @@ class AdminUseCases:
     logged: LoggedDecisions
     inventories: Inventories
     stored_events: StoredEvents
+    alerts: Alerts
 
 
 class AdminHandler(
-    ResourceMethods,
+    AlertMethods,
     RevisionMethods,
     KeyMethods,
     TokenMethods,
@@ -78,6 +81,7 @@ class AdminHandler(
         self.logged = use.logged
         self._inventories = use.inventories
         self.stored_events = use.stored_events
+        self._alerts = use.alerts
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

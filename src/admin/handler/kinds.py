@@ -11,6 +11,10 @@ from google.protobuf.message import Message
 from admin.resources import Found
 from usageflow.domain.customers import Customer
 from usageflow.messages import (
+    alert_destination_fields,
+    alert_destination_message,
+    alert_rule_fields,
+    alert_rule_message,
     bare,
     block_fields,
     block_message,
@@ -24,9 +28,28 @@ from usageflow.messages import (
     strategy_message,
     timestamp_of,
 )
-from usageflow.v1 import application_methods_pb2, directory_methods_pb2, plan_pb2, policy_methods_pb2
+from usageflow.v1 import (
+    alert_methods_pb2,
+    application_methods_pb2,
+    directory_methods_pb2,
+    plan_pb2,
+    policy_methods_pb2,
+)
 
-OUTPUT_ONLY = frozenset({"etag", "create_time", "update_time", "delete_time", "revision", "id", "number"})
+OUTPUT_ONLY = frozenset(
+    {
+        "etag",
+        "create_time",
+        "update_time",
+        "delete_time",
+        "revision",
+        "id",
+        "number",
+        "secret_version",
+        "disabled_reason",
+        "signing_secret",
+    }
+)
 _OWN = "usageflow.v1."
 
 
@@ -168,6 +191,24 @@ KINDS = (
         application_methods_pb2.ListApplicationsResponse,
         _application_fields,
         _application_message,
+    ),
+    Kind(
+        "AlertRule",
+        "AlertRules",
+        "alert_rule",
+        "rules",
+        alert_methods_pb2.ListAlertRulesResponse,
+        alert_rule_fields,
+        lambda found: alert_rule_message(found.item),
+    ),
+    Kind(
+        "AlertDestination",
+        "AlertDestinations",
+        "alert_destination",
+        "destinations",
+        alert_methods_pb2.ListAlertDestinationsResponse,
+        alert_destination_fields,
+        lambda found: alert_destination_message(found.item.model_copy(update={"url": found.item.shown_url})),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The standard methods of every kind: 41 methods from one table, each unpack, call, pack."""
+"""The standard methods of every kind: all of them from one table, each unpack, call, pack."""
 
 from __future__ import annotations
 

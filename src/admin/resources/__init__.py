@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from admin.resources.alerts import AlertResources
 from admin.resources.applications import Applications
 from admin.resources.blocks import Blocks
 from admin.resources.customers import Customers
@@ -11,6 +12,7 @@ from admin.resources.endpoints import Endpoints
 from admin.resources.shared import Found, Listing, Page, Patch, Resources, Write
 
 __all__ = [
+    "AlertResources",
     "Applications",
     "Blocks",
     "Customers",

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from usageflow.cli import (
+    alerts,
     apply,
     audit,
     bootstrap,
@@ -109,6 +110,7 @@ for _kind in KINDS:
         endpoints.add_to(_verbs)
     app.add_typer(_verbs, name=_kind.command)
 app.add_typer(revisions.app, name="revisions")
+app.add_typer(alerts.app, name="alerts")
 
 
 def _print_version(asked: bool) -> None:

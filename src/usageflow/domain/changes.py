@@ -19,7 +19,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of one resource. ``kind`` is application, strategy, policy, plan, customer, block, endpoint, api_key,
+    """One change of one resource. ``kind`` is application, strategy, policy, plan, customer, block, endpoint, alert_rule, alert_destination, api_key,
     admin_token, tag or revision.
 
     ``name`` is for people and may hold what a person typed; ``resource_id`` is what logs keep, empty where it is the name.

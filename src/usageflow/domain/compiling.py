@@ -113,12 +113,17 @@ def _pattern_segment(segment: TemplateSegment) -> str:
     return "*" if segment.parameters[-1].rest else "{any}"
 
 
+def limits_of(application_id: str, policy: Policy) -> tuple[CompiledLimit, ...]:
+    """Returns the limits of a policy as its counters are kept."""
+    return tuple(
+        _compile_limit(application_id, policy, limit, index) for index, limit in enumerate(policy.limits)
+    )
+
+
 def _compile_policy(
     application_id: str, policy: Policy, strategy: CompiledStrategy | None, numbers: Numbers
 ) -> CompiledPolicy:
-    limits = tuple(
-        _compile_limit(application_id, policy, limit, index) for index, limit in enumerate(policy.limits)
-    )
+    limits = limits_of(application_id, policy)
     shadow = None
     if policy.mode is Mode.ENFORCE and policy.enforce_percent < 100:
         left_out = policy.model_copy(update={"mode": Mode.SHADOW})

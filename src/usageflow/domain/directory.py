@@ -120,6 +120,15 @@ class Directory:
         kept = self._customers.changed(customers)
         return Directory(version, self.plans, kept, self._entries.changed(identities), not kept)
 
+    def lowest(self, limit: CompiledLimit) -> int:
+        """Returns the lowest number that a limit has for anybody, expired overrides too. O(customers)."""
+        found = [limit.rule.limit]
+        key = (limit.policy, limit.name)
+        found += [plan[key].limit for plan in self.plans.values() if key in plan]
+        for entry in self._customers.values():
+            found += [numbers.limit for of, numbers in entry.overrides.items() if of[:2] == key]
+        return min(found)
+
     def effective(self, limit: CompiledLimit, identity: bytes, now_us: int) -> Effective:
         """Returns the rule of a limit for an identity (its keyed hash) at an instant of Unix time."""
         entry = None if limit.scope is Scope.SHARED else self._entries.get(identity)

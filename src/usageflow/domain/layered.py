@@ -36,8 +36,9 @@ class Layered(Generic[K, V]):
         return Layered({key: value for key, value in {**self._base, **layer}.items() if value is not None})
 
     def __bool__(self) -> bool:
-        return any(True for _ in self._values())
+        return any(True for _ in self.values())
 
-    def _values(self) -> Iterator[V]:
+    def values(self) -> Iterator[V]:
+        """Yields every value."""
         yield from (value for value in self._layer.values() if value is not None)
         yield from (value for key, value in self._base.items() if key not in self._layer)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from usageflow.messages.alerts import (
+    alert_destination_fields,
+    alert_destination_message,
+    alert_rule_fields,
+    alert_rule_message,
+)
 from usageflow.messages.reading import (
     bare,
     block_fields,
@@ -21,6 +27,10 @@ from usageflow.messages.writing import (
 )
 
 __all__ = [
+    "alert_destination_fields",
+    "alert_destination_message",
+    "alert_rule_fields",
+    "alert_rule_message",
     "bare",
     "block_fields",
     "block_message",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import socket
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -32,16 +31,16 @@ from decision.sighting import Sighting
 from decision.snapshots import SnapshotRegistry
 from decision.tokens import TokenReader
 from decision.watching import Watching
-from meter.compacting import Compactor
 from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import KeyOf
-from usageflow.domain.ids import uuid7
 from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import RpcServer
+from usageflow.runtime.background import Background
 from usageflow.runtime.clock import MonotonicClock
 from usageflow.runtime.control_plane import ControlPlane
+from usageflow.runtime.identifiers import new_id
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.telemetry import Metrics
@@ -177,7 +176,7 @@ class Composed:
     relays: tuple[Relay, ...] = ()
     last_used: LastUsed | None = None
     plane: ControlPlane | None = None
-    compactor: Compactor | None = None
+    upkeep: Mapping[str, Background] = field(default_factory=dict)
 
     @property
     def servers(self) -> tuple[RpcServer, ...]:
@@ -195,7 +194,7 @@ class Composed:
         jobs |= {type(relay).__name__: relay.run() for relay in self.relays}
         jobs |= {"last used": self.last_used.run()} if self.last_used is not None else {}
         jobs |= {"purge": self.plane.purge_for_ever()} if self.plane is not None else {}
-        jobs |= {"compactor": self.compactor.run_for_ever()} if self.compactor is not None else {}
+        jobs |= {title: work.run_for_ever() for title, work in self.upkeep.items()}
         return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
     async def start(self) -> None:
@@ -288,8 +287,3 @@ def _keeping(stores: Stores, snapshots: SnapshotRegistry) -> Keeping | None:
     if stores.kept is None or stores.control is None:
         return None
     return Keeping(snapshots, stores.control, stores.kept.source, stores.key_of, stores.kept.cache)
-
-
-def new_id(clock: Clock) -> str:
-    """Returns a new UUIDv7."""
-    return uuid7(clock.now_us(), secrets.token_bytes(10))

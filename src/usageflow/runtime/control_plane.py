@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from admin.alerts import Alerts
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
@@ -17,6 +18,7 @@ from admin.inventory import Inventories
 from admin.logged_decisions import LoggedDecisions
 from admin.querying import Querying
 from admin.resources import (
+    AlertResources,
     Applications,
     Blocks,
     Customers,
@@ -30,11 +32,14 @@ from admin.status import Statuses
 from admin.stored_events import StoredEvents
 from admin.turns import Turns
 from usageflow import expressions
+from usageflow.domain.alert_sending import AlertSender
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.hashing import keys_under
+from usageflow.runtime.identifiers import new_id
 from usageflow.runtime.resources import latency_boundaries
 from usageflow.runtime.sql_stores import SqlStores
+from usageflow.storage.alerts import AlertResource
 from usageflow.storage.notices import ChangeNotices
 from usageflow.storage.resources import DeclaredKind
 
@@ -70,7 +75,7 @@ class ControlPlane:
 
 
 def build_control_plane(
-    stores: SqlStores, notices: ChangeNotices, clock: Clock, hash_key: bytes
+    stores: SqlStores, notices: ChangeNotices, clock: Clock, hash_key: bytes, sender: AlertSender
 ) -> ControlPlane:
     """Wires the admin service."""
     control, store = stores.control, stores.resources
@@ -91,6 +96,21 @@ def build_control_plane(
     }
     for title, kind in declared.items():
         resources[title] = DeclaredResources(kind, applying, declarations, store)
+    rules, destinations = (
+        AlertResources(
+            kind,
+            applying,
+            control,
+            stores.alerts,
+            store,
+            turns,
+            lambda: new_id(clock),
+            allow_http=sender.allow_private,
+        )
+        for kind in AlertResource
+    )
+    resources |= {"AlertRule": rules, "AlertDestination": destinations}
+    alerts = Alerts(applying, stores.alerts, destinations, sender, clock, hash_key, lambda: new_id(clock))
     logged = LoggedDecisions(control, stores.decision_log, clock)
     stored_events = StoredEvents(control, stores.events, key_of, clock)
     use_cases = AdminUseCases(
@@ -105,5 +125,6 @@ def build_control_plane(
         logged=logged,
         inventories=Inventories(control, stores.inventory, declarations, clock),
         stored_events=stored_events,
+        alerts=alerts,
     )
     return ControlPlane(AdminHandler(use_cases), applying, revising, logged, stored_events)

@@ -46,6 +46,7 @@ def compose(
     *,
     redis_url: str = "",
     jwks_allow_private: bool = False,
+    webhook_private: bool = False,
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop. Raises FailedPrecondition."""
@@ -65,7 +66,7 @@ def compose(
         identities=sql.identities,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    office = build_office(sql, notices, hash_key, clock, metrics)
+    office = build_office(sql, notices, hash_key, clock, metrics, webhook_private=webhook_private)
     last_used = LastUsed(sql.credentials, clock)
     rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)
@@ -77,6 +78,6 @@ def compose(
         database=sql.database,
         control=sql.control,
         plane=office.plane,
-        compactor=office.compactor,
+        upkeep=office.background,
         applying=office.plane.applying,
     )

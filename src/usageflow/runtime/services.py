@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +24,8 @@ from usageflow.rpc.server import (
     build_server,
     credentials_needed,
 )
+from usageflow.runtime.alarm import build_alarm, build_sender
+from usageflow.runtime.background import Background
 from usageflow.runtime.control_plane import ControlPlane, build_control_plane
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
@@ -54,7 +56,7 @@ class Office:
 
     plane: ControlPlane
     meter: MeterHandler
-    compactor: Compactor
+    background: Mapping[str, Background]
 
     def serve_on(self, rpc: RpcServer, roles: Iterable[Role]) -> None:
         """Adds those of these services to a server."""
@@ -65,14 +67,25 @@ class Office:
 
 
 def build_office(
-    stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock, metrics: Metrics
+    stores: SqlStores,
+    notices: ChangeNotices,
+    hash_key: bytes,
+    clock: Clock,
+    metrics: Metrics,
+    *,
+    webhook_private: bool = False,
 ) -> Office:
     """Wires administration and metering."""
-    plane = build_control_plane(stores, notices, clock, hash_key)
+    sender = build_sender(hash_key, allow_private=webhook_private)
+    plane = build_control_plane(stores, notices, clock, hash_key, sender)
     compactor = Compactor(stores.analytics, clock, FOLDED_AT_ONCE)
     show_folding(metrics, compactor.progress)
     pending = Pending(stores.control, stores.usage, stores.identities, keys_under(hash_key))
-    return Office(plane, MeterHandler(pending), compactor)
+    background: dict[str, Background] = {
+        "compactor": compactor,
+        "alerts": build_alarm(stores, clock, hash_key, sender),
+    }
+    return Office(plane, MeterHandler(pending), background)
 
 
 def show_folding(metrics: Metrics, progress: Progress) -> None:

@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     jwks_allow_private: bool = Field(
         False, description="Allows keys of tokens to be fetched over http and from private addresses."
     )
+    webhook_private: bool = Field(
+        False, description="Allows messages of alerts to go over http and to private addresses."
+    )
     worker: bool = Field(
         False, description="Set by `--workers` for the processes that it starts: they share a port."
     )

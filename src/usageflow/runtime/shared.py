@@ -122,7 +122,14 @@ def _wired(
     )
     office = None
     if office_roles:
-        office = build_office(sql, notices, settings.hash_key_bytes, clock, metrics)
+        office = build_office(
+            sql,
+            notices,
+            settings.hash_key_bytes,
+            clock,
+            metrics,
+            webhook_private=settings.webhook_private,
+        )
     if office is not None:
         office.serve_on(own_rpc or rpc, office_roles)
     return Shared(
@@ -132,7 +139,7 @@ def _wired(
         relays=relays,
         last_used=last_used,
         plane=office.plane if office is not None and Role.ADMIN in roles else None,
-        compactor=office.compactor if office is not None and Role.METER in roles else None,
+        upkeep=office.background if office is not None and Role.METER in roles else {},
         database=sql.database,
         cache=cache,
     )

@@ -8,6 +8,8 @@ from typing import Self
 from usageflow.domain.clock import Clock
 from usageflow.storage.sql import (
     Database,
+    SqlAlertReadings,
+    SqlAlertStore,
     SqlAnalytics,
     SqlAuditLog,
     SqlCheckpointStore,
@@ -40,6 +42,8 @@ class SqlStores:
     inventory: SqlInventoryStore
     events: SqlEventStore
     identities: SqlIdentityStore
+    alerts: SqlAlertStore
+    alert_readings: SqlAlertReadings
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -58,4 +62,6 @@ class SqlStores:
             SqlInventoryStore(database),
             SqlEventStore(database, clock),
             SqlIdentityStore(database, clock),
+            SqlAlertStore(database, clock),
+            SqlAlertReadings(database, clock),
         )

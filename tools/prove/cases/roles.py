@@ -45,6 +45,7 @@ _EDITORS = {"EDITOR", "OWNER"}
 _OWNERS = {"OWNER"}
 _APPLICATIONS = {"CreateApplication", "UpdateApplication", "DeleteApplication", "UndeleteApplication"}
 _LOOKS = ("Get", "List", "Query", "Verify", "Diff", "Watch", "Tail")
+_OWNERS_METHODS = {"ExportSnapshot", "RevealAlertDestinationSecret", "RotateAlertDestinationSecret"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _powers(method: MethodDescriptor) -> set[str]:
     if method.containing_service.name == "DecisionService":
         return _DATA_PLANE[method.name]
     name = method.name
-    if "ApiKey" in name or "AdminToken" in name or name in _APPLICATIONS or name == "ExportSnapshot":
+    if "ApiKey" in name or "AdminToken" in name or name in _APPLICATIONS or name in _OWNERS_METHODS:
         return _OWNERS
     return _VIEWERS if name.startswith(_LOOKS) else _EDITORS
 

@@ -4,6 +4,8 @@ import grpc
 import warnings
 
 from usageflow.v1 import admin_pb2 as usageflow_dot_v1_dot_admin__pb2
+from usageflow.v1 import alert_methods_pb2 as usageflow_dot_v1_dot_alert__methods__pb2
+from usageflow.v1 import alerts_pb2 as usageflow_dot_v1_dot_alerts__pb2
 from usageflow.v1 import analytics_pb2 as usageflow_dot_v1_dot_analytics__pb2
 from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_application__methods__pb2
 from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
@@ -393,6 +395,91 @@ class AdminServiceStub(object):
                 '/usageflow.v1.AdminService/DeleteTag',
                 request_serializer=usageflow_dot_v1_dot_revisions__pb2.DeleteTagRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_revisions__pb2.Revision.FromString,
+                _registered_method=True)
+        self.GetAlertRule = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetAlertRule',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.GetAlertRuleRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.ListAlertRules = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListAlertRules',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertRulesRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertRulesResponse.FromString,
+                _registered_method=True)
+        self.CreateAlertRule = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateAlertRule',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.CreateAlertRuleRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.UpdateAlertRule = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateAlertRule',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.UpdateAlertRuleRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.DeleteAlertRule = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteAlertRule',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.DeleteAlertRuleRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.UndeleteAlertRule = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteAlertRule',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.UndeleteAlertRuleRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.GetAlertDestination = channel.unary_unary(
+                '/usageflow.v1.AdminService/GetAlertDestination',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.GetAlertDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.ListAlertDestinations = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListAlertDestinations',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertDestinationsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertDestinationsResponse.FromString,
+                _registered_method=True)
+        self.CreateAlertDestination = channel.unary_unary(
+                '/usageflow.v1.AdminService/CreateAlertDestination',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.CreateAlertDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.UpdateAlertDestination = channel.unary_unary(
+                '/usageflow.v1.AdminService/UpdateAlertDestination',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.UpdateAlertDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.DeleteAlertDestination = channel.unary_unary(
+                '/usageflow.v1.AdminService/DeleteAlertDestination',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.DeleteAlertDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.UndeleteAlertDestination = channel.unary_unary(
+                '/usageflow.v1.AdminService/UndeleteAlertDestination',
+                request_serializer=usageflow_dot_v1_dot_alert__methods__pb2.UndeleteAlertDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.RevealAlertDestinationSecret = channel.unary_unary(
+                '/usageflow.v1.AdminService/RevealAlertDestinationSecret',
+                request_serializer=usageflow_dot_v1_dot_alerts__pb2.RevealAlertDestinationSecretRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.RotateAlertDestinationSecret = channel.unary_unary(
+                '/usageflow.v1.AdminService/RotateAlertDestinationSecret',
+                request_serializer=usageflow_dot_v1_dot_alerts__pb2.RotateAlertDestinationSecretRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+                _registered_method=True)
+        self.TestAlertDestination = channel.unary_unary(
+                '/usageflow.v1.AdminService/TestAlertDestination',
+                request_serializer=usageflow_dot_v1_dot_alerts__pb2.TestAlertDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.TestAlertDestinationResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListAlerts',
+                request_serializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.ListAlertEvents = channel.unary_unary(
+                '/usageflow.v1.AdminService/ListAlertEvents',
+                request_serializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertEventsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertEventsResponse.FromString,
                 _registered_method=True)
 
 
@@ -881,6 +968,125 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAlertRule(self, request, context):
+        """Returns an alert rule, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlertRules(self, request, context):
+        """Lists them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAlertRule(self, request, context):
+        """Makes an alert rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAlertRule(self, request, context):
+        """Changes an alert rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlertRule(self, request, context):
+        """Deletes an alert rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteAlertRule(self, request, context):
+        """Brings a deleted one back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAlertDestination(self, request, context):
+        """Returns a destination of alerts, deleted or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlertDestinations(self, request, context):
+        """Lists them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAlertDestination(self, request, context):
+        """Makes a destination of alerts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAlertDestination(self, request, context):
+        """Changes a destination of alerts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlertDestination(self, request, context):
+        """Deletes a destination of alerts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteAlertDestination(self, request, context):
+        """Brings a deleted one back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevealAlertDestinationSecret(self, request, context):
+        """Tells a destination's signing secret; owners only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateAlertDestinationSecret(self, request, context):
+        """Makes a new signing secret; owners only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestAlertDestination(self, request, context):
+        """Sends a message to a destination now, and tells what it answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """What fires now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlertEvents(self, request, context):
+        """What fired and was resolved, newest first, and what became of the messages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1223,6 +1429,91 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteTag,
                     request_deserializer=usageflow_dot_v1_dot_revisions__pb2.DeleteTagRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_revisions__pb2.Revision.SerializeToString,
+            ),
+            'GetAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAlertRule,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.GetAlertRuleRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.SerializeToString,
+            ),
+            'ListAlertRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlertRules,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertRulesRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertRulesResponse.SerializeToString,
+            ),
+            'CreateAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAlertRule,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.CreateAlertRuleRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.SerializeToString,
+            ),
+            'UpdateAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAlertRule,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.UpdateAlertRuleRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.SerializeToString,
+            ),
+            'DeleteAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlertRule,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.DeleteAlertRuleRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.SerializeToString,
+            ),
+            'UndeleteAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteAlertRule,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.UndeleteAlertRuleRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertRule.SerializeToString,
+            ),
+            'GetAlertDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAlertDestination,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.GetAlertDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'ListAlertDestinations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlertDestinations,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertDestinationsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alert__methods__pb2.ListAlertDestinationsResponse.SerializeToString,
+            ),
+            'CreateAlertDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAlertDestination,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.CreateAlertDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'UpdateAlertDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAlertDestination,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.UpdateAlertDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'DeleteAlertDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlertDestination,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.DeleteAlertDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'UndeleteAlertDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteAlertDestination,
+                    request_deserializer=usageflow_dot_v1_dot_alert__methods__pb2.UndeleteAlertDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'RevealAlertDestinationSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevealAlertDestinationSecret,
+                    request_deserializer=usageflow_dot_v1_dot_alerts__pb2.RevealAlertDestinationSecretRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'RotateAlertDestinationSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateAlertDestinationSecret,
+                    request_deserializer=usageflow_dot_v1_dot_alerts__pb2.RotateAlertDestinationSecretRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.AlertDestination.SerializeToString,
+            ),
+            'TestAlertDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestAlertDestination,
+                    request_deserializer=usageflow_dot_v1_dot_alerts__pb2.TestAlertDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.TestAlertDestinationResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'ListAlertEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlertEvents,
+                    request_deserializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertEventsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_alerts__pb2.ListAlertEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3064,6 +3355,465 @@ class AdminService(object):
             '/usageflow.v1.AdminService/DeleteTag',
             usageflow_dot_v1_dot_revisions__pb2.DeleteTagRequest.SerializeToString,
             usageflow_dot_v1_dot_revisions__pb2.Revision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetAlertRule',
+            usageflow_dot_v1_dot_alert__methods__pb2.GetAlertRuleRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlertRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListAlertRules',
+            usageflow_dot_v1_dot_alert__methods__pb2.ListAlertRulesRequest.SerializeToString,
+            usageflow_dot_v1_dot_alert__methods__pb2.ListAlertRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateAlertRule',
+            usageflow_dot_v1_dot_alert__methods__pb2.CreateAlertRuleRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateAlertRule',
+            usageflow_dot_v1_dot_alert__methods__pb2.UpdateAlertRuleRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteAlertRule',
+            usageflow_dot_v1_dot_alert__methods__pb2.DeleteAlertRuleRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteAlertRule',
+            usageflow_dot_v1_dot_alert__methods__pb2.UndeleteAlertRuleRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAlertDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/GetAlertDestination',
+            usageflow_dot_v1_dot_alert__methods__pb2.GetAlertDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlertDestinations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListAlertDestinations',
+            usageflow_dot_v1_dot_alert__methods__pb2.ListAlertDestinationsRequest.SerializeToString,
+            usageflow_dot_v1_dot_alert__methods__pb2.ListAlertDestinationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAlertDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/CreateAlertDestination',
+            usageflow_dot_v1_dot_alert__methods__pb2.CreateAlertDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAlertDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UpdateAlertDestination',
+            usageflow_dot_v1_dot_alert__methods__pb2.UpdateAlertDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlertDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/DeleteAlertDestination',
+            usageflow_dot_v1_dot_alert__methods__pb2.DeleteAlertDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteAlertDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/UndeleteAlertDestination',
+            usageflow_dot_v1_dot_alert__methods__pb2.UndeleteAlertDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevealAlertDestinationSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RevealAlertDestinationSecret',
+            usageflow_dot_v1_dot_alerts__pb2.RevealAlertDestinationSecretRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateAlertDestinationSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/RotateAlertDestinationSecret',
+            usageflow_dot_v1_dot_alerts__pb2.RotateAlertDestinationSecretRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.AlertDestination.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestAlertDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/TestAlertDestination',
+            usageflow_dot_v1_dot_alerts__pb2.TestAlertDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.TestAlertDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListAlerts',
+            usageflow_dot_v1_dot_alerts__pb2.ListAlertsRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlertEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/ListAlertEvents',
+            usageflow_dot_v1_dot_alerts__pb2.ListAlertEventsRequest.SerializeToString,
+            usageflow_dot_v1_dot_alerts__pb2.ListAlertEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,8 @@ import grpc
 import grpc.aio
 import typing
 import usageflow.v1.admin_pb2
+import usageflow.v1.alert_methods_pb2
+import usageflow.v1.alerts_pb2
 import usageflow.v1.analytics_pb2
 import usageflow.v1.application_methods_pb2
 import usageflow.v1.audit_pb2
@@ -448,6 +450,108 @@ class AdminServiceStub:
     ]
     """Takes a tag away."""
 
+    GetAlertRule: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.GetAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Returns an alert rule, deleted or not."""
+
+    ListAlertRules: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.ListAlertRulesRequest,
+        usageflow.v1.alert_methods_pb2.ListAlertRulesResponse,
+    ]
+    """Lists them."""
+
+    CreateAlertRule: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.CreateAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Makes an alert rule."""
+
+    UpdateAlertRule: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UpdateAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Changes an alert rule."""
+
+    DeleteAlertRule: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.DeleteAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Deletes an alert rule."""
+
+    UndeleteAlertRule: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UndeleteAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Brings a deleted one back."""
+
+    GetAlertDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.GetAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Returns a destination of alerts, deleted or not."""
+
+    ListAlertDestinations: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.ListAlertDestinationsRequest,
+        usageflow.v1.alert_methods_pb2.ListAlertDestinationsResponse,
+    ]
+    """Lists them."""
+
+    CreateAlertDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.CreateAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Makes a destination of alerts."""
+
+    UpdateAlertDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UpdateAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Changes a destination of alerts."""
+
+    DeleteAlertDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.DeleteAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Deletes a destination of alerts."""
+
+    UndeleteAlertDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UndeleteAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Brings a deleted one back."""
+
+    RevealAlertDestinationSecret: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.RevealAlertDestinationSecretRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Tells a destination's signing secret; owners only."""
+
+    RotateAlertDestinationSecret: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.RotateAlertDestinationSecretRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Makes a new signing secret; owners only."""
+
+    TestAlertDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.TestAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.TestAlertDestinationResponse,
+    ]
+    """Sends a message to a destination now, and tells what it answered."""
+
+    ListAlerts: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.ListAlertsRequest,
+        usageflow.v1.alerts_pb2.ListAlertsResponse,
+    ]
+    """What fires now."""
+
+    ListAlertEvents: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.ListAlertEventsRequest,
+        usageflow.v1.alerts_pb2.ListAlertEventsResponse,
+    ]
+    """What fired and was resolved, newest first, and what became of the messages."""
+
 class AdminServiceAsyncStub:
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
     token: Get, List, Query and other methods that only look need the role VIEWER, all others EDITOR, what is about credentials or
@@ -866,6 +970,108 @@ class AdminServiceAsyncStub:
         usageflow.v1.revisions_pb2.Revision,
     ]
     """Takes a tag away."""
+
+    GetAlertRule: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.GetAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Returns an alert rule, deleted or not."""
+
+    ListAlertRules: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.ListAlertRulesRequest,
+        usageflow.v1.alert_methods_pb2.ListAlertRulesResponse,
+    ]
+    """Lists them."""
+
+    CreateAlertRule: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.CreateAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Makes an alert rule."""
+
+    UpdateAlertRule: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UpdateAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Changes an alert rule."""
+
+    DeleteAlertRule: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.DeleteAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Deletes an alert rule."""
+
+    UndeleteAlertRule: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UndeleteAlertRuleRequest,
+        usageflow.v1.alerts_pb2.AlertRule,
+    ]
+    """Brings a deleted one back."""
+
+    GetAlertDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.GetAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Returns a destination of alerts, deleted or not."""
+
+    ListAlertDestinations: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.ListAlertDestinationsRequest,
+        usageflow.v1.alert_methods_pb2.ListAlertDestinationsResponse,
+    ]
+    """Lists them."""
+
+    CreateAlertDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.CreateAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Makes a destination of alerts."""
+
+    UpdateAlertDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UpdateAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Changes a destination of alerts."""
+
+    DeleteAlertDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.DeleteAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Deletes a destination of alerts."""
+
+    UndeleteAlertDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alert_methods_pb2.UndeleteAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Brings a deleted one back."""
+
+    RevealAlertDestinationSecret: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.RevealAlertDestinationSecretRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Tells a destination's signing secret; owners only."""
+
+    RotateAlertDestinationSecret: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.RotateAlertDestinationSecretRequest,
+        usageflow.v1.alerts_pb2.AlertDestination,
+    ]
+    """Makes a new signing secret; owners only."""
+
+    TestAlertDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.TestAlertDestinationRequest,
+        usageflow.v1.alerts_pb2.TestAlertDestinationResponse,
+    ]
+    """Sends a message to a destination now, and tells what it answered."""
+
+    ListAlerts: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.ListAlertsRequest,
+        usageflow.v1.alerts_pb2.ListAlertsResponse,
+    ]
+    """What fires now."""
+
+    ListAlertEvents: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.alerts_pb2.ListAlertEventsRequest,
+        usageflow.v1.alerts_pb2.ListAlertEventsResponse,
+    ]
+    """What fired and was resolved, newest first, and what became of the messages."""
 
 class AdminServiceServicer(metaclass=abc.ABCMeta):
     """Changes policies and answers questions about usage. Metadata `authorization: Bearer uf_admin_...` names an admin
@@ -1421,5 +1627,141 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.revisions_pb2.Revision, collections.abc.Awaitable[usageflow.v1.revisions_pb2.Revision]]:
         """Takes a tag away."""
+
+    @abc.abstractmethod
+    def GetAlertRule(
+        self,
+        request: usageflow.v1.alert_methods_pb2.GetAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertRule, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertRule]]:
+        """Returns an alert rule, deleted or not."""
+
+    @abc.abstractmethod
+    def ListAlertRules(
+        self,
+        request: usageflow.v1.alert_methods_pb2.ListAlertRulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alert_methods_pb2.ListAlertRulesResponse, collections.abc.Awaitable[usageflow.v1.alert_methods_pb2.ListAlertRulesResponse]]:
+        """Lists them."""
+
+    @abc.abstractmethod
+    def CreateAlertRule(
+        self,
+        request: usageflow.v1.alert_methods_pb2.CreateAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertRule, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertRule]]:
+        """Makes an alert rule."""
+
+    @abc.abstractmethod
+    def UpdateAlertRule(
+        self,
+        request: usageflow.v1.alert_methods_pb2.UpdateAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertRule, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertRule]]:
+        """Changes an alert rule."""
+
+    @abc.abstractmethod
+    def DeleteAlertRule(
+        self,
+        request: usageflow.v1.alert_methods_pb2.DeleteAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertRule, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertRule]]:
+        """Deletes an alert rule."""
+
+    @abc.abstractmethod
+    def UndeleteAlertRule(
+        self,
+        request: usageflow.v1.alert_methods_pb2.UndeleteAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertRule, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertRule]]:
+        """Brings a deleted one back."""
+
+    @abc.abstractmethod
+    def GetAlertDestination(
+        self,
+        request: usageflow.v1.alert_methods_pb2.GetAlertDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Returns a destination of alerts, deleted or not."""
+
+    @abc.abstractmethod
+    def ListAlertDestinations(
+        self,
+        request: usageflow.v1.alert_methods_pb2.ListAlertDestinationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alert_methods_pb2.ListAlertDestinationsResponse, collections.abc.Awaitable[usageflow.v1.alert_methods_pb2.ListAlertDestinationsResponse]]:
+        """Lists them."""
+
+    @abc.abstractmethod
+    def CreateAlertDestination(
+        self,
+        request: usageflow.v1.alert_methods_pb2.CreateAlertDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Makes a destination of alerts."""
+
+    @abc.abstractmethod
+    def UpdateAlertDestination(
+        self,
+        request: usageflow.v1.alert_methods_pb2.UpdateAlertDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Changes a destination of alerts."""
+
+    @abc.abstractmethod
+    def DeleteAlertDestination(
+        self,
+        request: usageflow.v1.alert_methods_pb2.DeleteAlertDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Deletes a destination of alerts."""
+
+    @abc.abstractmethod
+    def UndeleteAlertDestination(
+        self,
+        request: usageflow.v1.alert_methods_pb2.UndeleteAlertDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Brings a deleted one back."""
+
+    @abc.abstractmethod
+    def RevealAlertDestinationSecret(
+        self,
+        request: usageflow.v1.alerts_pb2.RevealAlertDestinationSecretRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Tells a destination's signing secret; owners only."""
+
+    @abc.abstractmethod
+    def RotateAlertDestinationSecret(
+        self,
+        request: usageflow.v1.alerts_pb2.RotateAlertDestinationSecretRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.AlertDestination, collections.abc.Awaitable[usageflow.v1.alerts_pb2.AlertDestination]]:
+        """Makes a new signing secret; owners only."""
+
+    @abc.abstractmethod
+    def TestAlertDestination(
+        self,
+        request: usageflow.v1.alerts_pb2.TestAlertDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.TestAlertDestinationResponse, collections.abc.Awaitable[usageflow.v1.alerts_pb2.TestAlertDestinationResponse]]:
+        """Sends a message to a destination now, and tells what it answered."""
+
+    @abc.abstractmethod
+    def ListAlerts(
+        self,
+        request: usageflow.v1.alerts_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.ListAlertsResponse, collections.abc.Awaitable[usageflow.v1.alerts_pb2.ListAlertsResponse]]:
+        """What fires now."""
+
+    @abc.abstractmethod
+    def ListAlertEvents(
+        self,
+        request: usageflow.v1.alerts_pb2.ListAlertEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.alerts_pb2.ListAlertEventsResponse, collections.abc.Awaitable[usageflow.v1.alerts_pb2.ListAlertEventsResponse]]:
+        """What fired and was resolved, newest first, and what became of the messages."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -9,10 +9,15 @@ from pydantic import BaseModel
 
 from usageflow.cli.resources.kinds import Kind
 from usageflow.cli.times import format_instant
+from usageflow.domain.alerts import AlertDestination, AlertRule
 from usageflow.domain.applications import ApplicationSettings, Route
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, CustomerPlan, Policy, Strategy
 from usageflow.messages import (
+    alert_destination_fields,
+    alert_destination_message,
+    alert_rule_fields,
+    alert_rule_message,
     bare,
     block_fields,
     block_message,
@@ -26,13 +31,14 @@ from usageflow.messages import (
     strategy_message,
 )
 from usageflow.v1 import (
+    alert_methods_pb2,
     application_methods_pb2,
     directory_methods_pb2,
     plan_pb2,
     policy_methods_pb2,
 )
 
-_OUTPUT = ("id", "number", "revision", "etag")
+_OUTPUT = ("id", "number", "revision", "etag", "secret_version", "disabled_reason", "signing_secret")
 _TIMES = ("create_time", "update_time", "delete_time")
 
 
@@ -63,6 +69,8 @@ _FORMS: Mapping[str, _Form] = {
     "customers": (Customer, customer_fields, customer_message),
     "blocks": (Block, block_fields, block_message),
     "applications": (ApplicationSettings, _application_fields, _application_message),
+    "rules": (AlertRule, alert_rule_fields, alert_rule_message),
+    "destinations": (AlertDestination, alert_destination_fields, alert_destination_message),
     "endpoints": (
         Route,
         lambda message: {"name": message.name},
@@ -87,6 +95,7 @@ def declared(kind: Kind, message: Any, *, full: bool = True) -> dict[str, Any]:
     # The service judged it; a newer one may send what this version would refuse.
     made = model.model_validate(read(message))
     fields = made.model_dump(mode="json", by_alias=True, exclude_defaults=not full)
+    fields.pop("rotated_us", None)  # the service's own
     expression = fields.pop("cost_expression", "")
     return {**fields, "cost": expression} if expression else fields
 
@@ -108,7 +117,7 @@ def request_of(kind: Kind, verb: str, **fields: Any) -> Any:
     name = f"{verb.title()}{kind.many if verb == 'list' else kind.title}Request"
     module = next(
         each
-        for each in (policy_methods_pb2, directory_methods_pb2, application_methods_pb2)
+        for each in (policy_methods_pb2, directory_methods_pb2, application_methods_pb2, alert_methods_pb2)
         if hasattr(each, name)
     )
     message = getattr(module, name)

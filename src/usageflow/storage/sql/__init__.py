@@ -6,6 +6,8 @@ Order at start-up: ``lock_folder``, ``prepare``, ``open_sqlite``, then the store
 
 from __future__ import annotations
 
+from usageflow.storage.sql.alert_readings import SqlAlertReadings
+from usageflow.storage.sql.alerts import SqlAlertStore
 from usageflow.storage.sql.analytics import SqlAnalytics
 from usageflow.storage.sql.audit import SqlAuditLog
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
@@ -33,6 +35,8 @@ __all__ = [
     "MigrationOutcome",
     "PostgresAddress",
     "PostgresRelay",
+    "SqlAlertReadings",
+    "SqlAlertStore",
     "SqlAnalytics",
     "SqlAuditLog",
     "SqlCheckpointStore",

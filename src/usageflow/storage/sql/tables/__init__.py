@@ -6,6 +6,14 @@ Times end in ``_us`` (Unix time in microseconds) or are called ``second`` (Unix 
 
 from __future__ import annotations
 
+from usageflow.storage.sql.tables.alerts import (
+    ALERT_DELIVERIES,
+    ALERT_DESTINATIONS,
+    ALERT_EVENTS,
+    ALERT_LEASE,
+    ALERT_RULES,
+    ALERT_STATES,
+)
 from usageflow.storage.sql.tables.base import METADATA, ROW_ID
 from usageflow.storage.sql.tables.control import (
     APPLICATIONS,
@@ -46,6 +54,12 @@ from usageflow.storage.sql.tables.usage import (
 )
 
 __all__ = [
+    "ALERT_DELIVERIES",
+    "ALERT_DESTINATIONS",
+    "ALERT_EVENTS",
+    "ALERT_LEASE",
+    "ALERT_RULES",
+    "ALERT_STATES",
     "APPLICATIONS",
     "AUDIT_HEAD",
     "AUDIT_LOG",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.figures import Better, Budget
-from bench.rows import batches, big, latency, libraries, matching, revisions, unary
+from bench.rows import batches, big, dashboards, latency, libraries, matching, revisions, unary
 from bench.run import Run
 
 
@@ -55,6 +55,14 @@ _ALL = (
         revisions.p99_s,
     ),
     Row(Budget("revision_change_s_100k", "full load of 100,000 policies", 10, "s", _LOWER), big.full_load_s),
+    Row(
+        Budget("dashboard_postgres_ms", "24 h by endpoint, 10 million events, PostgreSQL", 200, "ms", _LOWER),
+        dashboards.on_postgres,
+    ),
+    Row(
+        Budget("dashboard_sqlite_ms", "24 h by endpoint, 10 million events, SQLite", 500, "ms", _LOWER),
+        dashboards.on_sqlite,
+    ),
 )
 
 ROWS: dict[str, Row] = {row.budget.name: row for row in _ALL}

@@ -6,12 +6,14 @@ from tools.prove.cases.accuracy import accuracy
 from tools.prove.cases.audit import audit
 from tools.prove.cases.change import change
 from tools.prove.cases.cluster import cluster
+from tools.prove.cases.dashboard import dashboard
 from tools.prove.cases.database_down import database_down
 from tools.prove.cases.ingest import ingest
 from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
 from tools.prove.cases.newcomers import demo, hundred, tests
+from tools.prove.cases.percentiles import percentiles
 from tools.prove.cases.propagation import propagation
 from tools.prove.cases.replay import replay
 from tools.prove.cases.resources import bulk, editors, fuzz
@@ -52,6 +54,8 @@ CASES: dict[str, Case] = {
         editors,
         bulk,
         fuzz,
+        percentiles,
+        dashboard,
         tests,
     )
 }

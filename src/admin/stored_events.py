@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from admin.owners import Owners
 from admin.tail_window import BEHIND, TailWindow
@@ -13,7 +14,7 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.usage import StoredEvent
-from usageflow.domain.usage_events import EventFilter, EventWish, event_filter
+from usageflow.domain.usage_events import EVERYTHING, EventFilter, EventWish, event_filter
 from usageflow.storage.events import START, EventStore
 from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore
@@ -21,7 +22,13 @@ from usageflow.storage.ports import ControlStore
 PAGE = 500
 DEFAULT_SPAN_US = 86_400_000_000
 MOST_COUNTED = 500_000
+MOST_FILTERED = 50_000
+"""So many events are counted at most, and so many are looked through with a filter to count what passes."""
+
 MOST_RECENT = 1_000
+REACH = 1_000_000
+"""How many numbers back the latest events are looked for."""
+
 MOST_AT_ONCE = 2_000
 """The most events that one look of a tail sends; what else came in meanwhile is skipped, so that a slow watcher costs no memory."""
 
@@ -106,14 +113,14 @@ class StoredEvents:
                 after=after,
                 limit=PAGE,
             )
-            found = await scope.of_customers([event for _, event in page])
+            found = await scope.of_customers(page.events)
             found = found[:left] if limit else found
             if found or total:
                 yield EventPage(found, total)
             left, total = left - len(found), 0
-            if len(page) < PAGE or (limit and not left):
+            if page.after is None or (limit and not left):
                 return
-            after = page[-1][0]
+            after = page.after
 
     async def tail(self, application: str, wish: EventWish, recent: int) -> AsyncIterator[TailedEvents]:
         """Yields events as they come in, ``recent`` of the latest first; the first item comes at once. Ends on drain.
@@ -123,10 +130,11 @@ class StoredEvents:
         if recent > MOST_RECENT:
             raise InvalidArgument.of("recent", f"{recent} is too many", f"ask for at most {MOST_RECENT}")
         scope = await self._scope(application, wish)
-        window = TailWindow(await self._events.newest())
+        newest = await self._events.newest()
+        window = TailWindow(newest)
         # What stands there already is not sent, and what comes to light between these two looks is.
         window.add(await self._numbers(scope, window.after, BEHIND))
-        latest = await self._numbers(scope, 0, recent) if recent else ()
+        latest = await self._numbers(scope, max(0, newest - REACH), recent) if recent else ()
         window.add(latest)
         yield TailedEvents(await self._found(scope, latest))
         while not self._draining.is_set():
@@ -162,10 +170,12 @@ class StoredEvents:
         """Returns how many events there are, 0 where that takes long to say."""
         if scope.customers:
             return 0
-        counted = await self._events.count(
-            scope.application_id, scope.wanted, since_us=start_us, until_us=end_us, most=MOST_COUNTED
-        )
-        known = 0 if counted >= MOST_COUNTED else counted
+        count = partial(self._events.count, scope.application_id, since_us=start_us, until_us=end_us)
+        every = await count(EVERYTHING, most=MOST_COUNTED)
+        if scope.wanted != EVERYTHING:
+            known = await count(scope.wanted, most=every) if every < MOST_FILTERED else 0
+        else:
+            known = every if every < MOST_COUNTED else 0
         return min(known, limit) if limit else known
 
     async def _scope(self, application: str, wish: EventWish) -> _Scope:

@@ -9,7 +9,7 @@ import pytest
 
 from usageflow.domain.usage import EndpointName, Series, StoredEvent, UsageDelta, UsageRecord
 from usageflow.domain.usage_events import EVERYTHING, EventFilter
-from usageflow.storage.events import START, EventStore
+from usageflow.storage.events import START, EventStore, Position
 from usageflow.storage.ports import UsageStore
 
 ORDERS, USERS = EndpointName("GET", "/orders"), EndpointName("POST", "/users/{id}")
@@ -53,13 +53,14 @@ async def read(
 ) -> list[StoredEvent]:
     """Reads everything, two events at a time."""
     found: list[StoredEvent] = []
-    after = START
-    while page := await events.read(
-        application_id, wanted, since_us=since_us, until_us=until_us, after=after, limit=2
-    ):
-        assert len(page) <= 2
-        after = page[-1][0]
-        found += [each for _, each in page]
+    after: Position | None = START
+    while after is not None:
+        page = await events.read(
+            application_id, wanted, since_us=since_us, until_us=until_us, after=after, limit=2
+        )
+        assert len(page.events) <= 2
+        after = page.after
+        found += page.events
     assert len(found) == await events.count(
         application_id, wanted, since_us=since_us, until_us=until_us, most=100
     )
@@ -118,6 +119,21 @@ async def test_a_filter_leaves_what_it_names(
     numbered = await events.numbered(application_id, numbers)
     assert [each.event_id for _, each in numbered] == found.split()
     assert [number for number, _ in numbered] == sorted(numbers)
+
+
+async def test_a_rare_event_is_found_in_short_looks(
+    events: EventStore, usage: UsageStore, application_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("usageflow.storage.sql.events.SCANNED", 3)
+    await store(usage, application_id, *(event(f"e{number}", number) for number in range(1, 9)))
+    await store(usage, application_id, event("rare", 7, status=404))
+    page = await events.read(
+        application_id, EventFilter(statuses=(404,)), since_us=0, until_us=100, after=START, limit=2
+    )
+    assert (list(page.events), page.after is None) == ([], False)
+    found = await read(events, application_id, EventFilter(statuses=(404,)))
+    assert [each.event_id for each in found] == ["rare"]
+    assert len(await read(events, application_id)) == 9
 
 
 async def test_numbers_rise_as_events_are_stored(

@@ -110,11 +110,9 @@ def _headroom(facts: CustomerFacts) -> None:
     used = [row for row in facts.headroom if row["used"]]
     for row in used[:_LIMITS_SHOWN]:
         print_line(_limit_line(row))
-    rest = len(facts.headroom) - len(used[:_LIMITS_SHOWN])
-    if rest:
-        print_line(
-            f"{rest} more limits, {len(facts.headroom) - len(used)} of them untouched (--output json has all)"
-        )
+    hidden, untouched = len(used[_LIMITS_SHOWN:]), len(facts.headroom) - len(used)
+    if hidden or untouched:
+        print_line(f"not shown: {hidden} more in use, {untouched} untouched (--output json has all)")
     if facts.identities_left_out:
         print_line(f"{facts.identities_left_out} more identities are not shown")
     if not facts.headroom:
@@ -122,7 +120,8 @@ def _headroom(facts: CustomerFacts) -> None:
 
 
 def _limit_line(row: dict[str, Any]) -> str:
-    filled = min(_BAR, -(-row["percent"] * _BAR // 100))
+    # Rounded up, so that what is used at all can be seen.
+    filled = min(_BAR, -(-row["used"] * _BAR // row["limit"])) if row["limit"] else _BAR
     bar = ("█" if _fancy() else "#") * filled + ("░" if _fancy() else ".") * (_BAR - filled)
     limit = f"{row['policy']}/{row['limit_name']}" if row["limit_name"] else row["policy"]
     notes = [row["endpoint"] or row["path"], row["source"]]

@@ -45,16 +45,18 @@ def counting(title: str, total: int | None) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Silent()
         return
-    with _bar(title, total) as bar:
+    with _bar(title, total, counts=True) as bar:
         yield bar
 
 
 @contextmanager
-def _bar(title: str, total: int | None) -> Iterator[Progress]:
+def _bar(title: str, total: int | None, *, counts: bool = False) -> Iterator[Progress]:
     from rich.console import Console
+    from rich.progress import MofNCompleteColumn
     from rich.progress import Progress as RichProgress
 
-    with RichProgress(console=Console(stderr=True), transient=True) as progress:
+    columns = [*RichProgress.get_default_columns(), *([MofNCompleteColumn()] if counts else [])]
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total)
 
         class _Bar:

@@ -28,6 +28,9 @@ _GONE = ("UNAVAILABLE", "CANCELLED", "INTERNAL", "UNKNOWN")
 _CATCH_UP = 1_000
 """How many of the latest are asked for after a break, to find what came in meanwhile."""
 
+_PAGE = 500
+"""The most events of one message."""
+
 Recent = Annotated[int, typer.Option("-n", "--recent", min=0, max=1000, help="So many of the latest first.")]
 Count = Annotated[int, typer.Option("--count", min=0, help="End after so many events; 0: at Ctrl-C.")]
 
@@ -107,13 +110,17 @@ class _Tail:
         if again:
             self._request.recent = _CATCH_UP
         stream = self._connection.watch_as_admin(self._connection.admin.TailEvents, self._request)
-        for index, answer in enumerate(stream):
+        latest: list[StoredEvent] | None = [] if again else None
+        for answer in stream:
             if answer.skipped:
                 say(f"{answer.skipped} events left out: they come in faster than they are read")
             events = list(answer.events)
-            if again and index == 0:
+            if latest is not None:
+                latest += events
+                if len(events) == _PAGE and len(latest) < _CATCH_UP:
+                    continue  # the latest come in several messages
                 say("connected again")
-                events = self._missed(events)
+                events, latest = self._missed(latest), None
             self._connected = True
             for event in events:
                 self._last = event.event_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from usageflow.domain.usage import StoredEvent
@@ -13,6 +14,14 @@ Position = tuple[int, int]
 
 START: Position = (-(2**62), 0)
 """Before every event."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some events, and where to read on; None: there are no more."""
+
+    events: Sequence[StoredEvent]
+    after: Position | None
 
 
 class EventStore(Protocol):
@@ -32,9 +41,10 @@ class EventStore(Protocol):
         until_us: int,
         after: Position,
         limit: int,
-    ) -> Sequence[tuple[Position, StoredEvent]]:
+    ) -> EventPage:
         """Returns at most ``limit`` events with since_us <= time < until_us that stand after a position, in order of time, then as
-        they were stored.
+        they were stored, and where to read on. It looks through a bounded number of events, so that no filter makes it long: a page may
+        hold few events, or none, and not be the last.
         """
 
     async def count(

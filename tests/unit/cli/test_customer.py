@@ -66,7 +66,7 @@ def test_everything_is_on_one_page(run: Any, acme: Any) -> None:
     assert "POST /api/x" in text
     assert "█████████░░░░░░░░░░░  45 %  45 of 100  transactions/hourly" in text
     assert "(/api/*, plan pro, of user-1, resets in 25 min)" in text
-    assert "1 more limits, 1 of them untouched" in text
+    assert "not shown: 0 more in use, 1 untouched" in text
     assert "2 more identities are not shown" in text
     assert "* /x/* for hash:bb: abuse" in text
     assert "/y" not in text

@@ -87,6 +87,13 @@ def test_it_goes_on_after_a_restart_without_gaps_or_doubles(
     assert pauses == [0.2, 0.5]
 
 
+def test_the_latest_may_come_in_two_messages(run: Any, service: Any) -> None:
+    names = [f"e{number}" for number in range(1000)]
+    service.will("TailEvents", [some(names[997])], [some(*names[:500]), some(*names[500:])])
+    result = run("tail", "--count", "3", "--output", "json")
+    assert [json.loads(line)["event_id"] for line in result.stdout.splitlines()] == names[997:]
+
+
 def test_what_came_before_it_began_is_not_shown_after_a_restart(run: Any, service: Any) -> None:
     old = event("old", time=Timestamp(seconds=1))
     service.will("TailEvents", [some()], [TailEventsResponse(events=[old, event("new")])])

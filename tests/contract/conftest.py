@@ -16,6 +16,7 @@ from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.decision_log import DecisionLog
+from usageflow.storage.inventory import InventoryStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
@@ -25,6 +26,7 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlInventoryStore,
     SqlResourceStore,
     SqlUsageStore,
     open_postgres,
@@ -45,6 +47,7 @@ class Stores:
     audit: AuditLog
     decision_log: DecisionLog
     resources: ResourceStore
+    inventory: InventoryStore
     forget_numbers: Callable[[], Awaitable[None]]
 
 
@@ -77,6 +80,7 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         audit=SqlAuditLog(database),
         decision_log=SqlDecisionLog(database, clock),
         resources=SqlResourceStore(database, clock),
+        inventory=SqlInventoryStore(database),
         forget_numbers=forget_numbers,
     )
 
@@ -129,6 +133,11 @@ def control(stores: Stores) -> ControlStore:
 @pytest.fixture
 def other_control(other_stores: Stores) -> ControlStore:
     return other_stores.control
+
+
+@pytest.fixture
+def inventory(stores: Stores) -> InventoryStore:
+    return stores.inventory
 
 
 @pytest.fixture

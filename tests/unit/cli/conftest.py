@@ -24,6 +24,7 @@ from usageflow.v1 import (
     audit_pb2,
     decision_log_pb2,
     decision_pb2,
+    inventory_pb2,
     keys_pb2,
     meter_pb2,
     revisions_pb2,
@@ -42,6 +43,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "AdminService": {
         "Apply": admin_pb2.ApplyRequest,
         "QueryUsage": analytics_pb2.QueryUsageRequest,
+        "ListEndpointInventory": inventory_pb2.ListEndpointInventoryRequest,
         "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
         **{

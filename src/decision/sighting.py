@@ -45,10 +45,11 @@ class Sighting:
     async def run(self) -> None:
         """Registers for ever; while the database does not answer, what was named waits."""
         while True:
-            pause_s = await self._step()
+            pause_s = await self.step()
             await asyncio.sleep(pause_s)
 
-    async def _step(self) -> float:
+    async def step(self) -> float:
+        """Looks once; returns how long to wait before the next look, in seconds."""
         try:
             made = await self.look()
         except UsageFlowError as error:

@@ -19,6 +19,7 @@ from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.events import EventStore
 from usageflow.storage.identities import IdentityStore
+from usageflow.storage.inventory import InventoryStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
 from usageflow.storage.sql import (
@@ -31,6 +32,7 @@ from usageflow.storage.sql import (
     SqlDecisionLog,
     SqlEventStore,
     SqlIdentityStore,
+    SqlInventoryStore,
     SqlResourceStore,
     SqlUsageStore,
     open_postgres,
@@ -53,6 +55,7 @@ class Stores:
     events: EventStore
     identities: IdentityStore
     resources: ResourceStore
+    inventory: InventoryStore
     forget_numbers: Callable[[], Awaitable[None]]
     analytics: UsageAnalytics
     rollups: RollupStore
@@ -93,6 +96,7 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         events=SqlEventStore(database, clock),
         identities=SqlIdentityStore(database, clock),
         resources=SqlResourceStore(database, clock),
+        inventory=SqlInventoryStore(database),
         forget_numbers=forget_numbers,
         analytics=SqlAnalytics(database),
         rollups=SqlAnalytics(database),
@@ -148,6 +152,11 @@ def control(stores: Stores) -> ControlStore:
 @pytest.fixture
 def other_control(other_stores: Stores) -> ControlStore:
     return other_stores.control
+
+
+@pytest.fixture
+def inventory(stores: Stores) -> InventoryStore:
+    return stores.inventory
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from usageflow.v1 import (
     decision_pb2,
     directory_methods_pb2,
     headroom_pb2,
+    inventory_pb2,
     keys_pb2,
     meter_pb2,
     revisions_pb2,
@@ -49,6 +50,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "TailEvents": analytics_pb2.TailEventsRequest,
         "GetCustomer": directory_methods_pb2.GetCustomerRequest,
         "ListBlocks": directory_methods_pb2.ListBlocksRequest,
+        "ListEndpointInventory": inventory_pb2.ListEndpointInventoryRequest,
         "GetStatus": status_pb2.GetStatusRequest,
         "ExportSnapshot": admin_pb2.ExportSnapshotRequest,
         **{

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools.prove.cases.accuracy import accuracy
+from tools.prove.cases.alerts import alerts
 from tools.prove.cases.audit import audit
 from tools.prove.cases.change import change
 from tools.prove.cases.cluster import cluster
@@ -51,6 +52,7 @@ CASES: dict[str, Case] = {
         refusals,
         roles,
         audit,
+        alerts,
         editors,
         bulk,
         fuzz,

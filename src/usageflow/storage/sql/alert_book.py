@@ -86,12 +86,13 @@ def put(
     same = (table.c.application_id == application_id, table.c.name == item.name)
     if version:
         statement = update(table).where(*same, table.c.version == version)
-        done = connection.execute(statement.values(**values, version=version + 1)).rowcount
+        written = statement.values(**values, version=version + 1).returning(table.c.name)
+        done = connection.execute(written).one_or_none()
     else:
         named = {"application_id": application_id, "name": item.name, "created_us": now_us, "version": 1}
         new = upsert(connection, table).values(**named, **values).on_conflict_do_nothing()
-        done = connection.execute(new).rowcount
-    if not done:
+        done = connection.execute(new.returning(table.c.name)).one_or_none()
+    if done is None:
         raise FailedPrecondition(
             f"the {kind} {item.name!r} was changed meanwhile: load it again and repeat the change",
             reason="CHANGED_MEANWHILE",

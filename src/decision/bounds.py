@@ -13,7 +13,9 @@ from usageflow.domain.units import parse_units
 
 LATE_S = 34 * DAY_S
 EARLY_S = 300
-_ID_DAYS_BACK = 36
+_DAY_US = DAY_S * 1_000_000
+ID_DAYS = 36
+"""How many days an id is known, today's and yesterday's among them."""
 MAX_QUANTITY = 1e15
 MAX_METADATA_BYTES = 16 * 1024
 MAX_PATH_BYTES = 8192
@@ -23,6 +25,8 @@ _MAX_SHADOW = 16
 _MAX_BYTES = 2**62
 MAX_REVISION = 2**62
 _HASH_KEY_LENGTH = 66
+_SHORT = MAX_VALUE_BYTES // 4
+"""Characters of a key that cannot be too many bytes."""
 
 OUT_OF_RANGE_REASONS = frozenset({"TIME_TOO_OLD", "TIME_IN_FUTURE", "ID_OUT_OF_RANGE"})
 
@@ -34,8 +38,8 @@ def day(field: str, record_id: str, now_us: int) -> int:
             field, "is not 1 to 128 printable characters", "make a UUIDv7 before the first send"
         )
     day = day_of(record_id)
-    today = now_us // 1_000_000 // DAY_S
-    if day and not today - _ID_DAYS_BACK < day <= today + 1:
+    today = now_us // _DAY_US
+    if day and not today - ID_DAYS < day <= today + 1:
         message = "is a UUIDv7 of a day for which ids are not kept"
         raise InvalidArgument.of(
             field, message, "report within 34 days, by a clock that is right", "ID_OUT_OF_RANGE"
@@ -77,25 +81,43 @@ def check_verdict(verdict: Verdict) -> None:
 
 def check_identity(identity: str) -> None:
     """Checks an identity's key: a hash has one length, a plain value at most 256 bytes (never cut: two would be one)."""
+    if len(identity) <= _SHORT and identity[:2] != "h:":
+        _check_text("identity.value", identity)
+        return
     if identity.startswith("h:") and len(identity) != _HASH_KEY_LENGTH:
         raise InvalidArgument.of("identity.hash", "is not 32 bytes", "send HMAC-SHA256, 32 bytes")
     if identity.startswith("v:") and size_of(identity) > MAX_VALUE_BYTES + 2:
         raise InvalidArgument.of("identity.value", "is over 256 bytes", "send the value's keyed hash instead")
+    _check_text("identity.value", identity)
+
+
+def _check_text(field: str, text: str) -> None:
+    """Refuses what one of the databases cannot hold."""
+    if "\0" in text:
+        raise InvalidArgument.of(field, "holds a NUL character", "leave it out")
 
 
 def check_event(event: ReportedEvent) -> None:
     """Checks sizes and durations of an event."""
+    _check_text("path", event.path)
     if not 0 <= event.latency_us <= DAY_S * 1_000_000:
         raise InvalidArgument.of("latency", "is negative or over 24 h", "send the time the request took")
-    if len(event.path.encode()) > MAX_PATH_BYTES:
+    if _is_over(event.path, MAX_PATH_BYTES):
         raise InvalidArgument.of("path", f"is over {MAX_PATH_BYTES} bytes", "cut it or leave it empty")
-    if len(event.detail_json.encode()) > MAX_METADATA_BYTES:
+    if _is_over(event.detail_json, MAX_METADATA_BYTES):
         message = f"is over {MAX_METADATA_BYTES} bytes"
         raise InvalidArgument.of("metadata", message, "send less, or references to it", "METADATA_TOO_LARGE")
     _check_bytes(event.request_bytes, event.response_bytes)
 
 
+def _is_over(text: str, most: int) -> bool:
+    """Tells whether a text has more than ``most`` bytes. A character has four at most, so short texts need no look."""
+    return len(text) * 4 > most and len(text.encode()) > most
+
+
 def _check_bytes(request_bytes: int, response_bytes: int) -> None:
+    if request_bytes <= _MAX_BYTES and response_bytes <= _MAX_BYTES:
+        return
     for field, size in (("request_bytes", request_bytes), ("response_bytes", response_bytes)):
         if size > _MAX_BYTES:
             raise InvalidArgument.of(field, "is over 2^62", "send the bytes of the request")

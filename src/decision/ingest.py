@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from usageflow.domain.errors import Overloaded, Unavailable
+from usageflow.domain.errors import Fault, InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.usage import Outcome, UsageRecord
 from usageflow.storage.ports import UsageStore
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 class _Submission:
     application_id: str
     records: Sequence[UsageRecord]
-    done: asyncio.Future[Sequence[Outcome]]
+    done: asyncio.Future[Sequence[Outcome | Fault]]
 
 
 class Ingest:
@@ -38,8 +38,11 @@ class Ingest:
         self._waiting = 0
         self._wake = asyncio.Event()
 
-    async def submit(self, application_id: str, records: Sequence[UsageRecord]) -> Sequence[Outcome]:
-        """Returns an outcome per record once they are durable. Raises Overloaded or Unavailable: nothing was stored."""
+    async def submit(self, application_id: str, records: Sequence[UsageRecord]) -> Sequence[Outcome | Fault]:
+        """Returns an outcome per record once they are durable, the fault of each that the database itself refused.
+
+        Raises Overloaded where nothing was stored, and Unavailable where some may be: what is sent again counts once.
+        """
         if not records:
             return []
         if self._waiting + len(records) > MAX_WAITING:
@@ -80,14 +83,42 @@ class Ingest:
                     item.done.set_result(result)
 
     async def _bisect(self, group: Sequence[_Submission], error: Exception) -> None:
-        """Commits halves: what the database itself refuses must not sink what came beside it."""
-        if len(group) == 1:
+        """Commits halves: what the database itself refuses must not sink what came beside it, in other calls or in its own."""
+        if len(group) > 1:
+            middle = len(group) // 2
+            await self._commit(group[:middle])
+            await self._commit(group[middle:])
+        elif isinstance(error, InvalidArgument):
+            await self._commit_records(group[0], error)
+        else:
             log.error("a report cannot be stored", records=len(group[0].records), exc_info=error)
             _fail(group, error)
+
+    async def _commit_records(self, item: _Submission, error: InvalidArgument) -> None:
+        try:
+            outcomes = await self._halves(item.application_id, item.records, error)
+        except Exception as other:  # noqa: BLE001 - the caller is told, and the worker lives on
+            _fail([item], other)
             return
-        middle = len(group) // 2
-        await self._commit(group[:middle])
-        await self._commit(group[middle:])
+        if not item.done.done():
+            item.done.set_result(outcomes)
+
+    async def _halves(
+        self, application_id: str, records: Sequence[UsageRecord], error: InvalidArgument
+    ) -> list[Outcome | Fault]:
+        """Returns the outcomes of records that cannot all be stored."""
+        if len(records) == 1:
+            log.error("a record cannot be stored", record=records[0].record_id, exc_info=error)
+            return [error.faults[0]]
+        middle = len(records) // 2
+        outcomes: list[Outcome | Fault] = []
+        for half in (records[:middle], records[middle:]):
+            try:
+                (stored,) = await self._store.ingest([(application_id, half)])
+                outcomes += stored
+            except InvalidArgument as refusal:
+                outcomes += await self._halves(application_id, half, refusal)
+        return outcomes
 
 
 def _fail(group: Sequence[_Submission], error: Exception) -> None:

@@ -5,10 +5,12 @@ Every refusal is an InvalidArgument whose faults name the field of the item.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from decision.accounts import Account
 from decision.bounds import (
     check_count,
     check_event,
@@ -27,7 +29,7 @@ from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.units import units_of_quantity
-from usageflow.domain.usage import MeteringDelta, StoredEvent, UsageDelta, UsageRecord
+from usageflow.domain.usage import MeteringDelta, Series, StoredEvent, UsageDelta, UsageRecord
 
 CLOCK_TOLERANCE_US = 30_000_000
 _NOTHING = Decimal(0)
@@ -60,23 +62,42 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
     second = second_in_range("time", time_us // 1_000_000, desk.now_us)
     check_event(event)
     quantity = quantity_of(event.quantity)
-    latency = ((bucket_of(event.latency_us, desk.boundaries), 1),)
-    usage, metering = _deltas(event, desk, event.path, second, 1, units_of_quantity(quantity), latency)
+    account, series, identity = _filed(event, event.path, desk)
     stored = StoredEvent(
         event.event_id,
         time_us,
-        usage.series,
+        series,
         event.path,
-        usage.identity,
+        identity,
         event.latency_us,
         quantity,
         event.request_bytes,
         event.response_bytes,
-        event.detail_json,
+        _detail(event, desk),
     )
     if event.counted:  # a count batch holds this request already
         return UsageRecord(event.event_id, id_day, event.payload_hash, (), (), stored)
+    units = units_of_quantity(quantity)
+    usage = UsageDelta(
+        series,
+        identity,
+        second,
+        1,
+        _NOTHING if series.denied else units,
+        event.request_bytes,
+        event.response_bytes,
+        ((bucket_of(event.latency_us, desk.boundaries), 1),),
+    )
+    metering = _metering(account, series, identity, second, 1, units)
     return UsageRecord(event.event_id, id_day, event.payload_hash, (usage,), metering, stored)
+
+
+def _detail(event: ReportedEvent, desk: Desk) -> str:
+    """Returns what is kept of an event beside its columns; where its time was corrected, what the reporter said too."""
+    if not desk.offset_us or event.time_us is None:
+        return event.detail_json
+    detail = json.loads(event.detail_json or "{}") | {"reported_time": event.time_us}
+    return json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
 
 
 def record_of_batch(batch: ReportedBatch, desk: Desk) -> UsageRecord:
@@ -97,43 +118,42 @@ def record_of_batch(batch: ReportedBatch, desk: Desk) -> UsageRecord:
 def _delta_of_count(count: ReportedCount, desk: Desk) -> tuple[UsageDelta, tuple[MeteringDelta, ...]]:
     second = second_in_range("second", count.second + desk.offset_us // 1_000_000, desk.now_us)
     check_count(count)
-    return _deltas(count, desk, "", second, count.requests, units_of(count), histogram_of(count))
-
-
-def _deltas(
-    item: ReportedEvent | ReportedCount,
-    desk: Desk,
-    path: str,
-    second: int,
-    requests: int,
-    units: Decimal,
-    latency: tuple[tuple[int, int], ...],
-) -> tuple[UsageDelta, tuple[MeteringDelta, ...]]:
-    """Returns what an event or a count adds to usage and, one per billing target, to what is billed. Denials bill nothing."""
-    verdict, status = item.verdict, item.status
-    check_status(status)
-    check_verdict(verdict)
-    check_identity(item.identity)
-    plan = desk.plan
-    account = plan.accounts.find(item.endpoint, path, verdict, desk.revisions)
-    identity = account.identity(item.identity, plan.snapshot.hash_key)
-    series = account.series(status, verdict)
+    units, latency = units_of(count), histogram_of(count)
+    account, series, identity = _filed(count, "", desk)
     usage = UsageDelta(
         series,
         identity,
         second,
-        requests,
+        count.requests,
         _NOTHING if series.denied else units,
-        item.request_bytes,
-        item.response_bytes,
+        count.request_bytes,
+        count.response_bytes,
         latency,
     )
-    bills = () if series.denied else account.bills_for(identity)
-    return usage, tuple(
+    return usage, _metering(account, series, identity, second, count.requests, units)
+
+
+def _filed(item: ReportedEvent | ReportedCount, path: str, desk: Desk) -> tuple[Account, Series, str]:
+    """Returns under what an event or a count is filed: its account, its series and the identity's key as it is stored."""
+    verdict = item.verdict
+    check_status(item.status)
+    check_verdict(verdict)
+    check_identity(item.identity)
+    account = desk.plan.accounts.find(item.endpoint, path, verdict, desk.revisions)
+    identity = account.identity(item.identity, desk.plan.snapshot.hash_key)
+    return account, account.series(item.status, verdict), identity
+
+
+def _metering(
+    account: Account, series: Series, identity: str, second: int, requests: int, units: Decimal
+) -> tuple[MeteringDelta, ...]:
+    """Returns what is billed, one per billing target: nothing of our own denials."""
+    if series.denied:
+        return ()
+    endpoint, revision = account.endpoint, account.revision
+    return tuple(
         [
-            MeteringDelta(
-                account.endpoint, identity, bill.policy, bill.price, account.revision, second, requests, units
-            )
-            for bill in bills
+            MeteringDelta(endpoint, identity, bill.policy, bill.price, revision, second, requests, units)
+            for bill in account.bills_for(identity)
         ]
     )

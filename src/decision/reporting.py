@@ -140,8 +140,12 @@ async def _records(
     return good
 
 
-def _count(result: ReportResult, kind: ItemKind, index: int, record: UsageRecord, outcome: Outcome) -> None:
-    if outcome is Outcome.ACCEPTED:
+def _count(
+    result: ReportResult, kind: ItemKind, index: int, record: UsageRecord, outcome: Outcome | Fault
+) -> None:
+    if isinstance(outcome, Fault):
+        result.faults.append(ItemFault(kind, index, record.record_id, outcome))
+    elif outcome is Outcome.ACCEPTED:
         result.accepted += 1
     elif outcome is Outcome.DUPLICATE:
         result.duplicates += 1

@@ -20,7 +20,7 @@ from usageflow.domain.compiling import compile_snapshot
 from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.customers import Customer
 from usageflow.domain.directory import Directory, Entry
-from usageflow.domain.errors import FailedPrecondition, NotFound, Unavailable
+from usageflow.domain.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from usageflow.domain.hashing import derive_key, keyed_hash, keys_under
 from usageflow.domain.identity import PATH_PARAMETER, source_keys
 from usageflow.domain.policies import Block, CustomerPlan, Limit, Match, Metering, Policy, PolicySet, Strategy
@@ -358,13 +358,16 @@ class FakeControl:
 
 
 class FakeUsage:
-    """A UsageStore in memory. ``errors`` are raised by the next calls, ``poison`` by every call that holds that id."""
+    """A UsageStore in memory. ``errors`` are raised by the next calls, ``poison`` by every call that holds that id;
+    a call that holds one of ``refused`` is answered as by a database that refuses a value.
+    """
 
     def __init__(self) -> None:
         self.stored: dict[tuple[str, str], UsageRecord] = {}
         self.calls: list[list[str]] = []
         self.errors: list[Exception] = []
         self.poison = ""
+        self.refused: set[str] = set()
         self.gate: asyncio.Event | None = None
         self.waiting: list[PendingRow] = []
         self.asked_for: Collection[int] | None = None
@@ -379,6 +382,8 @@ class FakeUsage:
             raise self.errors.pop(0)
         if self.poison in self.calls[-1]:
             raise ValueError("the database refuses a value")
+        if self.refused.intersection(self.calls[-1]):
+            raise InvalidArgument.of("data", "is out of bounds", "correct it", "DATA_REFUSED")
         return [[self._keep(application, record) for record in records] for application, records in groups]
 
     def _keep(self, application: str, record: UsageRecord) -> Outcome:

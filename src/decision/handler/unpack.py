@@ -44,6 +44,7 @@ _DENIED = {
     common_pb2.DECISION_DENY: True,
 }
 _DEFAULT_HOLD_US = 60_000_000
+_blake2b = hashlib.blake2b
 
 Made = TypeVar("Made")
 
@@ -112,9 +113,9 @@ def report(message: usage_pb2.ReportRequest) -> Report:
 
 
 def _revisions(message: usage_pb2.ReportRequest) -> Iterator[int]:
-    yield from (event.revision for event in message.events)
+    yield from {event.revision for event in message.events}
     for batch in message.batches:
-        yield from (count.revision for count in batch.counts)
+        yield from {count.revision for count in batch.counts}
 
 
 class _Lazily(Collection[Made], Generic[Made]):
@@ -135,14 +136,16 @@ class _Lazily(Collection[Made], Generic[Made]):
 
 
 def _event(event: usage_pb2.UsageEvent) -> ReportedEvent:
+    time, latency = event.time, event.latency
+    seconds, nanos = time.seconds, time.nanos
     return ReportedEvent(
         event.event_id,
-        _micros(event.time) if event.HasField("time") else None,
-        _endpoint(event),
+        seconds * 1_000_000 + nanos // 1000 if seconds or nanos or event.HasField("time") else None,
+        event.endpoint_number or _endpoint(event),
         event.path,
-        _identity(event.identity) if event.HasField("identity") else "",
+        _identity(event.identity),
         event.status,
-        event.latency.ToMicroseconds(),
+        latency.seconds * 1_000_000 + latency.nanos // 1000,
         event.request_bytes,
         event.response_bytes,
         event.quantity if event.HasField("quantity") else None,
@@ -180,9 +183,14 @@ def _endpoint(item: usage_pb2.UsageEvent | usage_pb2.Count) -> EndpointRef:
 
 
 def _verdict(item: usage_pb2.UsageEvent | usage_pb2.Count) -> Verdict:
-    degraded = item.degraded.reason if item.HasField("degraded") else 0
-    shadow = tuple(item.shadow_denials)
-    return _verdict_of(item.decision, item.reason, degraded, item.policy_number, item.revision, shadow)
+    return _verdict_of(
+        item.decision,
+        item.reason,
+        item.degraded.reason if item.HasField("degraded") else 0,
+        item.policy_number,
+        item.revision,
+        tuple(shadow) if (shadow := item.shadow_denials) else (),
+    )
 
 
 @lru_cache(maxsize=4096)  # a service makes few kinds of decisions, again and again
@@ -207,27 +215,30 @@ def _verdict_of(
 
 def _identity(identity: common_pb2.Identity) -> str:
     """Returns the identity's key (usageflow.domain.identity), "" for nobody."""
+    if value := identity.value:  # most have one
+        return f"v:{value}"
     kind = identity.WhichOneof("kind")
     if kind == "hash":
         return f"h:{identity.hash.hex()}"
-    if kind == "value":
-        return f"v:{identity.value}" if identity.value else ""
     return f"a:{network_of(identity.anonymous)}" if kind == "anonymous" else ""
 
 
 def _detail(event: usage_pb2.UsageEvent) -> str:
+    client_ip, user_agent, reservation_id = event.client_ip, event.user_agent, event.reservation_id
+    has_metadata = event.HasField("metadata")
+    if not (client_ip or user_agent or reservation_id or has_metadata):
+        return ""
     detail: dict[str, object] = {}
-    if event.HasField("metadata") and event.metadata.fields:
+    if has_metadata and event.metadata.fields:
         detail["metadata"] = json_format.MessageToDict(event.metadata)
-    for name in ("client_ip", "user_agent", "reservation_id"):
-        if value := getattr(event, name):
-            detail[name] = value[:512]
+    texts = {"client_ip": client_ip, "user_agent": user_agent, "reservation_id": reservation_id}
+    detail |= {name: text[:512] for name, text in texts.items() if text}
     return json.dumps(detail, ensure_ascii=False, separators=(",", ":")) if detail else ""
 
 
 def _payload_hash(message: Message) -> bytes:
     """Returns 16 bytes over the item as it was sent: the same id with another payload is a conflict."""
-    return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
+    return _blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
 def _micros(timestamp: Timestamp) -> int:

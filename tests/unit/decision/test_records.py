@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,7 @@ from tests.unit.decision.reported_items import (
     event,
 )
 from tests.unit.fakes import metering, policy, snapshot
+from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.usage import EndpointName
 
 
@@ -152,3 +154,19 @@ def test_a_count_batch_is_one_record() -> None:
         Decimal("12.5"),
         Decimal("12.5"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"), [({"path": "/a\0"}, "path"), ({"identity": "v:a\0"}, "identity.value")]
+)
+def test_what_one_database_cannot_hold_is_refused_by_its_field(fields: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidArgument) as error:
+        event(**fields)
+    assert error.value.faults[0].field == field
+
+
+def test_where_a_time_was_corrected_the_reporters_own_is_kept() -> None:
+    record = event(desk(offset_us=-60_000_000), time_us=NOW + 60_000_000, detail_json='{"user_agent":"x"}')
+    assert record.event is not None
+    assert record.event.time_us == NOW
+    assert json.loads(record.event.detail_json) == {"user_agent": "x", "reported_time": NOW + 60_000_000}

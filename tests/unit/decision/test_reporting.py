@@ -293,6 +293,28 @@ async def test_what_the_database_refuses_does_not_sink_what_came_beside_it(desk:
     assert await desk.ingest.submit("app-1", [record("e")]) == [Outcome.ACCEPTED]
 
 
+async def test_of_a_call_only_the_record_that_the_database_refuses_is_not_stored(desk: Desk) -> None:
+    desk.usage.refused = {"e3", "e6"}
+    result = await desk.report(*(event(f"e{number}") for number in range(8)))
+    assert result.accepted == 6
+    assert [(item.kind, item.index, item.item_id, item.fault.reason) for item in result.faults] == [
+        (ItemKind.EVENT, 3, "e3", "DATA_REFUSED"),
+        (ItemKind.EVENT, 6, "e6", "DATA_REFUSED"),
+    ]
+    assert item_status(result.faults[0].fault).code == common_pb2.ITEM_CODE_INVALID_ARGUMENT
+
+
+async def test_a_database_that_goes_away_in_between_stores_nothing_twice(desk: Desk) -> None:
+    desk.usage.refused = {"e3"}
+    report = [event(f"e{number}") for number in range(4)]
+    refusal = InvalidArgument.of("data", "is out of bounds", "correct it", "DATA_REFUSED")
+    desk.usage.errors = [refusal, Unavailable("down")]
+    with pytest.raises(Unavailable):
+        await desk.report(*report)
+    result = await desk.report(*report)
+    assert (result.accepted, [item.item_id for item in result.faults]) == (3, ["e3"])
+
+
 async def test_a_caller_that_went_away_stops_nobody(desk: Desk) -> None:
     desk.usage.gate = asyncio.Event()
     calls = [asyncio.ensure_future(desk.ingest.submit("app-1", [record(name)])) for name in "abc"]

@@ -13,6 +13,7 @@ from sqlalchemy import Table, delete, select
 from tests.causes import NOBODY
 from usageflow.domain.analytics import UsageGroup, UsageQuery, UsageSum
 from usageflow.domain.clock import ManualClock
+from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.latency import pack
 from usageflow.domain.usage import (
     EndpointName,
@@ -31,6 +32,7 @@ from usageflow.storage.sql import (
     open_sqlite,
     prepare,
 )
+from usageflow.storage.sql.remembered import LIFE_US
 from usageflow.storage.sql.tables import (
     ENDPOINT_NAMES,
     EVENTS,
@@ -63,8 +65,13 @@ async def application_id(database: Database) -> str:
 
 
 @pytest.fixture
-def store(database: Database) -> SqlUsageStore:
-    return SqlUsageStore(database, ManualClock(77))
+def clock() -> ManualClock:
+    return ManualClock(77)
+
+
+@pytest.fixture
+def store(database: Database, clock: ManualClock) -> SqlUsageStore:
+    return SqlUsageStore(database, clock)
 
 
 def record(record_id: str, identity: str, units: Decimal = Decimal("2.5")) -> UsageRecord:
@@ -136,11 +143,13 @@ async def test_nobody_has_no_pseudonym(store: SqlUsageStore, database: Database,
 
 
 async def test_an_identity_keeps_its_pseudonym_until_the_mapping_goes(
-    store: SqlUsageStore, database: Database, application_id: str
+    store: SqlUsageStore, database: Database, application_id: str, clock: ManualClock
 ) -> None:
+    """What was remembered of the mapping is forgotten within seconds."""
     for record_id in ("a", "b"):
         await store.ingest([(application_id, [record(record_id, "ann")])])
     await database.write(lambda connection: connection.execute(delete(IDENTITIES)).close())
+    clock.advance(seconds=LIFE_US / 1e6 + 1)
     await store.ingest([(application_id, [record("c", "ann")])])
     first, second, third = [row["pseudonym"] for row in await all_rows(database, USAGE_DELTAS)]
     assert first == second != third
@@ -165,3 +174,26 @@ async def test_sums_of_negatives_are_exact(
     row = await total(database, application_id)
     assert row.units == Decimal("-900000000000006.500000000001")
     assert {type(number) for number in (row.requests, row.errors, row.denied)} == {int}
+
+
+async def test_one_row_holds_what_many_reports_add(
+    store: SqlUsageStore, database: Database, application_id: str
+) -> None:
+    await store.ingest([(application_id, [record(f"id-{number}", "ann") for number in range(350)])])
+    (usage,) = await all_rows(database, USAGE_DELTAS)
+    (metering,) = await all_rows(database, METERING_DELTAS)
+    sums = (350 * 3, 875, 0)
+    assert (usage["requests"], usage["whole"], usage["pico"]) == sums
+    assert (metering["requests"], metering["whole"], metering["pico"]) == sums
+    assert len(await all_rows(database, EVENTS)) == len(await all_rows(database, REPORT_IDS)) == 350
+
+
+async def test_names_of_a_transaction_that_failed_are_not_remembered(
+    store: SqlUsageStore, application_id: str
+) -> None:
+    bad = record("x" * 300, "ann")
+    with pytest.raises(InvalidArgument):
+        await store.ingest([(application_id, [record("a", "ann"), bad])])
+    await store.ingest([(application_id, [record("a", "ann")])])
+    (row,) = await store.query(application_id, UsageQuery(0, application="demo"))
+    assert (row.requests, row.endpoint) == (3, ENDPOINT)

@@ -9,10 +9,12 @@ waits for another in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
 from usageflow.domain.usage import Outcome, UsageRecord
+from usageflow.storage.sql.remembered import Names, Remembered
 from usageflow.storage.sql.statements import chunked, claim_rows
 from usageflow.storage.sql.tables import REPORT_IDS
 from usageflow.storage.sql.usage_rows import append_records
@@ -23,20 +25,32 @@ _Key = tuple[str, str, int]
 _Groups = Sequence[tuple[str, Sequence[UsageRecord]]]
 
 
-def ingest(connection: Connection, groups: _Groups, now_us: int) -> list[list[Outcome]]:
-    """Stores the new records of the groups and returns an outcome per record."""
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """An outcome per record, and names to remember once they are committed, by application id."""
+
+    outcomes: list[list[Outcome]]
+    names: dict[str, Names]
+
+
+def ingest(connection: Connection, groups: _Groups, now_us: int, remembered: Remembered) -> Ingested:
+    """Stores the new records of the groups."""
     firsts: dict[_Key, UsageRecord] = {}
     for application_id, records in groups:
         for record in records:
             firsts.setdefault((application_id, record.record_id, record.day), record)
     if not firsts:
-        return [[] for _ in groups]
+        return Ingested([[] for _ in groups], {})
     new = _claim(connection, firsts, now_us)
     hashes = {key: record.payload_hash for key, record in firsts.items()}
     hashes |= _stored_hashes(connection, firsts.keys() - new)
-    for application_id, accepted in sorted(_by_application(firsts, new).items()):
-        append_records(connection, application_id, accepted)
-    return _outcomes(groups, new, hashes)
+    names = {
+        application_id: append_records(
+            connection, application_id, accepted, remembered.of(application_id, now_us)
+        )
+        for application_id, accepted in sorted(_by_application(firsts, new).items())
+    }
+    return Ingested(_outcomes(groups, new, hashes), names)
 
 
 def _claim(connection: Connection, records: Mapping[_Key, UsageRecord], now_us: int) -> set[_Key]:

@@ -1,6 +1,6 @@
 """Small integers for what every usage row repeats: endpoints, series and identities.
 
-Each look-up serves one transaction and asks the database once per kind of value, however many records there are.
+Each look-up asks the database once per kind of value, however many records there are, for what is not remembered (remembered.py).
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from usageflow.domain.usage import Series
+from usageflow.storage.sql.remembered import Endpoint
 from usageflow.storage.sql.statements import append_new_rows, chunked
 from usageflow.storage.sql.tables import ENDPOINT_NAMES, IDENTITIES, USAGE_SERIES
-
-Endpoint = tuple[str, str]
-"""Method and template: a plain pair, because its hash is taken several times per record."""
 
 _PSEUDONYM_BITS = 62
 

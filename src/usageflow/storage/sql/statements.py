@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +17,11 @@ Upsert = sqlite.Insert | postgresql.Insert
 
 CHUNK = 500
 """How many values one IN list holds."""
+
+_AT_ONCE = 100
+"""How many rows one insert of SQLite takes, where there are so many."""
+
+_VALUES = re.compile(r"VALUES (\([?, ]+\))")
 
 _INSERTS: dict[str, Callable[[Table], Upsert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _SQLITE = sqlite.dialect()
@@ -33,7 +40,7 @@ def append_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, 
     if connection.dialect.name == "postgresql":
         _copy(connection, table, rows)
     else:
-        connection.exec_driver_sql(_row_insert(table, skip_known=False), list(rows))
+        _insert(connection, table, rows, skip_known=False)
 
 
 def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -45,7 +52,7 @@ def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[A
         return 0
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(_array_insert(table), _turned(rows)).rowcount
-    return connection.exec_driver_sql(_row_insert(table, skip_known=True), list(rows)).rowcount
+    return _insert(connection, table, rows, skip_known=True)
 
 
 def claim_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
@@ -83,6 +90,28 @@ def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]])
         raise DBAPIError.instance(
             statement, None, error, driver.Error, hide_parameters=True, dialect=connection.dialect
         ) from error
+
+
+def _insert(
+    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, skip_known: bool
+) -> int:
+    """Inserts rows into SQLite and returns how many went in. Many go with one step of the database, during which Python does other
+    work: it would have to be taken back from other threads after the step of each row.
+    """
+    one = _row_insert(table, skip_known=skip_known)
+    done, whole = 0, len(rows) - len(rows) % _AT_ONCE
+    for start in range(0, whole, _AT_ONCE):
+        values = tuple(itertools.chain.from_iterable(rows[start : start + _AT_ONCE]))
+        done += connection.exec_driver_sql(_many_rows(one), values).rowcount
+    rest = list(rows[whole:])
+    return done + connection.exec_driver_sql(one, rest).rowcount if rest else done
+
+
+@functools.cache
+def _many_rows(insert: str) -> str:
+    """Returns the insert of one row as one of _AT_ONCE rows."""
+    start, values, rest = _VALUES.split(insert)
+    return f"{start}VALUES {', '.join([values] * _AT_ONCE)}{rest}"
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from usageflow.domain.usage import Outcome, PendingRow, UsageRecord
 from usageflow.storage.sql import queries
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.ingest import ingest
+from usageflow.storage.sql.remembered import Remembered
 
 
 class SqlUsageStore:
@@ -17,13 +18,18 @@ class SqlUsageStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._remembered = Remembered()
 
     async def ingest(
         self, groups: Sequence[tuple[str, Sequence[UsageRecord]]]
     ) -> Sequence[Sequence[Outcome]]:
         """See UsageStore. Raises InvalidArgument (reason DATA_REFUSED) where a record or an application is impossible."""
         now_us = self._clock.now_us()
-        return await self._database.write(lambda connection: ingest(connection, groups, now_us))
+        done = await self._database.write(
+            lambda connection: ingest(connection, groups, now_us, self._remembered)
+        )
+        self._remembered.learn(done.names, now_us)
+        return done.outcomes
 
     async def pending(
         self, application_id: str, pseudonyms: Collection[int] | None = None

@@ -2,108 +2,103 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from usageflow.domain.latency import pack
-from usageflow.domain.units import split
-from usageflow.domain.usage import MeteringDelta, Series, StoredEvent, UsageDelta, UsageRecord
-from usageflow.storage.sql.interning import endpoint_ids, pseudonyms, series_ids
+from usageflow.domain.summing import MeteringSum, UsageSum, sum_metering, sum_usage
+from usageflow.domain.usage import StoredEvent, UsageRecord
+from usageflow.storage.sql.interning import NOBODY, endpoint_ids, pseudonyms, series_ids
+from usageflow.storage.sql.remembered import Names
 from usageflow.storage.sql.statements import append_rows
 from usageflow.storage.sql.tables import EVENTS, METERING_DELTAS, USAGE_DELTAS
 
 _Row = tuple[Any, ...]
 """Values in the order of the table's columns, without row_id."""
 
-
-# Most units repeat (1, 2, 0.5), and splitting a Decimal takes longer than finding it.
-_split = functools.lru_cache(maxsize=4096)(split)
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
-    """What stands for the application, its endpoints, series and identities in rows."""
+class _Application:
+    """An application, and what stands for its endpoints, series and identities in rows."""
 
     application_id: str
-    endpoints: Mapping[tuple[str, str], int]
-    series: Mapping[Series, int]
-    identities: Mapping[str, int]
+    names: Names
 
 
-def append_records(connection: Connection, application_id: str, records: Sequence[UsageRecord]) -> None:
-    """Appends the events and deltas of records of one application."""
+def append_records(
+    connection: Connection, application_id: str, records: Sequence[UsageRecord], known: Names
+) -> Names:
+    """Appends the events of new records of one application, and the sums of their deltas. Returns the names that it met, to be
+    remembered once this is committed.
+    """
     events = [record.event for record in records if record.event is not None]
-    usage = [delta for record in records for delta in record.usage]
-    metering = [delta for record in records for delta in record.metering]
-    names = _names(connection, application_id, events, usage, metering)
-    append_rows(connection, EVENTS, [_event_row(event, names) for event in events])
-    append_rows(connection, USAGE_DELTAS, [_usage_row(delta, names) for delta in usage])
-    append_rows(connection, METERING_DELTAS, [_metering_row(delta, names) for delta in metering])
+    usage = sum_usage(delta for record in records for delta in record.usage)
+    metering = sum_metering(delta for record in records for delta in record.metering)
+    names = _names(connection, application_id, events, usage, metering, known)
+    of = _Application(application_id, names)
+    append_rows(connection, EVENTS, [_event_row(event, of) for event in events])
+    append_rows(connection, USAGE_DELTAS, [_usage_row(one, of) for one in usage])
+    append_rows(connection, METERING_DELTAS, [_metering_row(one, of) for one in metering])
+    return names
 
 
 def _names(
     connection: Connection,
     application_id: str,
     events: Sequence[StoredEvent],
-    usage: Sequence[UsageDelta],
-    metering: Sequence[MeteringDelta],
-) -> _Names:
-    series = {item.series for items in (events, usage) for item in items}
-    of_endpoints = {each.endpoint for each in series} | {delta.endpoint for delta in metering}
-    endpoints = endpoint_ids(connection, application_id, of_endpoints)
-    named: list[StoredEvent | UsageDelta | MeteringDelta] = [*events, *usage, *metering]
-    return _Names(
-        application_id,
-        endpoints,
-        series_ids(connection, application_id, series, endpoints),
-        pseudonyms(connection, application_id, {item.identity for item in named}),
+    usage: Sequence[UsageSum],
+    metering: Sequence[MeteringSum],
+    known: Names,
+) -> Names:
+    of_series = {event.series for event in events} | {one.series for one in usage}
+    of_endpoints = {each.endpoint for each in of_series} | {one.endpoint for one in metering}
+    identities = {event.identity for event in events}
+    identities |= {one.identity for one in usage} | {one.identity for one in metering}
+    endpoints = _looked_up(
+        of_endpoints, known.endpoints, lambda missing: endpoint_ids(connection, application_id, missing)
     )
+    series = _looked_up(
+        of_series, known.series, lambda missing: series_ids(connection, application_id, missing, endpoints)
+    )
+    people = _looked_up(
+        identities - {""}, known.identities, lambda missing: pseudonyms(connection, application_id, missing)
+    )
+    return Names(endpoints, series, people | {"": NOBODY})
 
 
-def _event_row(event: StoredEvent, names: _Names) -> _Row:
+def _looked_up(
+    wanted: set[Name], known: Mapping[Any, int], find: Callable[[set[Name]], Mapping[Any, int]]
+) -> dict[Any, int]:
+    """Returns the number of every name: what is known, and the rest as it is found."""
+    # Asked for once each: another writer may forget a name in between.
+    numbers = {name: number for name in wanted if (number := known.get(name)) is not None}
+    missing = set(wanted) - numbers.keys()
+    return numbers | dict(find(missing)) if missing else numbers
+
+
+def _event_row(event: StoredEvent, of: _Application) -> _Row:
+    event_id, time_us, series, path, identity, *rest = event
+    names = of.names
     return (
-        names.application_id,
-        event.event_id,
-        event.time_us,
-        names.series[event.series],
-        event.path,
-        names.identities[event.identity],
-        event.latency_us,
-        event.quantity,
-        event.request_bytes,
-        event.response_bytes,
-        event.detail_json,
+        of.application_id,
+        event_id,
+        time_us,
+        names.series[series],
+        path,
+        names.identities[identity],
+        *rest,
     )
 
 
-def _usage_row(delta: UsageDelta, names: _Names) -> _Row:
-    return (
-        names.application_id,
-        names.series[delta.series],
-        names.identities[delta.identity],
-        delta.second,
-        delta.requests,
-        *_split(delta.units),
-        delta.request_bytes,
-        delta.response_bytes,
-        pack(delta.latency),
-    )
+def _usage_row(one: UsageSum, of: _Application) -> _Row:
+    return (of.application_id, of.names.series[one.series], of.names.identities[one.identity], *one[2:])
 
 
-def _metering_row(delta: MeteringDelta, names: _Names) -> _Row:
-    return (
-        names.application_id,
-        names.endpoints[delta.endpoint.method, delta.endpoint.template],
-        names.identities[delta.identity],
-        delta.policy,
-        delta.price,
-        delta.revision,
-        delta.second,
-        delta.requests,
-        *_split(delta.units),
-        None,  # part: claimed by nobody
-    )
+def _metering_row(one: MeteringSum, of: _Application) -> _Row:
+    endpoint, identity, *rest = one
+    # No part: nothing has claimed it.
+    return (of.application_id, of.names.endpoints[endpoint], of.names.identities[identity], *rest, None)

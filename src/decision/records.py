@@ -23,6 +23,7 @@ from decision.bounds import (
 )
 from decision.plan import Plan
 from decision.reported import ReportedBatch, ReportedCount, ReportedEvent
+from usageflow.domain.capture import kept_detail, kept_path
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.snapshot import Snapshot
@@ -62,17 +63,18 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
     quantity = quantity_of(event.quantity)
     latency = ((bucket_of(event.latency_us, desk.boundaries), 1),)
     usage, metering = _deltas(event, desk, event.path, second, 1, units_of_quantity(quantity), latency)
+    rules = desk.plan.snapshot.capture_rules
     stored = StoredEvent(
         event.event_id,
         time_us,
         usage.series,
-        event.path,
+        kept_path(event.path, rules),
         usage.identity,
         event.latency_us,
         quantity,
         event.request_bytes,
         event.response_bytes,
-        event.detail_json,
+        kept_detail(event.detail_json, event.captured_json, rules),
     )
     if event.counted:  # a count batch holds this request already
         return UsageRecord(event.event_id, id_day, event.payload_hash, (), (), stored)

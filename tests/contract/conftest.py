@@ -76,6 +76,9 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         credentials=SqlCredentialStore(database, clock),
         audit=SqlAuditLog(database),
         decision_log=SqlDecisionLog(database, clock),
+        erasures=SqlErasureStore(database, clock),
+        retention=SqlRetentionStore(database),
+        database=database,
         resources=SqlResourceStore(database, clock),
         forget_numbers=forget_numbers,
     )

@@ -11,11 +11,13 @@ import grpc.aio
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
+from admin.erasing import Erasing
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.erasing import ErasureMethods
 from admin.handler.keys import KeyMethods, TokenMethods
 from admin.handler.resources import ResourceMethods, check_message
 from admin.handler.revisions import RevisionMethods
@@ -43,6 +45,7 @@ class AdminUseCases:
     resources: Mapping[str, Resources]
     revising: Revising
     logged: LoggedDecisions
+    erasing: Erasing
 
 
 class AdminHandler(
@@ -53,6 +56,7 @@ class AdminHandler(
     AuditMethods,
     StatusMethods,
     DecisionLogMethods,
+    ErasureMethods,
 ):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
@@ -66,6 +70,7 @@ class AdminHandler(
         self._resources = use.resources
         self._revising = use.revising
         self.logged = use.logged
+        self.erasing = use.erasing
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

@@ -17,6 +17,7 @@ from usageflow.cli import (
     bootstrap,
     check,
     diff,
+    erase,
     explain,
     export,
     keys,
@@ -97,7 +98,10 @@ app.command(epilog=examples(replay.EXAMPLES))(replay.replay)
 app.command(epilog=examples(schema.EXAMPLES))(schema.schema)
 app.add_typer(meter.app, name="meter")
 for _kind in KINDS:
-    app.add_typer(app_of(_kind), name=_kind.command)
+    _verbs = app_of(_kind)
+    if _kind.command == "customers":
+        _verbs.command(epilog=examples(erase.EXAMPLES))(erase.erase)
+    app.add_typer(_verbs, name=_kind.command)
 app.add_typer(revisions.app, name="revisions")
 
 

@@ -36,11 +36,38 @@ METADATA_CAPS = Caps(depth=32, members=10_000, text_bytes=16_384)
 
 _PARTS = (
     *("token", "secret", "password", "passwd", "passphrase", "passcode", "credential", "apikey", "accesskey"),
-    *("privatekey", "signingkey", "encryptionkey", "authorization", "cookie", "sessionid", "signature", "jwt"),
+    *(
+        "privatekey",
+        "signingkey",
+        "encryptionkey",
+        "authorization",
+        "cookie",
+        "sessionid",
+        "signature",
+        "jwt",
+    ),
     *("csrf", "xsrf", "cardnumber", "creditcard"),
 )
 _WHOLE = frozenset(
-    "auth bearer cvc cvv cvv2 hmac iban key mfa otp pan pass pin pwd sess session sid sig ssn totp".split()
+    [
+        *(
+            "auth",
+            "bearer",
+            "cvc",
+            "cvv",
+            "cvv2",
+            "hmac",
+            "iban",
+            "key",
+            "mfa",
+            "otp",
+            "pan",
+            "pass",
+            "pin",
+            "pwd",
+        ),
+        *("sess", "session", "sid", "sig", "ssn", "totp"),
+    ]
 )
 _COUNTED = "tokens"  # total_tokens: 12 says how many there are; it is what language models are billed by
 
@@ -91,8 +118,8 @@ def mask_text(text: str) -> str:
 def mask_headers(headers: Iterable[tuple[str, str]], also: Collection[str] = ()) -> dict[str, str]:
     """Returns header fields by name in lower case; several of one name are joined by commas. What is beyond the caps is left out."""
     joined: dict[str, str] = {}
-    for name, value in headers:
-        name = name.lower()
+    for spelled, value in headers:
+        name = spelled.lower()
         if 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
     kept: dict[str, str] = {}
@@ -182,7 +209,7 @@ def _without_cards(run: str) -> str:
     groups = list(re.finditer("[0-9]+", run))
     first = 0
     while first < len(groups):
-        last = _card_from(run, groups, first)
+        last = _card_from(groups, first)
         if last is not None:
             before, after = run[: groups[first].start()], run[groups[last].end() :]
             return before + MASK + _without_cards_behind(after)
@@ -194,7 +221,7 @@ def _without_cards_behind(rest: str) -> str:
     return _DIGITS.sub(lambda match: _without_cards(match[0]), rest)
 
 
-def _card_from(run: str, groups: list[re.Match[str]], first: int) -> int | None:
+def _card_from(groups: list[re.Match[str]], first: int) -> int | None:
     """Returns the last group of the card number that begins with a group; None where none does."""
     digits = ""
     for index in range(first, len(groups)):

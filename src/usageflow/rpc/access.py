@@ -25,6 +25,8 @@ _OWNERS_METHODS = {
     "DeleteApplication",
     "UndeleteApplication",
     "ExportSnapshot",
+    "EraseCustomer",
+    "EraseIdentity",
 }
 _DATA_PLANE = "DecisionService"
 _AGENT, _REPORTING, _READ = (

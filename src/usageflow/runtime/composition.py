@@ -30,6 +30,7 @@ from decision.resilience import ResilientStore
 from decision.snapshots import SnapshotRegistry
 from decision.tokens import TokenReader
 from decision.watching import Watching
+from meter.retention import Retention
 from usageflow import expressions
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
@@ -170,6 +171,7 @@ class Composed:
     relays: tuple[Relay, ...] = ()
     last_used: LastUsed | None = None
     plane: ControlPlane | None = None
+    retention: Retention | None = None
 
     @property
     def servers(self) -> tuple[RpcServer, ...]:
@@ -187,6 +189,7 @@ class Composed:
         jobs |= {type(relay).__name__: relay.run() for relay in self.relays}
         jobs |= {"last used": self.last_used.run()} if self.last_used is not None else {}
         jobs |= {"purge": self.plane.purge_for_ever()} if self.plane is not None else {}
+        jobs |= {"retention": self.retention.run_for_ever()} if self.retention is not None else {}
         return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
     async def start(self) -> None:

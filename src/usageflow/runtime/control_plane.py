@@ -11,6 +11,7 @@ import structlog
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
+from admin.erasing import Erasing
 from admin.exporting import Exporting
 from admin.handler import AdminHandler, AdminUseCases
 from admin.logged_decisions import LoggedDecisions
@@ -94,5 +95,6 @@ def build_control_plane(
         resources=resources,
         revising=revising,
         logged=logged,
+        erasing=Erasing(control, stores.erasures, notices, key_of),
     )
     return ControlPlane(AdminHandler(use_cases), applying, revising, logged)

@@ -76,5 +76,6 @@ def compose(
         database=sql.database,
         control=sql.control,
         plane=office.plane,
+        retention=office.retention,
         applying=office.plane.applying,
     )

@@ -9,6 +9,7 @@ from enum import StrEnum
 from admin.handler import add_to_server
 from meter.handler import MeterHandler
 from meter.pending import Pending
+from meter.retention import Retention
 from usageflow.domain.clock import Clock
 from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
@@ -49,6 +50,7 @@ class Office:
 
     plane: ControlPlane
     meter: MeterHandler
+    retention: Retention
 
     def serve_on(self, rpc: RpcServer, roles: Iterable[Role]) -> None:
         """Adds those of these services to a server."""
@@ -61,7 +63,9 @@ class Office:
 def build_office(stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock) -> Office:
     """Wires administration and metering."""
     plane = build_control_plane(stores, notices, clock, hash_key)
-    return Office(plane, MeterHandler(Pending(stores.control, stores.usage)))
+    return Office(
+        plane, MeterHandler(Pending(stores.control, stores.usage)), Retention(stores.retention, clock)
+    )
 
 
 def build_rpc(

@@ -130,6 +130,7 @@ def _wired(
         relays=relays,
         last_used=last_used,
         plane=office.plane if office is not None and Role.ADMIN in roles else None,
+        retention=office.retention if office is not None and Role.METER in roles else None,
         database=sql.database,
         cache=cache,
     )

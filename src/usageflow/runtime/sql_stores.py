@@ -13,8 +13,10 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlErasureStore,
     SqlReplicaStore,
     SqlResourceStore,
+    SqlRetentionStore,
     SqlUsageStore,
 )
 
@@ -32,6 +34,8 @@ class SqlStores:
     audit: SqlAuditLog
     resources: SqlResourceStore
     decision_log: SqlDecisionLog
+    erasures: SqlErasureStore
+    retention: SqlRetentionStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -46,4 +50,6 @@ class SqlStores:
             SqlAuditLog(database),
             SqlResourceStore(database, clock),
             SqlDecisionLog(database, clock),
+            SqlErasureStore(database, clock),
+            SqlRetentionStore(database),
         )

@@ -130,7 +130,12 @@ def _powers(method: MethodDescriptor) -> set[str]:
     if method.containing_service.name == "DecisionService":
         return _DATA_PLANE[method.name]
     name = method.name
-    if "ApiKey" in name or "AdminToken" in name or name in _APPLICATIONS or name == "ExportSnapshot":
+    if (
+        "ApiKey" in name
+        or "AdminToken" in name
+        or name in _APPLICATIONS
+        or name.startswith(("ExportSnapshot", "Erase"))
+    ):
         return _OWNERS
     return _VIEWERS if name.startswith(_LOOKS) else _EDITORS
 

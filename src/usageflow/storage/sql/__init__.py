@@ -12,6 +12,7 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.decision_log import SqlDecisionLog
+from usageflow.storage.sql.erasing import SqlErasureStore
 from usageflow.storage.sql.lock import FolderLock, lock_folder
 from usageflow.storage.sql.migrate import MigrationKind, MigrationOutcome, prepare
 from usageflow.storage.sql.postgres import open_postgres
@@ -20,6 +21,7 @@ from usageflow.storage.sql.postgres_notices import PostgresRelay
 from usageflow.storage.sql.postgres_prepare import prepare_postgres
 from usageflow.storage.sql.replicas import SqlReplicaStore
 from usageflow.storage.sql.resources import SqlResourceStore
+from usageflow.storage.sql.retention import SqlRetentionStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -34,8 +36,10 @@ __all__ = [
     "SqlControlStore",
     "SqlCredentialStore",
     "SqlDecisionLog",
+    "SqlErasureStore",
     "SqlReplicaStore",
     "SqlResourceStore",
+    "SqlRetentionStore",
     "SqlUsageStore",
     "lock_folder",
     "open_postgres",

@@ -106,4 +106,5 @@ def _metering_row(delta: MeteringDelta, names: _Names) -> _Row:
         delta.requests,
         *_split(delta.units),
         None,  # part: claimed by nobody
+        None,  # customer: told by the identity
     )

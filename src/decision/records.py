@@ -25,6 +25,7 @@ from decision.bounds import (
 )
 from decision.plan import Plan
 from decision.reported import ReportedBatch, ReportedCount, ReportedEvent
+from usageflow.domain.capture import CaptureRules, kept_detail, kept_path
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.snapshot import Snapshot
@@ -63,17 +64,18 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
     check_event(event)
     quantity = quantity_of(event.quantity)
     account, series, identity = _filed(event, event.path, desk)
+    rules = desk.plan.snapshot.capture_rules
     stored = StoredEvent(
         event.event_id,
         time_us,
         series,
-        event.path,
+        kept_path(event.path, rules),
         identity,
         event.latency_us,
         quantity,
         event.request_bytes,
         event.response_bytes,
-        _detail(event, desk),
+        _detail(event, desk, rules),
     )
     if event.counted:  # a count batch holds this request already
         return UsageRecord(event.event_id, id_day, event.payload_hash, (), (), stored)
@@ -92,11 +94,12 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
     return UsageRecord(event.event_id, id_day, event.payload_hash, (usage,), metering, stored)
 
 
-def _detail(event: ReportedEvent, desk: Desk) -> str:
+def _detail(event: ReportedEvent, desk: Desk, rules: CaptureRules) -> str:
     """Returns what is kept of an event beside its columns; where its time was corrected, what the reporter said too."""
+    kept = kept_detail(event.detail_json, event.captured_json, rules)
     if not desk.offset_us or event.time_us is None:
-        return event.detail_json
-    detail = json.loads(event.detail_json or "{}") | {"reported_time": event.time_us}
+        return kept
+    detail = json.loads(kept or "{}") | {"reported_time": event.time_us}
     return json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -43,6 +43,7 @@ class ReportedEvent(NamedTuple):
     detail_json: str
     counted: bool
     payload_hash: bytes
+    captured_json: str = ""
 
 
 class ReportedCount(NamedTuple):

@@ -159,6 +159,7 @@ class SnapshotRegistry:
             endpoints=state.endpoints,
             directory=self._directories.get(application.application_id),
             decision_log_percent=application.decision_log_percent,
+            capture=application.capture,
             compile_term=self._compile_term,
         )
 

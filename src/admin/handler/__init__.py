@@ -12,12 +12,14 @@ from admin.alerts import Alerts
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
+from admin.erasing import Erasing
 from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.alerts import AlertMethods
 from admin.handler.audit import AuditMethods
 from admin.handler.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
+from admin.handler.erasing import ErasureMethods
 from admin.handler.events import EventMethods
 from admin.handler.inventory import InventoryMethods
 from admin.handler.keys import KeyMethods, TokenMethods
@@ -53,6 +55,7 @@ class AdminUseCases:
     inventories: Inventories
     stored_events: StoredEvents
     alerts: Alerts
+    erasing: Erasing
 
 
 class AdminHandler(
@@ -66,6 +69,7 @@ class AdminHandler(
     UsageMethods,
     InventoryMethods,
     EventMethods,
+    ErasureMethods,
 ):
     """AdminService over its use-cases. Each family of methods is a class of its own module."""
 
@@ -82,6 +86,7 @@ class AdminHandler(
         self._inventories = use.inventories
         self.stored_events = use.stored_events
         self._alerts = use.alerts
+        self.erasing = use.erasing
 
     async def Apply(  # noqa: N802 - gRPC's spelling
         self, request: admin_pb2.ApplyRequest, context: _Context

@@ -147,7 +147,7 @@ def plan_response(sent: Sent) -> plan_pb2.WatchPlanResponse:
         policies=[_plan_policy(policy) for policy in snapshot.policies],
         hash_key=snapshot.hash_key,
         hash_key_version=1,
-        capture=plan_pb2.CAPTURE_LEVEL_STANDARD,
+        capture=plan_pb2.CaptureLevel.Value(f"CAPTURE_LEVEL_{snapshot.capture}"),
     )
 
 

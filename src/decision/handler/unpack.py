@@ -153,6 +153,7 @@ def _event(event: usage_pb2.UsageEvent) -> ReportedEvent:
         _detail(event),
         event.counted,
         _payload_hash(event),
+        _captured(event) if event.HasField("captured") else "",
     )
 
 
@@ -234,6 +235,16 @@ def _detail(event: usage_pb2.UsageEvent) -> str:
     texts = {"client_ip": client_ip, "user_agent": user_agent, "reservation_id": reservation_id}
     detail |= {name: text[:512] for name, text in texts.items() if text}
     return json.dumps(detail, ensure_ascii=False, separators=(",", ":")) if detail else ""
+
+
+def _captured(event: usage_pb2.UsageEvent) -> str:
+    """Returns what was captured as JSON, "" for what JSON cannot say: it is left out, never refused."""
+    try:
+        return json.dumps(
+            json_format.MessageToDict(event.captured), ensure_ascii=False, separators=(",", ":")
+        )
+    except (json_format.Error, ValueError, RecursionError):
+        return ""
 
 
 def _payload_hash(message: Message) -> bytes:

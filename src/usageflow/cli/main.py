@@ -20,6 +20,7 @@ from usageflow.cli import (
     customer,
     diff,
     endpoints,
+    erase,
     explain,
     export,
     keys,
@@ -108,6 +109,8 @@ for _kind in KINDS:
     _verbs = app_of(_kind)
     if _kind.command == "endpoints":
         endpoints.add_to(_verbs)
+    if _kind.command == "customers":
+        _verbs.command(epilog=examples(erase.EXAMPLES))(erase.erase)
     app.add_typer(_verbs, name=_kind.command)
 app.add_typer(revisions.app, name="revisions")
 app.add_typer(alerts.app, name="alerts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from usageflow.domain.applications import Capture
 from usageflow.domain.calendars import LONGEST_US
 from usageflow.domain.directory import Directory, plan_rules
 from usageflow.domain.errors import InvalidArgument
@@ -44,6 +45,7 @@ def compile_snapshot(
     directory: Directory | None = None,
     compile_term: CompileTerm = compile_nothing,
     decision_log_percent: int = 0,
+    capture: Capture = Capture.STANDARD,
 ) -> Snapshot:
     """Compiles a state. ``hash_key`` is the application's own. Blocks carry hashed identities (64 hex digits).
 
@@ -80,6 +82,7 @@ def compile_snapshot(
         policy_numbers={item.number: item for item in compiled if item.number},
         directory=(directory or Directory()).under(plan_rules(policies.plans)),
         decision_log_percent=decision_log_percent,
+        capture=capture,
     )
 
 

@@ -9,6 +9,8 @@ from functools import cached_property, lru_cache
 from hashlib import blake2b
 from urllib.parse import quote, unquote
 
+from usageflow.domain.applications import Capture
+from usageflow.domain.capture import CaptureRules
 from usageflow.domain.declared import Declared
 from usageflow.domain.directory import Directory
 from usageflow.domain.errors import InvalidArgument
@@ -196,6 +198,7 @@ class Snapshot:
     directory: Directory = field(default_factory=Directory)
     decision_log_percent: int = 0
     """Of how many of 100 callers decisions are logged."""
+    capture: Capture = Capture.STANDARD
     _of_routes: dict[EndpointName, tuple[CompiledPolicy, ...] | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -217,6 +220,18 @@ class Snapshot:
     def attribute_numbers(self) -> Mapping[AttributeKey, int]:
         """Returns the number of each attribute."""
         return {key: number for number, key in self.attributes.items()}
+
+    @cached_property
+    def capture_rules(self) -> CaptureRules:
+        """Returns what is kept of reported requests."""
+        parts = (
+            part
+            for strategy in self.strategies
+            for source in strategy.sources
+            for part in source.parts
+            if part.sensitive or source.sensitive
+        )
+        return CaptureRules.of(self.capture, (part.key for part in parts))
 
     @cached_property
     def token_rules(self) -> tuple[TokenRules, ...]:

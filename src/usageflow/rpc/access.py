@@ -27,6 +27,8 @@ _OWNERS_METHODS = {
     "ExportSnapshot",
     "RevealAlertDestinationSecret",
     "RotateAlertDestinationSecret",
+    "EraseCustomer",
+    "EraseIdentity",
 }
 _DATA_PLANE = "DecisionService"
 _AGENT, _REPORTING, _READ = (

@@ -12,6 +12,7 @@ from admin.alerts import Alerts
 from admin.applying import Applying
 from admin.auditing import Auditing
 from admin.credentials import Credentials
+from admin.erasing import Erasing
 from admin.exporting import Exporting
 from admin.handler import AdminHandler, AdminUseCases
 from admin.inventory import Inventories
@@ -126,5 +127,6 @@ def build_control_plane(
         inventories=Inventories(control, stores.inventory, declarations, clock),
         stored_events=stored_events,
         alerts=alerts,
+        erasing=Erasing(control, stores.erasures, notices, key_of),
     )
     return ControlPlane(AdminHandler(use_cases), applying, revising, logged, stored_events)

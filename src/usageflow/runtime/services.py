@@ -10,6 +10,7 @@ from admin.handler import add_to_server
 from meter.compacting import Compactor, Progress
 from meter.handler import MeterHandler
 from meter.pending import Pending
+from meter.retention import Retention
 from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Attempts, Authenticator
@@ -84,6 +85,7 @@ def build_office(
     background: dict[str, Background] = {
         "compactor": compactor,
         "alerts": build_alarm(stores, clock, hash_key, sender),
+        "retention": Retention(stores.retention, clock),
     }
     return Office(plane, MeterHandler(pending), background)
 

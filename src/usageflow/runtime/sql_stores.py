@@ -16,11 +16,13 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlErasureStore,
     SqlEventStore,
     SqlIdentityStore,
     SqlInventoryStore,
     SqlReplicaStore,
     SqlResourceStore,
+    SqlRetentionStore,
     SqlUsageStore,
 )
 
@@ -44,6 +46,8 @@ class SqlStores:
     identities: SqlIdentityStore
     alerts: SqlAlertStore
     alert_readings: SqlAlertReadings
+    erasures: SqlErasureStore
+    retention: SqlRetentionStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -64,4 +68,6 @@ class SqlStores:
             SqlIdentityStore(database, clock),
             SqlAlertStore(database, clock),
             SqlAlertReadings(database, clock),
+            SqlErasureStore(database, clock),
+            SqlRetentionStore(database),
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from usageflow.domain.applications import Capture
 from usageflow.domain.changes import Cause
 from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
@@ -31,6 +32,7 @@ class Application:
     revision: int
     plan_version: int
     decision_log_percent: int = 0
+    capture: Capture = Capture.STANDARD
 
 
 class NumberKind(StrEnum):

@@ -45,6 +45,8 @@ def refused(name: str, caller: Principal) -> str:
         ("ListAuditEntries", Role.VIEWER),
         ("Explain", Role.VIEWER),
         ("ExportSnapshot", Role.OWNER),
+        ("EraseCustomer", Role.OWNER),
+        ("EraseIdentity", Role.OWNER),
         ("ListApiKeys", Role.OWNER),
         ("CreateAdminToken", Role.OWNER),
         ("RevokeApiKey", Role.OWNER),

@@ -45,7 +45,13 @@ _EDITORS = {"EDITOR", "OWNER"}
 _OWNERS = {"OWNER"}
 _APPLICATIONS = {"CreateApplication", "UpdateApplication", "DeleteApplication", "UndeleteApplication"}
 _LOOKS = ("Get", "List", "Query", "Verify", "Diff", "Watch", "Tail")
-_OWNERS_METHODS = {"ExportSnapshot", "RevealAlertDestinationSecret", "RotateAlertDestinationSecret"}
+_OWNERS_METHODS = {
+    "EraseCustomer",
+    "EraseIdentity",
+    "ExportSnapshot",
+    "RevealAlertDestinationSecret",
+    "RotateAlertDestinationSecret",
+}
 
 
 @dataclass(frozen=True, slots=True)

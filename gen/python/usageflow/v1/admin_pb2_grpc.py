@@ -11,6 +11,7 @@ from usageflow.v1 import application_methods_pb2 as usageflow_dot_v1_dot_applica
 from usageflow.v1 import audit_pb2 as usageflow_dot_v1_dot_audit__pb2
 from usageflow.v1 import decision_log_pb2 as usageflow_dot_v1_dot_decision__log__pb2
 from usageflow.v1 import directory_methods_pb2 as usageflow_dot_v1_dot_directory__methods__pb2
+from usageflow.v1 import erasing_pb2 as usageflow_dot_v1_dot_erasing__pb2
 from usageflow.v1 import inventory_pb2 as usageflow_dot_v1_dot_inventory__pb2
 from usageflow.v1 import keys_pb2 as usageflow_dot_v1_dot_keys__pb2
 from usageflow.v1 import policies_pb2 as usageflow_dot_v1_dot_policies__pb2
@@ -160,6 +161,16 @@ class AdminServiceStub(object):
                 '/usageflow.v1.AdminService/ListDecisions',
                 request_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
+        self.EraseCustomer = channel.unary_unary(
+                '/usageflow.v1.AdminService/EraseCustomer',
+                request_serializer=usageflow_dot_v1_dot_erasing__pb2.EraseCustomerRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_erasing__pb2.EraseResponse.FromString,
+                _registered_method=True)
+        self.EraseIdentity = channel.unary_unary(
+                '/usageflow.v1.AdminService/EraseIdentity',
+                request_serializer=usageflow_dot_v1_dot_erasing__pb2.EraseIdentityRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_erasing__pb2.EraseResponse.FromString,
                 _registered_method=True)
         self.GetStrategy = channel.unary_unary(
                 '/usageflow.v1.AdminService/GetStrategy',
@@ -634,6 +645,20 @@ class AdminServiceServicer(object):
 
     def ListDecisions(self, request, context):
         """The logged decisions of an application, where its settings ask for a log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseCustomer(self, request, context):
+        """Forgets a customer and all identities of it, for good. Needs the role OWNER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseIdentity(self, request, context):
+        """Forgets one identity for good. Needs the role OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1194,6 +1219,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListDecisions,
                     request_deserializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.SerializeToString,
+            ),
+            'EraseCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCustomer,
+                    request_deserializer=usageflow_dot_v1_dot_erasing__pb2.EraseCustomerRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_erasing__pb2.EraseResponse.SerializeToString,
+            ),
+            'EraseIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseIdentity,
+                    request_deserializer=usageflow_dot_v1_dot_erasing__pb2.EraseIdentityRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_erasing__pb2.EraseResponse.SerializeToString,
             ),
             'GetStrategy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStrategy,
@@ -2086,6 +2121,60 @@ class AdminService(object):
             '/usageflow.v1.AdminService/ListDecisions',
             usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsRequest.SerializeToString,
             usageflow_dot_v1_dot_decision__log__pb2.ListDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/EraseCustomer',
+            usageflow_dot_v1_dot_erasing__pb2.EraseCustomerRequest.SerializeToString,
+            usageflow_dot_v1_dot_erasing__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.AdminService/EraseIdentity',
+            usageflow_dot_v1_dot_erasing__pb2.EraseIdentityRequest.SerializeToString,
+            usageflow_dot_v1_dot_erasing__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,

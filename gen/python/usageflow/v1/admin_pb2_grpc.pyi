@@ -16,6 +16,7 @@ import usageflow.v1.application_methods_pb2
 import usageflow.v1.audit_pb2
 import usageflow.v1.decision_log_pb2
 import usageflow.v1.directory_methods_pb2
+import usageflow.v1.erasing_pb2
 import usageflow.v1.inventory_pb2
 import usageflow.v1.keys_pb2
 import usageflow.v1.policies_pb2
@@ -167,6 +168,18 @@ class AdminServiceStub:
         usageflow.v1.decision_log_pb2.ListDecisionsResponse,
     ]
     """The logged decisions of an application, where its settings ask for a log."""
+
+    EraseCustomer: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.erasing_pb2.EraseCustomerRequest,
+        usageflow.v1.erasing_pb2.EraseResponse,
+    ]
+    """Forgets a customer and all identities of it, for good. Needs the role OWNER."""
+
+    EraseIdentity: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.erasing_pb2.EraseIdentityRequest,
+        usageflow.v1.erasing_pb2.EraseResponse,
+    ]
+    """Forgets one identity for good. Needs the role OWNER."""
 
     GetStrategy: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.policy_methods_pb2.GetStrategyRequest,
@@ -688,6 +701,18 @@ class AdminServiceAsyncStub:
         usageflow.v1.decision_log_pb2.ListDecisionsResponse,
     ]
     """The logged decisions of an application, where its settings ask for a log."""
+
+    EraseCustomer: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.erasing_pb2.EraseCustomerRequest,
+        usageflow.v1.erasing_pb2.EraseResponse,
+    ]
+    """Forgets a customer and all identities of it, for good. Needs the role OWNER."""
+
+    EraseIdentity: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.erasing_pb2.EraseIdentityRequest,
+        usageflow.v1.erasing_pb2.EraseResponse,
+    ]
+    """Forgets one identity for good. Needs the role OWNER."""
 
     GetStrategy: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.policy_methods_pb2.GetStrategyRequest,
@@ -1251,6 +1276,22 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse], collections.abc.AsyncIterator[usageflow.v1.decision_log_pb2.ListDecisionsResponse]]:
         """The logged decisions of an application, where its settings ask for a log."""
+
+    @abc.abstractmethod
+    def EraseCustomer(
+        self,
+        request: usageflow.v1.erasing_pb2.EraseCustomerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.erasing_pb2.EraseResponse, collections.abc.Awaitable[usageflow.v1.erasing_pb2.EraseResponse]]:
+        """Forgets a customer and all identities of it, for good. Needs the role OWNER."""
+
+    @abc.abstractmethod
+    def EraseIdentity(
+        self,
+        request: usageflow.v1.erasing_pb2.EraseIdentityRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.erasing_pb2.EraseResponse, collections.abc.Awaitable[usageflow.v1.erasing_pb2.EraseResponse]]:
+        """Forgets one identity for good. Needs the role OWNER."""
 
     @abc.abstractmethod
     def GetStrategy(

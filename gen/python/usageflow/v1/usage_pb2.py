@@ -18,33 +18,33 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from usageflow.v1 import common_pb2 as usageflow_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18usageflow/v1/usage.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\"\x9c\x05\n\nUsageEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0f\x65ndpoint_number\x18\x03 \x01(\rH\x00\x12*\n\x08\x65ndpoint\x18\x04 \x01(\x0b\x32\x16.usageflow.v1.EndpointH\x00\x12\x0c\n\x04path\x18\x05 \x01(\t\x12(\n\x08identity\x18\x06 \x01(\x0b\x32\x16.usageflow.v1.Identity\x12\x0e\n\x06status\x18\x07 \x01(\r\x12*\n\x07latency\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rrequest_bytes\x18\t \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\n \x01(\x04\x12\x15\n\x08quantity\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12(\n\x08\x64\x65\x63ision\x18\x0c \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\r \x01(\x0e\x32\x14.usageflow.v1.Reason\x12(\n\x08\x64\x65graded\x18\x0e \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\x15\n\rpolicy_number\x18\x0f \x01(\r\x12\x10\n\x08revision\x18\x10 \x01(\x04\x12)\n\x08metadata\x18\x11 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tclient_ip\x18\x12 \x01(\t\x12\x12\n\nuser_agent\x18\x13 \x01(\t\x12\x0f\n\x07\x63ounted\x18\x14 \x01(\x08\x12\x16\n\x0ereservation_id\x18\x15 \x01(\t\x12\x16\n\x0eshadow_denials\x18\x16 \x03(\rB\x0e\n\x0c\x65ndpoint_refB\x0b\n\t_quantity\"\xe4\x03\n\x05\x43ount\x12\x19\n\x0f\x65ndpoint_number\x18\x01 \x01(\rH\x00\x12*\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.usageflow.v1.EndpointH\x00\x12(\n\x08identity\x18\x03 \x01(\x0b\x32\x16.usageflow.v1.Identity\x12\x0e\n\x06status\x18\x04 \x01(\r\x12(\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x06 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12(\n\x08\x64\x65graded\x18\x07 \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\x15\n\rpolicy_number\x18\x08 \x01(\r\x12\x10\n\x08revision\x18\t \x01(\x04\x12\x0e\n\x06second\x18\n \x01(\x03\x12\x10\n\x08requests\x18\x0b \x01(\x04\x12\r\n\x05units\x18\x0c \x01(\t\x12\x15\n\rrequest_bytes\x18\r \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x0e \x01(\x04\x12\x17\n\x0flatency_buckets\x18\x0f \x03(\r\x12\x16\n\x0elatency_counts\x18\x10 \x03(\x04\x12\x16\n\x0eshadow_denials\x18\x11 \x03(\rB\x0e\n\x0c\x65ndpoint_ref\"C\n\nCountBatch\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12#\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x13.usageflow.v1.Count\"4\n\nSettlement\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x03\"-\n\x0bLeaseReturn\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12\x0c\n\x04used\x18\x02 \x01(\x03\"\x1a\n\x07Release\x12\x0f\n\x07slot_id\x18\x01 \x01(\x0c\"\x1a\n\x07Renewal\x12\x0f\n\x07slot_id\x18\x01 \x01(\x0c\"\xc0\x02\n\rReportRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12+\n\x07sent_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cplan_version\x18\x03 \x01(\x04\x12(\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x18.usageflow.v1.UsageEvent\x12)\n\x07\x62\x61tches\x18\x05 \x03(\x0b\x32\x18.usageflow.v1.CountBatch\x12-\n\x0bsettlements\x18\x06 \x03(\x0b\x32\x18.usageflow.v1.Settlement\x12*\n\x07returns\x18\x07 \x03(\x0b\x32\x19.usageflow.v1.LeaseReturn\x12\'\n\x08releases\x18\x08 \x03(\x0b\x32\x15.usageflow.v1.Release\"|\n\tItemError\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.usageflow.v1.ReportItemKind\x12\r\n\x05index\x18\x02 \x01(\r\x12\n\n\x02id\x18\x03 \x01(\t\x12(\n\x06status\x18\x04 \x01(\x0b\x32\x18.usageflow.v1.ItemStatus\"_\n\x0eReportResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\r\x12\x12\n\nduplicates\x18\x02 \x01(\r\x12\'\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x17.usageflow.v1.ItemError*\xe4\x01\n\x0eReportItemKind\x12 \n\x1cREPORT_ITEM_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_ITEM_KIND_EVENT\x10\x01\x12\x1a\n\x16REPORT_ITEM_KIND_BATCH\x10\x02\x12\x1f\n\x1bREPORT_ITEM_KIND_SETTLEMENT\x10\x03\x12\x1b\n\x17REPORT_ITEM_KIND_RETURN\x10\x04\x12\x1c\n\x18REPORT_ITEM_KIND_RELEASE\x10\x05\x12\x1c\n\x18REPORT_ITEM_KIND_RENEWAL\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18usageflow/v1/usage.proto\x12\x0cusageflow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\"\xc7\x05\n\nUsageEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0f\x65ndpoint_number\x18\x03 \x01(\rH\x00\x12*\n\x08\x65ndpoint\x18\x04 \x01(\x0b\x32\x16.usageflow.v1.EndpointH\x00\x12\x0c\n\x04path\x18\x05 \x01(\t\x12(\n\x08identity\x18\x06 \x01(\x0b\x32\x16.usageflow.v1.Identity\x12\x0e\n\x06status\x18\x07 \x01(\r\x12*\n\x07latency\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rrequest_bytes\x18\t \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\n \x01(\x04\x12\x15\n\x08quantity\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12(\n\x08\x64\x65\x63ision\x18\x0c \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\r \x01(\x0e\x32\x14.usageflow.v1.Reason\x12(\n\x08\x64\x65graded\x18\x0e \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\x15\n\rpolicy_number\x18\x0f \x01(\r\x12\x10\n\x08revision\x18\x10 \x01(\x04\x12)\n\x08metadata\x18\x11 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tclient_ip\x18\x12 \x01(\t\x12\x12\n\nuser_agent\x18\x13 \x01(\t\x12\x0f\n\x07\x63ounted\x18\x14 \x01(\x08\x12\x16\n\x0ereservation_id\x18\x15 \x01(\t\x12\x16\n\x0eshadow_denials\x18\x16 \x03(\r\x12)\n\x08\x63\x61ptured\x18\x17 \x01(\x0b\x32\x17.google.protobuf.StructB\x0e\n\x0c\x65ndpoint_refB\x0b\n\t_quantity\"\xe4\x03\n\x05\x43ount\x12\x19\n\x0f\x65ndpoint_number\x18\x01 \x01(\rH\x00\x12*\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.usageflow.v1.EndpointH\x00\x12(\n\x08identity\x18\x03 \x01(\x0b\x32\x16.usageflow.v1.Identity\x12\x0e\n\x06status\x18\x04 \x01(\r\x12(\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0e\x32\x16.usageflow.v1.Decision\x12$\n\x06reason\x18\x06 \x01(\x0e\x32\x14.usageflow.v1.Reason\x12(\n\x08\x64\x65graded\x18\x07 \x01(\x0b\x32\x16.usageflow.v1.Degraded\x12\x15\n\rpolicy_number\x18\x08 \x01(\r\x12\x10\n\x08revision\x18\t \x01(\x04\x12\x0e\n\x06second\x18\n \x01(\x03\x12\x10\n\x08requests\x18\x0b \x01(\x04\x12\r\n\x05units\x18\x0c \x01(\t\x12\x15\n\rrequest_bytes\x18\r \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x0e \x01(\x04\x12\x17\n\x0flatency_buckets\x18\x0f \x03(\r\x12\x16\n\x0elatency_counts\x18\x10 \x03(\x04\x12\x16\n\x0eshadow_denials\x18\x11 \x03(\rB\x0e\n\x0c\x65ndpoint_ref\"C\n\nCountBatch\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12#\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x13.usageflow.v1.Count\"4\n\nSettlement\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x03\"-\n\x0bLeaseReturn\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12\x0c\n\x04used\x18\x02 \x01(\x03\"\x1a\n\x07Release\x12\x0f\n\x07slot_id\x18\x01 \x01(\x0c\"\x1a\n\x07Renewal\x12\x0f\n\x07slot_id\x18\x01 \x01(\x0c\"\xc0\x02\n\rReportRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12+\n\x07sent_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cplan_version\x18\x03 \x01(\x04\x12(\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x18.usageflow.v1.UsageEvent\x12)\n\x07\x62\x61tches\x18\x05 \x03(\x0b\x32\x18.usageflow.v1.CountBatch\x12-\n\x0bsettlements\x18\x06 \x03(\x0b\x32\x18.usageflow.v1.Settlement\x12*\n\x07returns\x18\x07 \x03(\x0b\x32\x19.usageflow.v1.LeaseReturn\x12\'\n\x08releases\x18\x08 \x03(\x0b\x32\x15.usageflow.v1.Release\"|\n\tItemError\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.usageflow.v1.ReportItemKind\x12\r\n\x05index\x18\x02 \x01(\r\x12\n\n\x02id\x18\x03 \x01(\t\x12(\n\x06status\x18\x04 \x01(\x0b\x32\x18.usageflow.v1.ItemStatus\"_\n\x0eReportResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\r\x12\x12\n\nduplicates\x18\x02 \x01(\r\x12\'\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x17.usageflow.v1.ItemError*\xe4\x01\n\x0eReportItemKind\x12 \n\x1cREPORT_ITEM_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_ITEM_KIND_EVENT\x10\x01\x12\x1a\n\x16REPORT_ITEM_KIND_BATCH\x10\x02\x12\x1f\n\x1bREPORT_ITEM_KIND_SETTLEMENT\x10\x03\x12\x1b\n\x17REPORT_ITEM_KIND_RETURN\x10\x04\x12\x1c\n\x18REPORT_ITEM_KIND_RELEASE\x10\x05\x12\x1c\n\x18REPORT_ITEM_KIND_RENEWAL\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'usageflow.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPORTITEMKIND']._serialized_start=2095
-  _globals['_REPORTITEMKIND']._serialized_end=2323
+  _globals['_REPORTITEMKIND']._serialized_start=2138
+  _globals['_REPORTITEMKIND']._serialized_end=2366
   _globals['_USAGEEVENT']._serialized_start=165
-  _globals['_USAGEEVENT']._serialized_end=833
-  _globals['_COUNT']._serialized_start=836
-  _globals['_COUNT']._serialized_end=1320
-  _globals['_COUNTBATCH']._serialized_start=1322
-  _globals['_COUNTBATCH']._serialized_end=1389
-  _globals['_SETTLEMENT']._serialized_start=1391
-  _globals['_SETTLEMENT']._serialized_end=1443
-  _globals['_LEASERETURN']._serialized_start=1445
-  _globals['_LEASERETURN']._serialized_end=1490
-  _globals['_RELEASE']._serialized_start=1492
-  _globals['_RELEASE']._serialized_end=1518
-  _globals['_RENEWAL']._serialized_start=1520
-  _globals['_RENEWAL']._serialized_end=1546
-  _globals['_REPORTREQUEST']._serialized_start=1549
-  _globals['_REPORTREQUEST']._serialized_end=1869
-  _globals['_ITEMERROR']._serialized_start=1871
-  _globals['_ITEMERROR']._serialized_end=1995
-  _globals['_REPORTRESPONSE']._serialized_start=1997
-  _globals['_REPORTRESPONSE']._serialized_end=2092
+  _globals['_USAGEEVENT']._serialized_end=876
+  _globals['_COUNT']._serialized_start=879
+  _globals['_COUNT']._serialized_end=1363
+  _globals['_COUNTBATCH']._serialized_start=1365
+  _globals['_COUNTBATCH']._serialized_end=1432
+  _globals['_SETTLEMENT']._serialized_start=1434
+  _globals['_SETTLEMENT']._serialized_end=1486
+  _globals['_LEASERETURN']._serialized_start=1488
+  _globals['_LEASERETURN']._serialized_end=1533
+  _globals['_RELEASE']._serialized_start=1535
+  _globals['_RELEASE']._serialized_end=1561
+  _globals['_RENEWAL']._serialized_start=1563
+  _globals['_RENEWAL']._serialized_end=1589
+  _globals['_REPORTREQUEST']._serialized_start=1592
+  _globals['_REPORTREQUEST']._serialized_end=1912
+  _globals['_ITEMERROR']._serialized_start=1914
+  _globals['_ITEMERROR']._serialized_end=2038
+  _globals['_REPORTRESPONSE']._serialized_start=2040
+  _globals['_REPORTRESPONSE']._serialized_end=2135
 # @@protoc_insertion_point(module_scope)

@@ -91,6 +91,7 @@ class UsageEvent(google.protobuf.message.Message):
     COUNTED_FIELD_NUMBER: builtins.int
     RESERVATION_ID_FIELD_NUMBER: builtins.int
     SHADOW_DENIALS_FIELD_NUMBER: builtins.int
+    CAPTURED_FIELD_NUMBER: builtins.int
     event_id: builtins.str
     """Dedupe key, 1 to 128 characters, made before the first send; a UUIDv7 is cheapest. Kept for 36 days."""
     endpoint_number: builtins.int
@@ -149,6 +150,14 @@ class UsageEvent(google.protobuf.message.Message):
     def shadow_denials(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Numbers of policies in SHADOW that would have denied it, as the answer told; at most 16."""
 
+    @property
+    def captured(self) -> google.protobuf.struct_pb2.Struct:
+        """What else was captured of the request, at most 16 KiB as JSON; more is left out, never refused. From STANDARD on: `headers` (an
+        object, names in lower case) and `query` (text). With FULL also `body` (JSON, or text for forms and plain texts), `body_type`
+        (its media type) and, instead of `body`, `body_omitted` (TOO_LARGE, MALFORMED or UNREAD). The client masks secrets; the service
+        masks them again and drops what the level does not allow.
+        """
+
     def __init__(
         self,
         *,
@@ -174,9 +183,10 @@ class UsageEvent(google.protobuf.message.Message):
         counted: builtins.bool = ...,
         reservation_id: builtins.str = ...,
         shadow_denials: collections.abc.Iterable[builtins.int] | None = ...,
+        captured: google.protobuf.struct_pb2.Struct | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_quantity", b"_quantity", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "quantity", b"quantity", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_quantity", b"_quantity", "client_ip", b"client_ip", "counted", b"counted", "decision", b"decision", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "event_id", b"event_id", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "path", b"path", "policy_number", b"policy_number", "quantity", b"quantity", "reason", b"reason", "request_bytes", b"request_bytes", "reservation_id", b"reservation_id", "response_bytes", b"response_bytes", "revision", b"revision", "shadow_denials", b"shadow_denials", "status", b"status", "time", b"time", "user_agent", b"user_agent"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_quantity", b"_quantity", "captured", b"captured", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "quantity", b"quantity", "time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_quantity", b"_quantity", "captured", b"captured", "client_ip", b"client_ip", "counted", b"counted", "decision", b"decision", "degraded", b"degraded", "endpoint", b"endpoint", "endpoint_number", b"endpoint_number", "endpoint_ref", b"endpoint_ref", "event_id", b"event_id", "identity", b"identity", "latency", b"latency", "metadata", b"metadata", "path", b"path", "policy_number", b"policy_number", "quantity", b"quantity", "reason", b"reason", "request_bytes", b"request_bytes", "reservation_id", b"reservation_id", "response_bytes", b"response_bytes", "revision", b"revision", "shadow_denials", b"shadow_denials", "status", b"status", "time", b"time", "user_agent", b"user_agent"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_quantity", b"_quantity"]) -> typing.Literal["quantity"] | None: ...
     @typing.overload

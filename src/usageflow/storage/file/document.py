@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from usageflow.domain.applications import Capture
 from usageflow.domain.credentials import Credential, CredentialKind, Scope
 from usageflow.domain.customers import Customer
 from usageflow.domain.declared import Declared, faults_of
@@ -124,6 +125,7 @@ class ApplicationDocument(PolicySet):
     customers: tuple[Customer, ...] = ()
     directory_version: Version = 0
     decision_log_percent: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
+    capture: Capture = Capture.STANDARD
 
     @classmethod
     def of(cls, exported: Exported) -> Self:
@@ -147,6 +149,7 @@ class ApplicationDocument(PolicySet):
             customers=exported.customers,
             directory_version=exported.directory_version,
             decision_log_percent=application.decision_log_percent,
+            capture=application.capture,
             **_policies(state.policies),
         )
 
@@ -160,6 +163,7 @@ class ApplicationDocument(PolicySet):
                 self.revision,
                 self.plan_version,
                 self.decision_log_percent,
+                self.capture,
             ),
             policies=PolicySet(**_policies(self)),
             blocks=self.blocks,

@@ -15,6 +15,7 @@ from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
 from usageflow.storage.sql.database import Database, open_sqlite
 from usageflow.storage.sql.decision_log import SqlDecisionLog
+from usageflow.storage.sql.erasing import SqlErasureStore
 from usageflow.storage.sql.events import SqlEventStore
 from usageflow.storage.sql.identities import SqlIdentityStore
 from usageflow.storage.sql.inventory import SqlInventoryStore
@@ -26,6 +27,7 @@ from usageflow.storage.sql.postgres_notices import PostgresRelay
 from usageflow.storage.sql.postgres_prepare import prepare_postgres
 from usageflow.storage.sql.replicas import SqlReplicaStore
 from usageflow.storage.sql.resources import SqlResourceStore
+from usageflow.storage.sql.retention import SqlRetentionStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -43,11 +45,13 @@ __all__ = [
     "SqlControlStore",
     "SqlCredentialStore",
     "SqlDecisionLog",
+    "SqlErasureStore",
     "SqlEventStore",
     "SqlIdentityStore",
     "SqlInventoryStore",
     "SqlReplicaStore",
     "SqlResourceStore",
+    "SqlRetentionStore",
     "SqlUsageStore",
     "lock_folder",
     "open_postgres",

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from usageflow.domain.applications import Capture
 from usageflow.domain.credentials import Credential, CredentialKind
 from usageflow.domain.errors import NotFound
 from usageflow.domain.policies import Block, PolicySet
@@ -30,13 +31,14 @@ APPLICATION_COLUMNS = (
     APPLICATIONS.c.revision,
     APPLICATIONS.c.plan_version,
     APPLICATIONS.c.decision_log_percent,
+    APPLICATIONS.c.capture,
 )
 
 
 def application_of(row: Sequence[Any]) -> Application:
     """Returns the application of a row of APPLICATION_COLUMNS."""
-    application_id, name, revision, plan_version, percent = row
-    return Application(application_id, name, revision, plan_version, percent)
+    application_id, name, revision, plan_version, percent, capture = row
+    return Application(application_id, name, revision, plan_version, percent, Capture(capture))
 
 
 def unknown_application(application_id: str) -> NotFound:

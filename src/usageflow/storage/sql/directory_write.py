@@ -26,7 +26,7 @@ def change_directory(connection: Connection, application_id: str, change: Change
     """Carries out what a change says of customers. Raises FailedPrecondition (CHANGED_MEANWHILE)."""
     names = [*change.customers_deleted, *(customer.name for customer in change.customers_upserted)]
     if names:
-        version = _advance(connection, application_id, by=1)
+        version = advance(connection, application_id, by=1)
         _ensure_versions(connection, application_id, change)
         if change.policies is None:
             _ensure_declared(connection, application_id, change.customers_upserted)
@@ -37,7 +37,7 @@ def change_directory(connection: Connection, application_id: str, change: Change
         _ensure_plans(connection, application_id, change.policies)
 
 
-def _advance(connection: Connection, application_id: str, *, by: int) -> int:
+def advance(connection: Connection, application_id: str, *, by: int) -> int:
     """Raises the directory's version; whoever waits for it sees what this transaction makes of customers and plans."""
     statement = upsert(connection, DIRECTORIES).values(application_id=application_id, version=by)
     statement = statement.on_conflict_do_update(
@@ -148,7 +148,7 @@ def _store(
 
 
 def _ensure_plans(connection: Connection, application_id: str, policies: PolicySet) -> None:
-    _advance(connection, application_id, by=0)
+    advance(connection, application_id, by=0)
     table = CUSTOMERS
     used = connection.scalars(
         select(table.c.plan)

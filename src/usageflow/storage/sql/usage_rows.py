@@ -100,5 +100,5 @@ def _usage_row(one: UsageSum, of: _Application) -> _Row:
 
 def _metering_row(one: MeteringSum, of: _Application) -> _Row:
     endpoint, identity, *rest = one
-    # No part: nothing has claimed it.
-    return (of.application_id, of.names.endpoints[endpoint], of.names.identities[identity], *rest, None)
+    # No part: nothing has claimed it; no customer: the identity tells.
+    return (of.application_id, of.names.endpoints[endpoint], of.names.identities[identity], *rest, None, None)

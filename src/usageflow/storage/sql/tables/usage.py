@@ -183,6 +183,8 @@ METERING_DELTAS = Table(
     Column("whole", BigInteger, nullable=False),
     Column("pico", BigInteger, nullable=False),
     Column("part", BigInteger, nullable=True),
+    # Who pays, where the identity was erased before its units were billed: `cus_...`, else the customer's name.
+    Column("customer", Text, nullable=True),
     CheckConstraint("requests BETWEEN 0 AND 1000000000000", name="ck_metering_deltas_requests"),
     CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_metering_deltas_pico"),
     # Only what nothing has claimed yet is ever looked for by time: the index stays as small as the backlog.

@@ -13,6 +13,7 @@ from typing import Final
 from usageflow.client._aio.session import Session
 from usageflow.client._config import ClientConfig
 from usageflow.client._core.answer import HttpAnswer, denial, headers_of
+from usageflow.client._core.capturing import wants_body
 from usageflow.client._core.events import Outcome
 from usageflow.client._core.pacing import Throttle
 from usageflow.client._core.plan import EndpointName
@@ -91,6 +92,10 @@ class UsageFlowClient:
         """Decides a request; waits for at most the deadline, and not at all where no check is needed."""
         exchange.verdict = await exchange.session.decide(exchange.rule, exchange.request)
         return exchange.verdict
+
+    def keeps_body(self, exchange: Exchange) -> bool:
+        """Tells whether the event of a request is to hold its body: then the adapter notes it while the application reads it."""
+        return wants_body(exchange.request, exchange.session.capture)
 
     def finish(
         self,

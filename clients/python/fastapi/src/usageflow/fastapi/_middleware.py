@@ -21,6 +21,7 @@ from usageflow.fastapi._asgi import (
     state_of,
     view_of,
 )
+from usageflow.fastapi._bodies import tapped
 from usageflow.fastapi._routing import RouteTable
 from usageflow.fastapi._runs import HttpRun, WebSocketRun
 
@@ -81,7 +82,8 @@ class UsageFlowMiddleware:
             verdict = await self.client.decide(exchange)
             if verdict.allowed:
                 run.prepare()
-                await self._app(scope, receive, run.send)
+                reading = tapped(receive, exchange.request) if self.client.keeps_body(exchange) else receive
+                await self._app(scope, reading, run.send)
             else:
                 await run.deny(receive)
         except BaseException as error:

@@ -78,12 +78,18 @@ class Session:
         if verdict.slot is not None:
             self._slots.release(verdict.slot)
 
+    @property
+    def capture(self) -> plan_pb2.CaptureLevel.ValueType:
+        """How much an event holds; before the first plan nobody knows, and as little as may be is kept."""
+        return self.plans.plan.capture if self.plans.plan else plan_pb2.CAPTURE_LEVEL_MINIMAL
+
     def report(
         self, started_ns: int, request: RequestView, verdict: Verdict, data: RequestData, outcome: Outcome
     ) -> None:
         """Queues the event of a request that began `started_ns` nanoseconds after 1970."""
-        capture = self.plans.plan.capture if self.plans.plan else plan_pb2.CAPTURE_LEVEL_STANDARD
-        event = build_event(_new_id(), started_ns, request, verdict, data, outcome, capture)
+        plan = self.plans.plan
+        secrets = plan.secrets if plan else frozenset[str]()
+        event = build_event(_new_id(), started_ns, request, verdict, data, outcome, self.capture, secrets)
         self._reporter.add(event)
 
     async def close(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from usageflow.client._core.capturing import captured, masked_metadata
 from usageflow.client._core.hooks import RequestData
+from usageflow.client._core.masking import mask_text
 from usageflow.client._core.plan import UNMATCHED
 from usageflow.client._core.request import RequestView
 from usageflow.client._core.verdict import Verdict
@@ -36,10 +39,11 @@ def build_event(
     data: RequestData,
     outcome: Outcome,
     capture: plan_pb2.CaptureLevel.ValueType,
+    secrets: Collection[str] = (),
 ) -> usage_pb2.UsageEvent:
     """Returns the event of one request. `started_ns` is nanoseconds since 1970.
 
-    The endpoint goes by name, so that the event stays valid whatever plan is in force when it is delivered.
+    `secrets` are further names of secrets: those that the plan calls sensitive. The endpoint goes by name, so that the event stays valid whatever plan is in force when it is delivered.
     """
     event = usage_pb2.UsageEvent(
         event_id=event_id,
@@ -54,12 +58,13 @@ def build_event(
         policy_number=verdict.policy_number,
         revision=verdict.revision,
         identity=_identity(verdict, data),
-        metadata=data.metadata,
+        metadata=masked_metadata(data.metadata, secrets),
+        captured=captured(request, capture, secrets),
     )
     _set_times(event, started_ns, outcome.latency_ns)
     if capture != plan_pb2.CAPTURE_LEVEL_MINIMAL:
         event.client_ip = request.client_ip
-        event.user_agent = _cut(request.header(b"user-agent"))
+        event.user_agent = _cut(mask_text(request.header(b"user-agent")))
     return event
 
 

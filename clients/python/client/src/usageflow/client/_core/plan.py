@@ -9,6 +9,7 @@ from typing import Final
 
 from usageflow.client._core.demand import MAX_LIFE_US
 from usageflow.client._core.fallback import LocalRate
+from usageflow.client._core.masking import plain_name
 from usageflow.client._core.request import AttributeSpec
 from usageflow.v1 import common_pb2 as common
 from usageflow.v1 import plan_pb2
@@ -67,6 +68,8 @@ class Plan:
     capture: plan_pb2.CaptureLevel.ValueType
     slot_life_us: int = DEFAULT_SLOT_LIFE_US
     """The shortest life of a slot in any CONCURRENCY limit."""
+    secrets: frozenset[str] = frozenset()
+    """Plain names of what strategies call sensitive, wherever it stands."""
     _compiled: dict[EndpointName, EndpointRule] = field(default_factory=dict, repr=False, compare=False)
 
     def rule(self, name: EndpointName) -> EndpointRule:
@@ -94,21 +97,28 @@ def apply(plan: Plan | None, change: plan_pb2.WatchPlanResponse) -> Plan:
         endpoints[name] = endpoint
         names[endpoint.number] = name
     policies = {**base.policies, **{p.number: _policy(p) for p in change.policies}}
+    attributes = {**base.attributes, **{a.number: _attribute(a) for a in change.attributes}}
     return Plan(
         version=change.plan_version,
         revision=change.revision,
         endpoints=endpoints,
         names=names,
-        attributes={**base.attributes, **{a.number: _attribute(a) for a in change.attributes}},
+        attributes=attributes,
         policies=policies,
         hash_key=change.hash_key or base.hash_key,
         capture=change.capture or base.capture,
         slot_life_us=_slot_life_us(policies.values()),
+        secrets=frozenset(_secret_names(attributes.values())),
     )
 
 
 def _attribute(attribute: plan_pb2.PlanAttribute) -> AttributeSpec:
     return AttributeSpec.of(attribute.location, attribute.name, sensitive=attribute.sensitive)
+
+
+def _secret_names(attributes: Iterable[AttributeSpec]) -> Iterable[str]:
+    # Of a path into a body the last name counts.
+    return (plain_name(each.name.rpartition(".")[2]) for each in attributes if each.sensitive and each.name)
 
 
 def _rule(source: plan_pb2.EndpointPlan, attributes: Mapping[int, AttributeSpec]) -> EndpointRule:

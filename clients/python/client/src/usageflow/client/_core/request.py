@@ -39,6 +39,10 @@ class RequestView:
     """Textual address; "" where unknown."""
     app_context: Mapping[str, object] = field(default_factory=dict)
     """What the application says about the caller after its own authentication."""
+    body: bytes | None = None
+    """The beginning of the body as far as the application read it; None where nobody keeps it."""
+    body_complete: bool = False
+    """Whether it was read to its end, or beyond what is kept."""
 
     def header(self, name: bytes) -> str:
         """Returns the only value of a header (lower-case name), or "" where it is missing or comes twice."""

@@ -1,0 +1,53 @@
+"""The end of usage detail that is older than its application keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from usageflow.domain.clock import Clock
+from usageflow.domain.errors import Unavailable
+from usageflow.storage.retention import Detail, RetentionStore
+
+EVERY_S = 3600.0
+BATCH = 5_000
+"""Rows of one transaction: a few milliseconds, so that reports hardly wait."""
+
+_PAUSE_S = 0.05
+"""Between two transactions, for whoever else writes."""
+
+log = structlog.get_logger()
+
+
+class Retention:
+    """Deletes old detail, a little at a time. Several processes may do it at once."""
+
+    def __init__(
+        self, store: RetentionStore, clock: Clock, *, batch: int = BATCH, pause_s: float = _PAUSE_S
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._batch = batch
+        self._pause_s = pause_s
+
+    async def purge(self) -> int:
+        """Deletes everything that is too old now; returns how many rows there were."""
+        now_us, gone = self._clock.now_us(), 0
+        for detail in Detail:
+            rows = self._batch
+            while rows >= self._batch:
+                rows = await self._store.purge(detail, now_us=now_us, limit=self._batch)
+                gone += rows
+                await asyncio.sleep(self._pause_s)
+        return gone
+
+    async def run_for_ever(self) -> None:
+        """Purges once an hour; a database that does not answer is asked again then."""
+        while True:
+            try:
+                if gone := await self.purge():
+                    log.info("old usage detail deleted", rows=gone)
+            except Unavailable as error:
+                log.warning("no old usage was deleted: the database does not answer", error=str(error))
+            await asyncio.sleep(EVERY_S)

@@ -16,8 +16,10 @@ from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.decision_log import DecisionLog
+from usageflow.storage.erasing import ErasureStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
+from usageflow.storage.retention import RetentionStore
 from usageflow.storage.sql import (
     Database,
     SqlAuditLog,
@@ -25,7 +27,9 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlErasureStore,
     SqlResourceStore,
+    SqlRetentionStore,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
@@ -44,6 +48,9 @@ class Stores:
     credentials: CredentialStore
     audit: AuditLog
     decision_log: DecisionLog
+    erasures: ErasureStore
+    retention: RetentionStore
+    database: Database
     resources: ResourceStore
     forget_numbers: Callable[[], Awaitable[None]]
 
@@ -182,6 +189,21 @@ def audit(stores: Stores) -> AuditLog:
 @pytest.fixture
 def decision_log(stores: Stores) -> DecisionLog:
     return stores.decision_log
+
+
+@pytest.fixture
+def erasures(stores: Stores) -> ErasureStore:
+    return stores.erasures
+
+
+@pytest.fixture
+def retention(stores: Stores) -> RetentionStore:
+    return stores.retention
+
+
+@pytest.fixture
+def database(stores: Stores) -> Database:
+    return stores.database
 
 
 @pytest.fixture

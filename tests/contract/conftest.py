@@ -20,8 +20,10 @@ from usageflow.storage.decision_log import DecisionLog
 from usageflow.storage.events import EventStore
 from usageflow.storage.identities import IdentityStore
 from usageflow.storage.inventory import InventoryStore
+from usageflow.storage.erasing import ErasureStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
+from usageflow.storage.retention import RetentionStore
 from usageflow.storage.sql import (
     Database,
     SqlAnalytics,
@@ -33,7 +35,9 @@ from usageflow.storage.sql import (
     SqlEventStore,
     SqlIdentityStore,
     SqlInventoryStore,
+    SqlErasureStore,
     SqlResourceStore,
+    SqlRetentionStore,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
@@ -54,6 +58,9 @@ class Stores:
     decision_log: DecisionLog
     events: EventStore
     identities: IdentityStore
+    erasures: ErasureStore
+    retention: RetentionStore
+    database: Database
     resources: ResourceStore
     inventory: InventoryStore
     forget_numbers: Callable[[], Awaitable[None]]
@@ -210,6 +217,21 @@ def audit(stores: Stores) -> AuditLog:
 @pytest.fixture
 def decision_log(stores: Stores) -> DecisionLog:
     return stores.decision_log
+
+
+@pytest.fixture
+def erasures(stores: Stores) -> ErasureStore:
+    return stores.erasures
+
+
+@pytest.fixture
+def retention(stores: Stores) -> RetentionStore:
+    return stores.retention
+
+
+@pytest.fixture
+def database(stores: Stores) -> Database:
+    return stores.database
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_an_event_out_of_bounds_is_refused_by_field(fields: dict[str, Any], fiel
         {"status": 599},
         {"latency_us": DAY_S * 1_000_000},
         {"path": "/" + "x" * 8191},
-        {"detail_json": "x" * 16_384},
+        {"detail_json": '{"metadata":{"a":"%s"}}' % ("x" * 16_362)},
         {"quantity": 0.0},
         {"quantity": 1e15},
         {"identity": "h:" + "ab" * 32},

@@ -57,7 +57,7 @@ def test_what_strategies_call_sensitive_is_not_kept() -> None:
 
 
 def test_an_address_that_is_none_and_a_body_that_is_too_large_are_left_out() -> None:
-    assert "client_ip" not in kept(Capture.STANDARD, {"client_ip": "sk_live_planted12"}, {})
+    assert kept_detail(json.dumps({"client_ip": "sk_live_planted12"}), "", CaptureRules()) == ""
     told = kept(Capture.FULL, {}, {"body": ["x" * 1_000] * 30})
     assert told == {"captured": {"body_omitted": "TOO_LARGE"}}
     assert kept_detail("", json.dumps({"query": "x" * 70_000}), CaptureRules()) == ""

@@ -116,6 +116,7 @@ async def test_rows_hold_every_field(store: SqlUsageStore, database: Database, a
             "price": "price_1",
             "revision": 4,
             "part": None,
+            "customer": None,
         }
     ]
     assert await all_rows(database, EVENTS) == [

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict, Parse
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_vectors import ROOT
 
 from usageflow.client._core.capturing import captured, masked_metadata, wants_body
 from usageflow.client._core.hooks import RequestData
@@ -26,6 +26,7 @@ from usageflow.client._core.request import RequestView
 from usageflow.v1 import plan_pb2
 from usageflow.vectors.v1.masking_pb2 import MaskCase, MaskFile
 
+ROOT = Path(__file__).parents[4] / "spec" / "vectors"
 FULL, STANDARD, MINIMAL = (
     plan_pb2.CAPTURE_LEVEL_FULL,
     plan_pb2.CAPTURE_LEVEL_STANDARD,

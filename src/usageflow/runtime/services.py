@@ -41,8 +41,8 @@ class Role(StrEnum):
 
 ALL = frozenset(Role)
 
-FOLDED_AT_ONCE = 2_000
-"""Deltas per transaction: some tens of milliseconds, for which reports wait on SQLite."""
+FOLDED_AT_ONCE = 5_000
+"""Deltas per transaction, where several write at once."""
 
 _NAMES = {Role.DECISION: DECISION, Role.ADMIN: ADMIN, Role.METER: METER}
 
@@ -64,11 +64,17 @@ class Office:
 
 
 def build_office(
-    stores: SqlStores, notices: ChangeNotices, hash_key: bytes, clock: Clock, metrics: Metrics
+    stores: SqlStores,
+    notices: ChangeNotices,
+    hash_key: bytes,
+    clock: Clock,
+    metrics: Metrics,
+    *,
+    folded_at_once: int = FOLDED_AT_ONCE,
 ) -> Office:
     """Wires administration and metering."""
     plane = build_control_plane(stores, notices, clock, hash_key)
-    compactor = Compactor(stores.analytics, clock, FOLDED_AT_ONCE)
+    compactor = Compactor(stores.analytics, clock, folded_at_once)
     show_folding(metrics, compactor.progress)
     return Office(plane, MeterHandler(Pending(stores.control, stores.usage)), compactor)
 

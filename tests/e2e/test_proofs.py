@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.prove.cases import audit, cluster, midmonth, replay
+from tools.prove.cases import audit, cluster, midmonth, percentiles, replay
 from tools.prove.stores import settings_for
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
@@ -33,3 +33,7 @@ def test_the_audit_log_outlives_kills_and_shows_what_was_done_to_it(tmp_path: Pa
 def test_a_replay_denies_what_a_service_denies(tmp_path: Path) -> None:
     figure = replay.show_replay(tmp_path, replay.Size(requests=250, users=5))
     assert "not decidable, all told" in figure
+
+
+def test_percentiles_are_those_of_the_exact_latencies(tmp_path: Path) -> None:
+    assert percentiles.show(tmp_path, 2_000).startswith("2,000 values a shape: at worst")

@@ -39,7 +39,7 @@ class Load:
     until: int
     span_s: int = 86_400 + 3_600
     endpoints: int = 100
-    identities: int = 1_000
+    identities: int = 20
     seed: int = 7
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.postgres_servers import PostgresServer
-from tools.prove.cases import audit, cluster, ingest, midmonth, replay
+from tools.prove.cases import audit, cluster, ingest, midmonth, percentiles, replay
 from tools.prove.stores import settings_for
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
@@ -43,3 +43,7 @@ def test_reports_are_counted_once_whatever_is_killed(tmp_path: Path, own_postgre
         ingest.show_ingest_shared(tmp_path / "postgresql", own_postgres, size),
     ):
         assert "rollup tables and metering deltas equal to the unit" in figure
+
+
+def test_percentiles_are_those_of_the_exact_latencies(tmp_path: Path) -> None:
+    assert percentiles.show(tmp_path, 2_000).startswith("2,000 values a shape: at worst")

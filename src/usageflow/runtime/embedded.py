@@ -21,6 +21,9 @@ from usageflow.storage.sql import Database, SqlControlStore, open_sqlite
 
 DATABASE_NAME = "usageflow.db"
 
+FOLDED_AT_ONCE = 500
+"""Deltas per transaction: some tens of milliseconds, for which reports wait, because SQLite has one writer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded(Composed):
@@ -66,7 +69,15 @@ def compose(
         identities=sql.identities,
     )
     decision = build_decision(stores, clock, notices, metrics, jwks_allow_private=jwks_allow_private)
-    office = build_office(sql, notices, hash_key, clock, metrics, webhook_private=webhook_private)
+    office = build_office(
+        sql,
+        notices,
+        hash_key,
+        clock,
+        metrics,
+        webhook_private=webhook_private,
+        folded_at_once=FOLDED_AT_ONCE,
+    )
     last_used = LastUsed(sql.credentials, clock)
     rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)
     decision.serve_on(rpc)

@@ -45,8 +45,8 @@ class Role(StrEnum):
 
 ALL = frozenset(Role)
 
-FOLDED_AT_ONCE = 2_000
-"""Deltas per transaction: some tens of milliseconds, for which reports wait on SQLite."""
+FOLDED_AT_ONCE = 5_000
+"""Deltas per transaction, where several write at once."""
 
 _NAMES = {Role.DECISION: DECISION, Role.ADMIN: ADMIN, Role.METER: METER}
 
@@ -75,11 +75,12 @@ def build_office(
     metrics: Metrics,
     *,
     webhook_private: bool = False,
+    folded_at_once: int = FOLDED_AT_ONCE,
 ) -> Office:
     """Wires administration and metering."""
     sender = build_sender(hash_key, allow_private=webhook_private)
     plane = build_control_plane(stores, notices, clock, hash_key, sender)
-    compactor = Compactor(stores.analytics, clock, FOLDED_AT_ONCE)
+    compactor = Compactor(stores.analytics, clock, folded_at_once)
     show_folding(metrics, compactor.progress)
     pending = Pending(stores.control, stores.usage, stores.identities, keys_under(hash_key))
     background: dict[str, Background] = {

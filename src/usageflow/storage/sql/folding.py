@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class Rolled:
         if known is None:
             self.numbers[key], self.latency[key] = list(numbers), list(latency)
         else:
-            self.numbers[key] = [one + other for one, other in zip(known, numbers, strict=True)]
+            self.numbers[key] = list(map(operator.add, known, numbers))
             self.latency[key] += latency
 
     def over(self, key_of: Callable[[Key], Key]) -> Rolled:
@@ -71,7 +72,7 @@ class Rolled:
         numbers = self.numbers[key]
         carry, numbers[_PICO] = divmod(numbers[_PICO], PICO)
         numbers[_PICO - 1] += carry
-        return [min(number, MOST) for number in numbers]
+        return numbers if max(numbers) <= MOST else [min(number, MOST) for number in numbers]
 
 
 class Folding(NamedTuple):

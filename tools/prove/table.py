@@ -7,6 +7,7 @@ from tools.prove.cases.audit import audit
 from tools.prove.cases.change import change
 from tools.prove.cases.cluster import cluster
 from tools.prove.cases.database_down import database_down
+from tools.prove.cases.inventory import inventory
 from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
@@ -50,6 +51,7 @@ CASES: dict[str, Case] = {
         editors,
         bulk,
         fuzz,
+        inventory,
         tests,
     )
 }

@@ -110,9 +110,9 @@ def _app(service: Service, address: str, folder: Path, release: str, route: str)
 def _call(app: _App, *paths: str) -> None:
     for path in paths:
         url = f"http://127.0.0.1:{app.port}{path}"
-        request = urllib.request.Request(url, headers={"X-User-Id": "ann"})  # noqa: S310 - our own, on loopback
+        request = urllib.request.Request(url, headers={"X-User-Id": "ann"})
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310 - our own, on loopback
                 response.read()
         except urllib.error.HTTPError as error:
             ensure(error.code == 404, f"{path} answers {error.code}")

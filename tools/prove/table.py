@@ -10,6 +10,7 @@ from tools.prove.cases.cluster import cluster
 from tools.prove.cases.dashboard import dashboard
 from tools.prove.cases.database_down import database_down
 from tools.prove.cases.ingest import ingest
+from tools.prove.cases.inventory import inventory
 from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
@@ -58,6 +59,7 @@ CASES: dict[str, Case] = {
         fuzz,
         percentiles,
         dashboard,
+        inventory,
         tests,
     )
 }

@@ -143,7 +143,7 @@ async def test_a_token_belongs_to_its_question(desk: Desk) -> None:
     token = (await desk.page(size=1)).next_page_token
     for wrong in ({"token": token, "since": 5}, {"token": "nonsense"}, {"size": -1}):
         with pytest.raises(InvalidArgument):
-            await desk.page(**wrong)  # type: ignore[arg-type]
+            await desk.page(**wrong)
     with pytest.raises(InvalidArgument):
         await desk.page(EndpointState.GONE, token=token)
     with pytest.raises(NotFound):

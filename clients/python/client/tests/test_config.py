@@ -140,3 +140,11 @@ def test_error_details_are_read() -> None:
 @given(st.binary(max_size=200))
 def test_garbage_details_are_none(trailer: bytes) -> None:
     assert isinstance(read_details(trailer), RpcDetails)
+
+
+def test_release_and_service_come_from_the_argument_then_the_environment() -> None:
+    environ = {"USAGEFLOW_RELEASE": "v1", "USAGEFLOW_SERVICE": " web\n"}
+    assert (loaded := ClientConfig.load(environ=environ)).release == "v1"
+    assert loaded.service == "web"
+    named = ClientConfig.load(release="v\x002" + "x" * 200, service="worker", environ=environ)
+    assert (named.release, named.service) == ("v2" + "x" * 126, "worker")

@@ -33,14 +33,14 @@ CHECK = plan_pb2.PLAN_ACTION_CHECK
 async def test_routes_are_registered_before_the_plan_is_asked_for_and_again_when_they_change(
     service: FakeService, make: Make
 ) -> None:
-    client = make(release="v2")
+    client = make(release="v2", service="web")
     client.set_routes([("GET", "/a"), ("POST", "/b/{id:int}")])
     await ready(client)
     assert [(e.method, e.template) for e in service.registered[0].endpoints] == [
         ("GET", "/a"),
         ("POST", "/b/{id:int}"),
     ]
-    assert service.registered[0].release == "v2"
+    assert (service.registered[0].service, service.registered[0].release) == ("web", "v2")
     client.set_routes([("GET", "/c")])
     await until(lambda: len(service.registered) == 2)
 

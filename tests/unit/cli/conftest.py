@@ -20,6 +20,8 @@ from typer.testing import CliRunner, Result
 from usageflow.cli.main import app
 from usageflow.v1 import (
     admin_pb2,
+    alert_methods_pb2,
+    alerts_pb2,
     analytics_pb2,
     audit_pb2,
     decision_log_pb2,
@@ -63,6 +65,11 @@ METHODS: dict[str, dict[str, Any]] = {
         "ListAuditEntries": audit_pb2.ListAuditEntriesRequest,
         "GetRevision": revisions_pb2.GetRevisionRequest,
         "ListDecisions": decision_log_pb2.ListDecisionsRequest,
+        "ListAlerts": alerts_pb2.ListAlertsRequest,
+        "ListAlertEvents": alerts_pb2.ListAlertEventsRequest,
+        "TestAlertDestination": alerts_pb2.TestAlertDestinationRequest,
+        "RevealAlertDestinationSecret": alerts_pb2.RevealAlertDestinationSecretRequest,
+        "CreateAlertRule": alert_methods_pb2.CreateAlertRuleRequest,
     },
     "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
 }

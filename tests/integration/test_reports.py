@@ -196,12 +196,10 @@ async def retry_after_s(service: Running, request: usage_pb2.ReportRequest, code
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await service.decision.Report(request, metadata=service.as_app)
     assert refused.value.code() is code
-    packed = status_pb2.Status.FromString(
-        dict(refused.value.trailing_metadata())["grpc-status-details-bin"]  # type: ignore[arg-type]
-    )
+    packed = status_pb2.Status.FromString(dict(refused.value.trailing_metadata())["grpc-status-details-bin"])
     retry = error_details_pb2.RetryInfo()
     assert [item for item in packed.details if item.Unpack(retry)]
-    return retry.retry_delay.ToTimedelta().total_seconds()
+    return float(retry.retry_delay.ToTimedelta().total_seconds())
 
 
 async def test_who_is_refused_is_told_when_to_come_back_and_nothing_is_lost_or_doubled(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Fault, InvalidArgument, Overloaded, Unavailable
 from usageflow.domain.usage import Outcome, UsageRecord
 from usageflow.storage.ports import UsageStore
@@ -30,13 +31,22 @@ class _Submission:
 
 
 class Ingest:
-    """The queue in front of the usage store; run() is its one worker."""
+    """The queue in front of the usage store; run() is its one worker. ``commits`` were made, in ``commit_s`` seconds altogether."""
 
-    def __init__(self, store: UsageStore) -> None:
+    def __init__(self, store: UsageStore, clock: Clock) -> None:
+        """``clock`` measures commits."""
         self._store = store
+        self._clock = clock
+        self.commits = 0
+        self.commit_s = 0.0
         self._queue: deque[_Submission] = deque()
         self._waiting = 0
         self._wake = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Returns how many records wait for a commit."""
+        return self._waiting
 
     async def submit(self, application_id: str, records: Sequence[UsageRecord]) -> Sequence[Outcome | Fault]:
         """Returns an outcome per record once they are durable, the fault of each that the database itself refused.
@@ -59,7 +69,10 @@ class Ingest:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
+                began_us = self._clock.now_us()
                 await self._commit(self._next_group())
+                self.commits += 1
+                self.commit_s += (self._clock.now_us() - began_us) / 1e6
 
     def _next_group(self) -> list[_Submission]:
         group: list[_Submission] = []

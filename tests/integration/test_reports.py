@@ -8,9 +8,11 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 
 from tests.integration.conftest import Running
 from tests.integration.test_decisions import check
+from usageflow.domain.errors import Unavailable
 from usageflow.v1 import admin_pb2, analytics_pb2, common_pb2, meter_pb2, policies_pb2, usage_pb2
 
 TRANSACTIONS = common_pb2.Endpoint(method="POST", template="/api/transactions")
@@ -187,3 +189,36 @@ async def test_bytes_that_are_no_message_are_refused_in_our_words(service: Runni
         await call(b"\xff\xff\xff", metadata=service.as_app)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "not a message of this method" in str(caught.value.details())
+
+
+async def retry_after_s(service: Running, request: usage_pb2.ReportRequest, code: grpc.StatusCode) -> float:
+    """Returns the delay of RetryInfo, as it arrives at a caller whose report is refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await service.decision.Report(request, metadata=service.as_app)
+    assert refused.value.code() is code
+    packed = status_pb2.Status.FromString(dict(refused.value.trailing_metadata())["grpc-status-details-bin"])
+    retry = error_details_pb2.RetryInfo()
+    assert [item for item in packed.details if item.Unpack(retry)]
+    return float(retry.retry_delay.ToTimedelta().total_seconds())
+
+
+async def test_who_is_refused_is_told_when_to_come_back_and_nothing_is_lost_or_doubled(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = usage_pb2.ReportRequest(events=[event(f"e{index}") for index in range(5)])
+    with monkeypatch.context() as full:
+        full.setattr("decision.ingest.MAX_WAITING", 4)
+        assert await retry_after_s(service, request, grpc.StatusCode.RESOURCE_EXHAUSTED) > 0
+    with monkeypatch.context() as down:
+
+        async def fail(_work: object) -> None:
+            raise Unavailable("the database does not answer")
+
+        down.setattr(service.embedded.database, "write", fail)
+        assert await retry_after_s(service, request, grpc.StatusCode.UNAVAILABLE) > 0
+    assert await rows(service) == []
+    for expected in ((5, 0), (0, 5)):
+        answer = await service.decision.Report(request, metadata=service.as_app)
+        assert (answer.accepted, answer.duplicates) == expected
+    (row,) = await rows(service)
+    assert row.requests == 5

@@ -56,7 +56,10 @@ def sum_usage(deltas: Iterable[UsageDelta]) -> list[UsageSum]:
         whole, pico = _split(units)
         row = adding.add((series, identity, second), requests, whole, pico, request_bytes, response_bytes)
         row[-1].append(_packed(latency))
-    return [UsageSum(*row[0], *row[1:6], b"".join(row[6])) for row in adding.rows]
+    return [
+        UsageSum(series, identity, second, requests, whole, pico, received, sent, b"".join(latency))
+        for (series, identity, second), requests, whole, pico, received, sent, latency in adding.rows
+    ]
 
 
 def sum_metering(deltas: Iterable[MeteringDelta]) -> list[MeteringSum]:

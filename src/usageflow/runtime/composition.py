@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -236,7 +236,7 @@ def build_decision(
     snapshots = SnapshotRegistry(
         stores.source, notices, stores.key_of, tokens.prepare, expressions.compile_term, metrics.snapshots
     )
-    ingest = Ingest(stores.usage) if stores.usage is not None else None
+    ingest = _ingest(stores, metrics)
     watching = Watching(snapshots)
     control = stores.control
     registering = Registering(control, snapshots, clock) if control is not None else None
@@ -265,6 +265,20 @@ def build_decision(
         stores.kept.source if stores.kept is not None else None,
         Sighting(snapshots, registering) if registering is not None else None,
     )
+
+
+def _ingest(stores: Stores, metrics: Metrics) -> Ingest | None:
+    if stores.usage is None:
+        return None
+    made = Ingest(stores.usage, MonotonicClock())
+    shown: dict[str, tuple[str, str, Callable[[], float]]] = {
+        "waiting": ("", "Reported records that wait to be stored.", lambda: made.waiting),
+        "commits": ("", "Groups of reports that were stored since the start.", lambda: made.commits),
+        "commit_time": ("s", "Time that storing them took altogether.", lambda: made.commit_s),
+    }
+    for name, (unit, description, read) in shown.items():
+        metrics.show(f"usageflow.ingest.{name}", unit, description, read)
+    return made
 
 
 def _logger(stores: Stores, clock: Clock, metrics: Metrics) -> DecisionLogger | None:

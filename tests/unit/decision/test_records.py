@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_a_count_batch_is_one_record() -> None:
 @pytest.mark.parametrize(
     ("fields", "field"), [({"path": "/a\0"}, "path"), ({"identity": "v:a\0"}, "identity.value")]
 )
-def test_what_one_database_cannot_hold_is_refused_by_its_field(fields: dict[str, str], field: str) -> None:
+def test_what_one_database_cannot_hold_is_refused_by_its_field(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidArgument) as error:
         event(**fields)
     assert error.value.faults[0].field == field

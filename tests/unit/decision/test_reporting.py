@@ -49,7 +49,7 @@ class Desk:
         self.engine = Engine(
             resilient(self.store), MemoryCounterStore(self.clock), self.clock, lambda: "hold-1"
         )
-        self.ingest = Ingest(self.usage)
+        self.ingest = Ingest(self.usage, self.clock)
         self.reporting = Reporting(self.snapshots, self.engine, self.ingest, self.clock, BOUNDARIES)
 
     @property
@@ -238,6 +238,20 @@ async def test_calls_that_come_while_a_transaction_runs_share_the_next_one(desk:
     desk.usage.gate.set()
     assert await asyncio.gather(first, *others) == [[Outcome.ACCEPTED]] * 4
     assert desk.usage.calls == [["a"], ["b", "c", "d"]]
+
+
+async def test_what_waits_and_what_commits_took_is_told(desk: Desk) -> None:
+    desk.usage.gate = asyncio.Event()
+    first = asyncio.ensure_future(desk.ingest.submit("app-1", [record("a")]))
+    await turns()
+    second = asyncio.ensure_future(desk.ingest.submit("app-1", [record("b"), record("c")]))
+    await turns()
+    assert desk.ingest.waiting == 2
+    desk.clock.advance(seconds=0.25)
+    desk.usage.gate.set()
+    await asyncio.gather(first, second)
+    await turns()
+    assert (desk.ingest.waiting, desk.ingest.commits, desk.ingest.commit_s) == (0, 2, 0.25)
 
 
 async def test_each_caller_gets_its_own_outcomes_in_order(desk: Desk) -> None:

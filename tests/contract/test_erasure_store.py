@@ -110,7 +110,7 @@ async def test_a_customer_is_forgotten_and_its_units_stay_with_it(
     ]
     assert sum(bool(row["detail_json"]) for row in await rows(database, EVENTS)) == 2
     (pending,) = await usage.pending(people)
-    assert (pending.units, pending.requests) == (6, 4)
+    assert (pending.units, pending.requests) == (Decimal(6), 4)
     (customer,) = await rows(database, CUSTOMERS)
     assert (customer["deleted"], customer["stripe_customer"], customer["identities"]) == (True, "", "[]")
     assert await rows(database, BLOCKS) == []

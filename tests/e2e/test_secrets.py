@@ -75,11 +75,13 @@ def test_planted_secrets_are_kept_and_said_nowhere(data: Path, level: str) -> No
             app.wait_ready()
             send(app)
             app.stop()
-        credentials = dict(service.credentials)
+        credentials: dict[str, str] = {name: str(value) for name, value in service.credentials.items()}
         service.stop()
     stored = b"".join(path.read_bytes() for path in sorted(data.glob("usageflow.db*")))
     assert b"page=7" in stored, "the event was captured"
     said = service.output.encode()
     assert found_in(stored + said, PLANTED) == []
-    keys = {name: credentials[name] for name in ("api_key", "admin_token", "hash_key") if name in credentials}
+    keys = {
+        str(name): credentials[name] for name in ("api_key", "admin_token", "hash_key") if name in credentials
+    }
     assert found_in(stored + said + app.output.encode(), keys) == []

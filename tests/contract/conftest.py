@@ -17,10 +17,10 @@ from usageflow.storage.audit import AuditLog
 from usageflow.storage.counters import CounterStore
 from usageflow.storage.credentials import CredentialStore
 from usageflow.storage.decision_log import DecisionLog
+from usageflow.storage.erasing import ErasureStore
 from usageflow.storage.events import EventStore
 from usageflow.storage.identities import IdentityStore
 from usageflow.storage.inventory import InventoryStore
-from usageflow.storage.erasing import ErasureStore
 from usageflow.storage.ports import CheckpointStore, ControlStore, UsageStore
 from usageflow.storage.resources import ResourceStore
 from usageflow.storage.retention import RetentionStore
@@ -32,10 +32,10 @@ from usageflow.storage.sql import (
     SqlControlStore,
     SqlCredentialStore,
     SqlDecisionLog,
+    SqlErasureStore,
     SqlEventStore,
     SqlIdentityStore,
     SqlInventoryStore,
-    SqlErasureStore,
     SqlResourceStore,
     SqlRetentionStore,
     SqlUsageStore,

@@ -190,11 +190,10 @@ async def test_one_row_holds_what_many_reports_add(
 
 
 async def test_names_of_a_transaction_that_failed_are_not_remembered(
-    store: SqlUsageStore, application_id: str
+    store: SqlUsageStore, database: Database, application_id: str
 ) -> None:
     bad = record("x" * 300, "ann")
     with pytest.raises(InvalidArgument):
         await store.ingest([(application_id, [record("a", "ann"), bad])])
     await store.ingest([(application_id, [record("a", "ann")])])
-    (row,) = await store.query(application_id, UsageQuery(0, application="demo"))
-    assert (row.requests, row.endpoint) == (3, ENDPOINT)
+    assert (await total(database, application_id)).requests == 3

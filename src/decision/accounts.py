@@ -135,7 +135,10 @@ class Accounts:
             found = self._snapshot.endpoints.get(ref)
             if found is None:
                 raise InvalidArgument.of(
-                    "endpoint_number", f"there is no endpoint {ref}", "send the endpoint by name"
+                    "endpoint_number",
+                    f"there is no endpoint {ref}",
+                    "send the endpoint by name",
+                    "ENDPOINT_UNKNOWN",
                 )
             return found
         method, template = ref

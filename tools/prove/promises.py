@@ -71,7 +71,7 @@ def over_bucket(
 ) -> int:
     """Returns how many units no bucket explains: 0 where the instants can be chosen so that in every span t at most
     burst + rate x t lie. ``rates`` are (from when, units per microsecond), ascending; the first holds before, too. With ``error_us`` every instant is known that
-    much worse.
+    much worse. Where nothing is known exactly it may find more than there are, since it does not try every choice; never fewer.
 
     Source: earliest deadline first, as late as possible; what would overflow serves early, since it is lost otherwise.
     """

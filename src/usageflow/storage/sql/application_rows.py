@@ -160,7 +160,14 @@ def _unchanged(connection: Connection, application_id: str) -> None:
 
 def _application(row: Any) -> ApplicationRow:
     return ApplicationRow(
-        Application(row.application_id, row.name, row.revision, row.plan_version),
+        Application(
+            row.application_id,
+            row.name,
+            row.revision,
+            row.plan_version,
+            row.decision_log_percent,
+            Capture(row.capture),
+        ),
         ApplicationSettings(
             name=row.name,
             capture=Capture(row.capture),

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -90,12 +91,14 @@ def show_ingest_shared(folder: Path, server: PostgresServer, size: Size) -> str:
         with server.connection(database) as connection:
             return [tuple(row) for row in connection.execute(statement)]
 
-    with start() as service:
+    # A server ends with the thread that started it, so that thread lives until all is read.
+    with start() as service, ThreadPoolExecutor(1) as hands:
         _wait_ready(service)
         installation.admin_address = address
         installation.apply(POLICIES)
         place = _Place(service, start, address, installation.api_key)
-        sent = asyncio.run(_show(place, size, [lambda: _killed(server)] * size.database_kills))
+        database_kills = [lambda: hands.submit(_killed, server).result()] * size.database_kills
+        sent = asyncio.run(_show(place, size, database_kills))
         _ensure_told(_told(installation.command), sent.reports.totals)
         _until_folded(place.service, lambda: read("SELECT COUNT(*) FROM usage_deltas")[0][0])
         place.service.stop()

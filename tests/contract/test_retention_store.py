@@ -28,7 +28,15 @@ DAY_S = 86_400
 NOW_S = 1_000 * DAY_S
 SERIES = Series(EndpointName("GET", "/orders"), 200, False, "", "", "p")
 SUMS = {"requests": 1, "whole": 1, "pico": 0, "request_bytes": 0, "response_bytes": 0, "latency": b""}
-OF_IDENTITY = {"pseudonym": 7, "endpoint_id": 1, "errors": 0, "client_errors": 0, "denied": 0, "degraded": 0}
+OF_IDENTITY = {
+    "pseudonym": 7,
+    "endpoint_id": 1,
+    "refused": False,
+    "errors": 0,
+    "client_errors": 0,
+    "denied": 0,
+    "degraded": 0,
+}
 
 
 def seen(name: str, second: int) -> UsageRecord:

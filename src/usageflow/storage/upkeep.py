@@ -30,9 +30,7 @@ class UpkeepStore(Protocol):
     """
 
     async def make_room(self, *, now_us: int) -> int:
-        """Makes the partitions of the days from 35 back to 2 ahead that are missing, one per transaction, unless somebody else is
-        at it; returns how many. A store without partitions has nothing to make, nor has a user who may not.
-        """
+        """Makes the partitions of the days from 35 back to 2 ahead that are missing, one per transaction; returns how many. A store without partitions has nothing to make, nor has a user who may not."""
 
     async def drop_days(self, *, now_us: int) -> int:
         """Drops partitions whose day is wholly too old, one per transaction; returns how many there were: of ids, those that no

@@ -43,9 +43,10 @@ def make_room(connection: Connection, now_us: int) -> None:
 
 
 def make_one(connection: Connection, now_us: int) -> bool:
-    """Makes one of those partitions; False where none is missing, or somebody else is at it."""
-    if not lacks_room(connection, now_us) or not _has_turn(connection):
+    """Makes one of those partitions; False where none is missing."""
+    if not lacks_room(connection, now_us):
         return False
+    _take_turn(connection)
     missing = _missing(connection, now_us)
     for table, day in missing[:1]:
         _make(connection, table, day)
@@ -53,25 +54,23 @@ def make_one(connection: Connection, now_us: int) -> bool:
 
 
 def drop_one(connection: Connection, table: str, before_day: int) -> bool:
-    """Drops the oldest partition of a table if all of its day is before another day; False where there is none, or somebody else
-    is at it.
-    """
+    """Drops the oldest partition of a table if all of its day is before another day; False where there is none."""
     if not is_postgres(connection) or not connection.scalar(_OWNED):
         return False
     if not any(day < before_day for day in _days(connection, table)):
         return False
-    if not _has_turn(connection):
-        return False
+    _take_turn(connection)
     oldest = min(_days(connection, table), default=before_day)
     if oldest < before_day:
         connection.execute(text(f"DROP TABLE {_name(table, oldest)}"))
     return oldest < before_day
 
 
-def _has_turn(connection: Connection) -> bool:
+def _take_turn(connection: Connection) -> None:
+    """Waits for whoever makes or drops a partition now."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     # Where somebody reads a table for long we give up soon: all who come after us would wait too.
     connection.execute(text("SET LOCAL lock_timeout = '1s'"))
-    return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}))
 
 
 def _missing(connection: Connection, now_us: int) -> list[tuple[str, int]]:

@@ -31,11 +31,11 @@ SUMS = {"requests": 1, "whole": 1, "pico": 0, "request_bytes": 0, "response_byte
 OF_IDENTITY = {
     "pseudonym": 7,
     "endpoint_id": 1,
-    "refused": False,
     "errors": 0,
     "client_errors": 0,
     "denied": 0,
     "degraded": 0,
+    "refused": False,
 }
 
 

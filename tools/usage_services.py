@@ -15,7 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tools.postgres_servers import PostgresServer
 from tools.processes import Service
 from tools.shared_form import Installation
-from tools.synthetic_usage import Load, write
+from tools.synthetic_sums import write
+from tools.synthetic_usage import Load
 from usageflow.domain.clock import ManualClock
 from usageflow.storage.sql import Database, SqlControlStore, open_postgres, open_sqlite
 from usageflow.v1 import analytics_pb2

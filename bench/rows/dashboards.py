@@ -7,11 +7,10 @@ from statistics import median
 from bench.figures import NotMeasured
 from bench.run import Run
 from tools.processes import ProcessFailed
-from tools.synthetic_usage import Load
+from tools.synthetic_usage import Load, half_past
 from tools.usage_services import dashboard_request, serving_load
 
 EVENTS = 10_000_000
-UNTIL = 1_700_051_400
 TIMES = 31
 
 
@@ -27,7 +26,7 @@ def on_sqlite(run: Run) -> float:
 
 def _median_ms(run: Run, database: str) -> float:
     run.say(f"writing the sums of {EVENTS:,} events into {database}")
-    load = Load(EVENTS, UNTIL)
+    load = Load(EVENTS, half_past())
     try:
         with serving_load(database, run.new_folder(), load) as asked:
             answer, seconds = asked.query(dashboard_request(load.until), TIMES)

@@ -6,13 +6,11 @@ from pathlib import Path
 from statistics import median
 
 from tools.prove.showing import NotShown, ensure
-from tools.synthetic_usage import Load
+from tools.synthetic_usage import Load, half_past
 from tools.usage_services import DATABASES, dashboard_request, serving_load
 
 MOST_MS = {"postgresql": 200, "sqlite": 500}
-UNTIL = 1_700_051_400
-"""Half past an hour: the span begins and ends with minutes."""
-
+EVENTS = 10_000_000
 _TIMES = 31
 
 
@@ -20,7 +18,7 @@ def dashboard(folder: Path) -> str:
     """24 h by endpoint with percentiles over the sums of 10 million events: under 200 ms on PostgreSQL and 500 ms on SQLite, through
     the call of a real service.
     """
-    figures = {each: show(each, folder / each, Load(10_000_000, UNTIL)) for each in DATABASES}
+    figures = {each: show(each, folder / each, Load(EVENTS, half_past())) for each in DATABASES}
     text = "\n  ".join(f"{database}: {median_ms:.0f} ms" for database, median_ms in figures.items())
     if any(figures[database] > most for database, most in MOST_MS.items()):
         raise NotShown(text)

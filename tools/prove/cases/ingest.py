@@ -233,13 +233,17 @@ def _told(command: Callable[..., Any]) -> dict[str, Any]:
         "usage": ("usage", "--by", "status", "--since", "3d", "--output", "json"),
         "pending": ("meter", "status", "--output", "json"),
     }
-    told = {}
-    for name, arguments in answers.items():
-        answered = command(*arguments)
-        if answered.returncode:
+    return {name: _asked(command, arguments) for name, arguments in answers.items()}
+
+
+def _asked(command: Callable[..., Any], arguments: tuple[str, ...]) -> Any:
+    """Returns what a command answers; a service that says "try again" is asked again, as people would."""
+    deadline = time.monotonic() + _FOLDED_S
+    while (answered := command(*arguments)).returncode:
+        if "try again" not in answered.stderr or time.monotonic() > deadline:
             raise ProcessFailed(answered.stderr)
-        told[name] = json.loads(answered.stdout, parse_float=Decimal)
-    return told
+        time.sleep(1)
+    return json.loads(answered.stdout, parse_float=Decimal)
 
 
 def _ensure_told(told: dict[str, Any], totals: Totals) -> None:

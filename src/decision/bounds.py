@@ -8,14 +8,12 @@ from decimal import Decimal
 from decision.reported import ReportedCount, ReportedEvent, Verdict
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.identity import MAX_VALUE_BYTES, size_of
-from usageflow.domain.ids import DAY_S, day_of
+from usageflow.domain.ids import DAY_S, ID_DAYS, day_of
 from usageflow.domain.units import parse_units
 
 LATE_S = 34 * DAY_S
 EARLY_S = 300
 _DAY_US = DAY_S * 1_000_000
-ID_DAYS = 36
-"""How many days an id is known, today's and yesterday's among them."""
 MAX_QUANTITY = 1e15
 MAX_METADATA_BYTES = 16 * 1024
 MAX_PATH_BYTES = 8192

@@ -38,12 +38,14 @@ from usageflow.storage.sql import (
     SqlInventoryStore,
     SqlResourceStore,
     SqlRetentionStore,
+    SqlUpkeepStore,
     SqlUsageStore,
     open_postgres,
     open_sqlite,
     prepare,
 )
 from usageflow.storage.sql.tables import IDENTITIES, NUMBERS
+from usageflow.storage.upkeep import UpkeepStore
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Stores:
     identities: IdentityStore
     erasures: ErasureStore
     retention: RetentionStore
+    upkeep: UpkeepStore
     database: Database
     resources: ResourceStore
     inventory: InventoryStore
@@ -104,6 +107,7 @@ def _stores(database: Database, clock: ManualClock) -> Stores:
         identities=SqlIdentityStore(database, clock),
         erasures=SqlErasureStore(database, clock),
         retention=SqlRetentionStore(database),
+        upkeep=SqlUpkeepStore(database),
         database=database,
         resources=SqlResourceStore(database, clock),
         inventory=SqlInventoryStore(database),
@@ -227,6 +231,16 @@ def erasures(stores: Stores) -> ErasureStore:
 @pytest.fixture
 def retention(stores: Stores) -> RetentionStore:
     return stores.retention
+
+
+@pytest.fixture
+def upkeep(stores: Stores) -> UpkeepStore:
+    return stores.upkeep
+
+
+@pytest.fixture
+def other_upkeep(other_stores: Stores) -> UpkeepStore:
+    return other_stores.upkeep
 
 
 @pytest.fixture

@@ -201,3 +201,14 @@ def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
 def test_a_database_that_is_not_there_is_told_in_the_servers_words(postgres_server: PostgresServer) -> None:
     with pytest.raises(Unavailable, match='database "missing" does not exist'):
         prepare(postgres_server.url("missing"), CLOCK)
+
+
+PARTITIONS = "SELECT count(*) FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relname ~ '[0-9]{8}$'"
+
+
+def test_a_start_days_later_finds_room_for_reports(postgres_url: str) -> None:
+    (before,) = rows(postgres_url, PARTITIONS)
+    later = ManualClock(CLOCK.now_us() + 2 * 86_400_000_000)
+    outcomes = [prepare(postgres_url, clock).kind for clock in (later, later)]
+    assert outcomes == [MigrationKind.CURRENT] * 2
+    assert (before, rows(postgres_url, PARTITIONS)) == ((76,), [(80,)])

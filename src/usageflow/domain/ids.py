@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 DAY_S = 86_400
+ID_DAYS = 36
+"""How many days the id of a report is known, today's and yesterday's among them."""
 _UUID7 = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
 
 

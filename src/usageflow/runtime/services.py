@@ -11,6 +11,7 @@ from meter.compacting import Compactor, Progress
 from meter.handler import MeterHandler
 from meter.pending import Pending
 from meter.retention import Retention
+from meter.upkeep import Upkeep
 from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Attempts, Authenticator
@@ -87,6 +88,7 @@ def build_office(
         "compactor": compactor,
         "alerts": build_alarm(stores, clock, hash_key, sender),
         "retention": Retention(stores.retention, clock),
+        "upkeep": Upkeep(stores.upkeep, clock),
     }
     return Office(plane, MeterHandler(pending), background)
 

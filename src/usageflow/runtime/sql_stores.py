@@ -23,6 +23,7 @@ from usageflow.storage.sql import (
     SqlReplicaStore,
     SqlResourceStore,
     SqlRetentionStore,
+    SqlUpkeepStore,
     SqlUsageStore,
 )
 
@@ -48,6 +49,7 @@ class SqlStores:
     alert_readings: SqlAlertReadings
     erasures: SqlErasureStore
     retention: SqlRetentionStore
+    upkeep: SqlUpkeepStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -70,4 +72,5 @@ class SqlStores:
             SqlAlertReadings(database, clock),
             SqlErasureStore(database, clock),
             SqlRetentionStore(database),
+            SqlUpkeepStore(database),
         )

@@ -28,6 +28,7 @@ from usageflow.storage.sql.postgres_prepare import prepare_postgres
 from usageflow.storage.sql.replicas import SqlReplicaStore
 from usageflow.storage.sql.resources import SqlResourceStore
 from usageflow.storage.sql.retention import SqlRetentionStore
+from usageflow.storage.sql.upkeep import SqlUpkeepStore
 from usageflow.storage.sql.usage import SqlUsageStore
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "SqlReplicaStore",
     "SqlResourceStore",
     "SqlRetentionStore",
+    "SqlUpkeepStore",
     "SqlUsageStore",
     "lock_folder",
     "open_postgres",

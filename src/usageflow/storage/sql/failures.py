@@ -21,6 +21,8 @@ _REFUSED = "holds a value that is out of bounds or refers to what does not exist
 _CONFLICTS = frozenset({"40001", "40P01"})
 """PostgreSQL undid one of two transactions that stood in each other's way (serialization failure, deadlock)."""
 
+_CHECK = "23514"
+
 _AWAY = frozenset({"25006", "25P03", "25P04"})
 """It takes no writes (a standby), or ended a transaction that stood idle or took too long: not the caller's doing."""
 
@@ -30,7 +32,12 @@ _LIMIT_EXCEEDED = "54"
 
 def is_conflict(error: DBAPIError) -> bool:
     """Tells whether the same work may well succeed when it is done again from its beginning."""
-    return sqlstate_of(error) in _CONFLICTS
+    return sqlstate_of(error) in _CONFLICTS or _lost_its_partition(error)
+
+
+def _lost_its_partition(error: DBAPIError) -> bool:
+    """Tells whether a row was on its way to a partition whose bounds changed meanwhile: no named check refuses it."""
+    return sqlstate_of(error) == _CHECK and error.orig.diag.constraint_name is None  # type: ignore[union-attr]
 
 
 def sqlstate_of(error: DBAPIError) -> str:

@@ -62,6 +62,7 @@ def _claim(connection: Connection, records: Mapping[_Key, UsageRecord], now_us: 
 def _stored_hashes(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, bytes]:
     """Returns the payload hashes that went in with these ids."""
     ids: dict[str, set[str]] = {}
+    days = {day for _, _, day in keys}
     for application_id, record_id, _ in keys:
         ids.setdefault(application_id, set()).add(record_id)
     columns = REPORT_IDS.c
@@ -70,7 +71,9 @@ def _stored_hashes(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, b
         for chunk in chunked(sorted(record_ids)):
             rows = connection.execute(
                 select(columns.record_id, columns.day, columns.payload_hash).where(
-                    columns.application_id == application_id, columns.record_id.in_(chunk)
+                    columns.application_id == application_id,
+                    columns.record_id.in_(chunk),
+                    columns.day.in_(days),  # so that no other partition is looked at
                 )
             )
             hashes.update(((application_id, record_id, day), hash_) for record_id, day, hash_ in rows)

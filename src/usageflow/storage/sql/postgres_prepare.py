@@ -13,6 +13,7 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import FailedPrecondition, Unavailable
 from usageflow.storage.sql.failures import sqlstate_of
 from usageflow.storage.sql.migrate import HEAD, REVISIONS, MigrationKind, MigrationOutcome
+from usageflow.storage.sql.partitions import lacks_room, make_room
 from usageflow.storage.sql.postgres import postgres_engine
 from usageflow.storage.sql.postgres_address import SETTING, PostgresAddress, parse_postgres_url
 
@@ -37,20 +38,20 @@ _TABLES = text(
 
 
 def prepare_postgres(url: str, clock: Clock) -> MigrationOutcome:
-    """Brings the database to HEAD and returns what that took. Any number of processes may do so at once: one does it.
+    """Brings the database to HEAD, with partitions for today, and returns what that took. Any number of processes may do so at
+    once: one does it.
 
     No copy is made: take one with pg_dump before an upgrade. Raises InvalidArgument for an address that is none,
     FailedPrecondition (reason DATABASE_NEWER; DATABASE_UNKNOWN where the schema holds other tables; DATABASE_UNSUITED for a server
     that is too old or not UTF-8) and Unavailable. Whatever goes wrong, the database is as it was.
     """
-    address = parse_postgres_url(url)
-    revision = _run(address, None, lambda connection: _checked_revision(connection, address))
-    if revision == HEAD:
+    address, now_us = parse_postgres_url(url), clock.now_us()
+    if _run(address, None, lambda connection: _is_ready(connection, address, now_us)):
         return MigrationOutcome(MigrationKind.CURRENT, HEAD, HEAD)
     from usageflow.storage.sql.postgres_link import Patience
 
     long = Patience(statement_s=_LONG_S, lock_s=_LONG_S, idle_s=0)
-    return _run(address, long, lambda connection: _upgrade(connection, address, clock.now_us()))
+    return _run(address, long, lambda connection: _upgrade(connection, address, now_us))
 
 
 def _run(address: PostgresAddress, patience: Patience | None, work: Callable[[Connection], T]) -> T:
@@ -75,6 +76,10 @@ def _told(address: PostgresAddress) -> Iterator[None]:
         raise Unavailable(
             f"cannot prepare the database {address} ({reason}): it is as it was; {fix}"
         ) from error
+
+
+def _is_ready(connection: Connection, address: PostgresAddress, now_us: int) -> bool:
+    return _checked_revision(connection, address) == HEAD and not lacks_room(connection, now_us)
 
 
 def _checked_revision(connection: Connection, address: PostgresAddress) -> str:
@@ -110,12 +115,13 @@ def _revision_of(connection: Connection, address: PostgresAddress) -> str:
 def _upgrade(connection: Connection, address: PostgresAddress, now_us: int) -> MigrationOutcome:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     revision = _checked_revision(connection, address)  # another process may have been quicker
-    if revision == HEAD:
-        return MigrationOutcome(MigrationKind.CURRENT, HEAD, HEAD)
-    from usageflow.storage.sql.alembic_runner import upgrade
+    if revision != HEAD:
+        from usageflow.storage.sql.alembic_runner import upgrade
 
-    upgrade(connection, HEAD, now_us=now_us)
+        upgrade(connection, HEAD, now_us=now_us)
+    make_room(connection, now_us)
     kind = MigrationKind.UPGRADED if revision else MigrationKind.CREATED
+    kind = MigrationKind.CURRENT if revision == HEAD else kind
     return MigrationOutcome(kind, revision, HEAD)
 
 

@@ -44,15 +44,19 @@ def _purge(connection: Connection, detail: Detail, now_s: int, limit: int) -> in
         keys = (
             old(application_id, now_s - days * _DAY_S).limit(left).with_for_update(of=table, skip_locked=True)
         )
-        primary = list(table.primary_key)
+        primary = _KEYS.get(detail, list(table.primary_key))
         place: Any = primary[0] if len(primary) == 1 else tuple_(*primary)
         gone += connection.execute(delete(table).where(place.in_(keys))).rowcount
     return gone
 
 
+_KEYS: dict[Detail, list[Any]] = {Detail.EVENTS: [EVENTS.c.time_us, EVENTS.c.row_id]}
+"""Where it is not the primary key: with its time, an event is in one partition."""
+
+
 def _events(application_id: str, before_s: int) -> Select[Any]:
     return (
-        select(*EVENTS.primary_key)
+        select(*_KEYS[Detail.EVENTS])
         .where(EVENTS.c.application_id == application_id, EVENTS.c.time_us < before_s * 1_000_000)
         .order_by(EVENTS.c.time_us)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -13,9 +14,11 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
+    event,
     text,
 )
 
@@ -93,12 +96,15 @@ REPORT_IDS = Table(
     CheckConstraint("length(payload_hash) = 16", name="ck_report_ids_payload_hash"),
     CheckConstraint("length(record_id) BETWEEN 1 AND 256", name="ck_report_ids_record_id"),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (day)",
 )
 
+# PostgreSQL keeps a partition per UTC day of both (storage/sql/partitions.py). There the key must hold the day, and one sequence
+# keeps ``row_id`` rising and apart.
 EVENTS = Table(
     "events",
     METADATA,
-    Column("row_id", ROW_ID, primary_key=True),
+    Column("row_id", ROW_ID),
     Column("application_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("time_us", BigInteger, nullable=False),
@@ -110,8 +116,13 @@ EVENTS = Table(
     Column("request_bytes", BigInteger, nullable=False),
     Column("response_bytes", BigInteger, nullable=False),
     Column("detail_json", Text, nullable=False),
-    Index("ix_events_time", "time_us"),
+    PrimaryKeyConstraint("row_id").ddl_if(dialect="sqlite"),
+    Index("ix_events_time", "time_us").ddl_if(dialect="sqlite"),
+    Index("ix_events_row", "row_id").ddl_if(dialect="postgresql"),
+    postgresql_partition_by="RANGE (time_us)",
 )
+_key_of_days = DDL("ALTER TABLE events ADD PRIMARY KEY (time_us, row_id)")  # type: ignore[no-untyped-call]
+event.listen(EVENTS, "after_create", _key_of_days.execute_if(dialect="postgresql"))
 
 # What was accepted and is in no sum yet. ``latency`` is a packed histogram (usageflow.domain.latency), empty for none.
 USAGE_DELTAS = Table(

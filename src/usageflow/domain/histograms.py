@@ -28,9 +28,8 @@ def counts_of(histograms: Sequence[bytes], buckets: int) -> Counts:
     counts = np.zeros(buckets)
     for part in _parts(histograms):
         entries = np.frombuffer(part, _ENTRY)
-        counts = _added(
-            counts, np.bincount(entries["bucket"], weights=entries["requests"], minlength=buckets)
-        )
+        added = np.bincount(entries["bucket"], weights=entries["requests"], minlength=buckets)
+        counts = _added(counts, added.astype(np.float64, copy=False))
     return counts
 
 

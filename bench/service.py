@@ -49,8 +49,7 @@ class MeasuredService(Service):
 
     def cpu_s(self) -> float:
         """Returns the seconds of processor time that it has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s_of(self.pid)
 
     def rss_mib(self) -> float:
         """Returns its resident memory."""
@@ -66,6 +65,12 @@ class MeasuredService(Service):
         if found is None:
             raise NotMeasured(f"/proc tells no {field}: this figure needs Linux")
         return int(found[1]) / _KIB_OF_MIB
+
+
+def cpu_s_of(pid: int) -> float:
+    """Returns the seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def normal_decisions(metrics: str) -> int:

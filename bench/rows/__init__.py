@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.figures import Better, Budget
-from bench.rows import batches, big, dashboards, latency, libraries, matching, revisions, unary
+from bench.rows import batches, big, dashboards, ingest, latency, libraries, matching, revisions, unary
 from bench.run import Run
 
 
@@ -55,6 +55,18 @@ _ALL = (
         revisions.p99_s,
     ),
     Row(Budget("revision_change_s_100k", "full load of 100,000 policies", 10, "s", _LOWER), big.full_load_s),
+    Row(
+        Budget("ingest_sqlite", "events through Report, SQLite", 20_000, "events/s", _HIGHER),
+        ingest.events_on_sqlite,
+    ),
+    Row(
+        Budget("ingest_postgres", "events through Report, PostgreSQL", 20_000, "events/s", _HIGHER),
+        ingest.events_on_postgres,
+    ),
+    Row(
+        Budget("ingest_counts", "requests through counts of 100", 1_000_000, "requests/s", _HIGHER),
+        ingest.counts,
+    ),
     Row(
         Budget("dashboard_postgres_ms", "24 h by endpoint, 10 million events, PostgreSQL", 200, "ms", _LOWER),
         dashboards.on_postgres,

@@ -6,7 +6,7 @@ Only what folds or answers imports this module: numpy takes a tenth of a second 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,14 +19,42 @@ Counts = NDArray[np.float64]
 
 _ENTRY = np.dtype([("bucket", "<u2"), ("requests", "<u4")])
 _MOST = 2**32 - 1
+_PART_BYTES = 64 * 1024
 _BUCKET_BITS = 16
 
 
 def counts_of(histograms: Sequence[bytes], buckets: int) -> Counts:
     """Returns the requests per bucket of all histograms together."""
-    entries = np.frombuffer(b"".join(histograms), _ENTRY)
-    weights = entries["requests"].astype(np.float64)
-    return np.bincount(entries["bucket"], weights=weights, minlength=buckets).astype(np.float64, copy=False)
+    counts = np.zeros(buckets)
+    for part in _parts(histograms):
+        entries = np.frombuffer(part, _ENTRY)
+        added = np.bincount(entries["bucket"], weights=entries["requests"], minlength=buckets)
+        counts = _added(counts, added.astype(np.float64, copy=False))
+    return counts
+
+
+def _added(counts: Counts, more: Counts) -> Counts:
+    """Returns both together: what a later version stored may have more buckets."""
+    if len(counts) < len(more):
+        counts, more = more, counts
+    counts[: len(more)] += more
+    return counts
+
+
+def _parts(histograms: Sequence[bytes]) -> Iterator[bytes]:
+    """Yields all histograms, joined to parts: arrays that stay in the processor's cache take a third of the time of one that is as
+    long as all of them.
+    """
+    part: list[bytes] = []
+    size = 0
+    for each in histograms:
+        part.append(each)
+        size += len(each)
+        if size >= _PART_BYTES:
+            yield b"".join(part)
+            part, size = [], 0
+    if part:
+        yield b"".join(part)
 
 
 def quantiles(counts: Counts, shares: Sequence[float], boundaries: Sequence[int]) -> tuple[float, ...] | None:

@@ -20,6 +20,9 @@ def test_every_budget_has_a_row() -> None:
         "memory_100k_policies_1m_identities",
         "revision_change_p99_s_1k",
         "revision_change_s_100k",
+        "ingest_sqlite",
+        "ingest_postgres",
+        "ingest_counts",
         "dashboard_postgres_ms",
         "dashboard_sqlite_ms",
     ]

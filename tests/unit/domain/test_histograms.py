@@ -48,3 +48,11 @@ def test_quantiles_are_those_of_the_plain_arithmetic(rows: list[list[tuple[int, 
     else:
         assert found is not None
         assert found[0] == pytest.approx(quantile(plain, share, BOUNDARIES))
+
+
+def test_long_histograms_are_counted_in_parts() -> None:
+    long = pack((bucket, 2) for bucket in range(1_000)) * 30
+    counts = counts_of([long, b"", long, pack([(3, 1), (1_200, 4)])], len(BOUNDARIES))
+    assert counts[:5].tolist() == [120, 120, 120, 121, 120]
+    assert counts.sum() == 120_005
+    assert counts[1_200] == 4

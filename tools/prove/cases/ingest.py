@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import grpc.aio
@@ -33,7 +33,7 @@ _AGAIN = {
     grpc.StatusCode.UNAUTHENTICATED,
 }
 _PATIENCE_S = 600.0
-_FOLDED_S = 60.0
+_FOLDED_S = 300.0
 _SERIES = ("usage_minutes", "usage_hours", "usage_days")
 _IDENTITIES = ("identity_hours", "identity_days")
 
@@ -63,14 +63,11 @@ def ingest(folder: Path) -> str:
 def show_ingest_embedded(folder: Path, size: Size) -> str:
     """Shows it on SQLite, in the embedded form; returns the figure. Raises NotShown."""
     address = f"127.0.0.1:{free_port()}"
-    with Service(folder, address) as service:
-        service.wait_ready()
-        keys = service.credentials
-        _apply(service, folder)
-        place = _Place(service, lambda: Service(folder, address), address, keys["api_key"])
+    with _Place(lambda: Service(folder, address), address) as place:
+        place.api_key = place.service.credentials["api_key"]
+        _apply(place.service, folder)
         sent = asyncio.run(_show(place, size, []))
-        told = _told(place.service.command)
-        _ensure_told(told, sent.reports.totals)
+        _ensure_told(_told(place.service.command), sent.reports.totals)
         _until_folded(place.service, lambda: _sqlite(folder, "SELECT COUNT(*) FROM usage_deltas")[0][0])
         place.service.stop()
         figure = _judged(lambda statement: _sqlite(folder, statement), sent.reports.totals)
@@ -92,11 +89,9 @@ def show_ingest_shared(folder: Path, server: PostgresServer, size: Size) -> str:
             return [tuple(row) for row in connection.execute(statement)]
 
     # A server ends with the thread that started it, so that thread lives until all is read.
-    with start() as service, ThreadPoolExecutor(1) as hands:
-        _wait_ready(service)
+    with _Place(start, address, installation.api_key) as place, ThreadPoolExecutor(1) as hands:
         installation.admin_address = address
         installation.apply(POLICIES)
-        place = _Place(service, start, address, installation.api_key)
         database_kills = [lambda: hands.submit(_killed, server).result()] * size.database_kills
         sent = asyncio.run(_show(place, size, database_kills))
         _ensure_told(_told(installation.command), sent.reports.totals)
@@ -108,19 +103,26 @@ def show_ingest_shared(folder: Path, server: PostgresServer, size: Size) -> str:
 
 @dataclass
 class _Place:
-    """A service at an address, and how another is started there."""
+    """A service at an address, which ends with the ``with`` block, and how another is started there."""
 
-    service: Any
     start: Callable[[], Any]
     address: str
-    api_key: str
+    api_key: str = ""
+
+    def __enter__(self) -> Self:
+        self.service = self.start().__enter__()
+        self.service.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.service.__exit__(None, None, None)
 
     def replace(self) -> None:
         """Kills the service and starts another; returns once it is ready."""
         self.service.stop(9)
         self.service.__exit__(None, None, None)
         self.service = self.start().__enter__()
-        _wait_ready(self.service)
+        self.service.wait_ready()
 
 
 @dataclass
@@ -216,10 +218,6 @@ def _killed(server: PostgresServer) -> None:
     time.sleep(1)
     server.start()
     server.wait_ready()
-
-
-def _wait_ready(service: Any) -> None:
-    service.wait_ready()
 
 
 def _apply(service: Service, folder: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_replay_denies_what_a_service_denies(tmp_path: Path) -> None:
 
 
 def test_reports_are_counted_once_whatever_is_killed(tmp_path: Path, own_postgres: PostgresServer) -> None:
-    size = ingest.Size(events=3_000, batches=6, clients=4, service_kills=2, database_kills=1)
+    size = ingest.Size(events=1_000, batches=3, clients=4, service_kills=1, database_kills=1)
     for figure in (
         ingest.show_ingest_embedded(tmp_path / "sqlite", size),
         ingest.show_ingest_shared(tmp_path / "postgresql", own_postgres, size),

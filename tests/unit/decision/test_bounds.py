@@ -168,7 +168,14 @@ def test_any_other_id_belongs_to_day_0() -> None:
 
 text = st.text(max_size=20)
 verdicts = st.builds(
-    Verdict, st.sampled_from([None, True, False]), text, text, st.integers(0, 5), st.integers(0, 2**64 - 1)
+    Verdict,
+    st.sampled_from([None, True, False]),
+    st.booleans(),
+    text,
+    text,
+    st.integers(0, 5),
+    st.integers(0, 2**64 - 1),
+    st.just(()),
 )
 endpoints = st.one_of(
     st.integers(0, 5),

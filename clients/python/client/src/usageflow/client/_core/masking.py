@@ -249,6 +249,16 @@ def _masked_parameter(parameter: str, also: Collection[str]) -> str:
 
 
 def _masked_piece(raw: str) -> str:
+    """Masks what is percent-encoded until nothing changes any more: what is left may look like a secret once it is encoded again."""
+    for _ in range(_MOST_PASSES):
+        masked = _piece_masked_once(raw)
+        if masked == raw:
+            return raw
+        raw = masked
+    return MASK
+
+
+def _piece_masked_once(raw: str) -> str:
     """Masks what is percent-encoded; what holds no secret stays as it was spelled."""
     raw = _SURROGATES.sub("\ufffd", raw)
     plain = unquote_plus(raw)

@@ -23,7 +23,7 @@ from tools.synthetic_usage import (
     minutes_of,
     series_at,
 )
-from usageflow.domain.analytics import DAY_S
+from usageflow.domain.ids import DAY_S
 from usageflow.storage.sql import Database
 from usageflow.storage.sql.driver import is_postgres
 from usageflow.storage.sql.interning import endpoint_ids, pseudonyms, series_ids

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from admin.aip.paging import fingerprint, make_token, page_size, read_token
 from admin.resources.declarations import Declarations
+from usageflow.domain.analytics import HOUR_S
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.ids import DAY_S
 from usageflow.domain.inventory import EndpointState, states_of, unmatched_states
 from usageflow.domain.listing import Value
 from usageflow.domain.matching import Entry, PatternTrie
@@ -22,7 +24,6 @@ from usageflow.storage.inventory import Calls, HadBy, InventoryRows, InventorySt
 from usageflow.storage.naming import application_named
 from usageflow.storage.ports import Application, ControlStore
 
-HOUR_S, DAY_S = 3600, 86_400
 _HOURLY_S = 3 * DAY_S
 """Requests of longer spans are summed by days."""
 

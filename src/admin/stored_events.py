@@ -10,11 +10,12 @@ from functools import partial
 
 from admin.owners import Owners
 from admin.tail_window import BEHIND, TailWindow
+from usageflow.domain.analytics import UsageFilter
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.usage import StoredEvent
-from usageflow.domain.usage_events import EVERYTHING, EventFilter, EventWish, event_filter
+from usageflow.domain.usage_events import EVERYTHING, EventFilter, event_filter
 from usageflow.storage.events import START, EventStore
 from usageflow.storage.naming import application_named
 from usageflow.storage.ports import ControlStore
@@ -91,7 +92,7 @@ class StoredEvents:
         self._draining.set()
 
     async def read(
-        self, application: str, wish: EventWish, *, since_us: int | None, until_us: int | None, limit: int
+        self, application: str, wish: UsageFilter, *, since_us: int | None, until_us: int | None, limit: int
     ) -> AsyncIterator[EventPage]:
         """Yields events in order of time, at most ``limit`` (0: all); None means 24 h ago, and now.
 
@@ -122,7 +123,7 @@ class StoredEvents:
                 return
             after = page.after
 
-    async def tail(self, application: str, wish: EventWish, recent: int) -> AsyncIterator[TailedEvents]:
+    async def tail(self, application: str, wish: UsageFilter, recent: int) -> AsyncIterator[TailedEvents]:
         """Yields events as they come in, ``recent`` of the latest first; the first item comes at once. Ends on drain.
 
         Raises NotFound and InvalidArgument as ``read`` does.
@@ -178,7 +179,7 @@ class StoredEvents:
             known = every if every < MOST_COUNTED else 0
         return min(known, limit) if limit else known
 
-    async def _scope(self, application: str, wish: EventWish) -> _Scope:
+    async def _scope(self, application: str, wish: UsageFilter) -> _Scope:
         found = await application_named(self._control, application)
         key = self._key_of(found.name)
         wanted = event_filter(wish, key)

@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from admin.logged_decisions import LoggedDecisions
 from usageflow.domain.decision_log import LoggedDecision
+from usageflow.messages import microseconds_of, timestamp_of
 from usageflow.v1 import common_pb2, decision_log_pb2
-
-_US = 1_000_000
 
 
 class DecisionLogMethods:
@@ -26,20 +24,16 @@ class DecisionLogMethods:
         """See the contract."""
         pages = self.logged.read(
             request.application,
-            since_us=_instant(request.start_time) if request.HasField("start_time") else None,
-            until_us=_instant(request.end_time) if request.HasField("end_time") else None,
+            since_us=microseconds_of(request.start_time) if request.HasField("start_time") else None,
+            until_us=microseconds_of(request.end_time) if request.HasField("end_time") else None,
         )
         async for page in pages:
             yield decision_log_pb2.ListDecisionsResponse(decisions=[_decision(each) for each in page])
 
 
-def _instant(time: Timestamp) -> int:
-    return time.seconds * _US + time.nanos // 1000
-
-
 def _decision(logged: LoggedDecision) -> decision_log_pb2.LoggedDecision:
     return decision_log_pb2.LoggedDecision(
-        time=Timestamp(seconds=logged.at_us // _US, nanos=logged.at_us % _US * 1000),
+        time=timestamp_of(logged.at_us),
         revision=logged.revision,
         endpoint=common_pb2.Endpoint(method=logged.endpoint.method, template=logged.endpoint.template),
         path=logged.path,

@@ -7,18 +7,16 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from admin.stored_events import StoredEvents
+from admin.handler.usage import usage_filter
+from admin.stored_events import PAGE, StoredEvents
 from usageflow.domain.identity import title_of
-from usageflow.domain.usage import EndpointName, StoredEvent
-from usageflow.domain.usage_events import EventWish
+from usageflow.domain.usage import StoredEvent
+from usageflow.messages import duration_of, microseconds_of, timestamp_of
 from usageflow.v1 import analytics_pb2
 
-_US = 1_000_000
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -33,9 +31,9 @@ class EventMethods:
         """See the contract."""
         pages = self.stored_events.read(
             request.application,
-            event_wish(request.filter),
-            since_us=_instant(request.start_time) if request.HasField("start_time") else None,
-            until_us=_instant(request.end_time) if request.HasField("end_time") else None,
+            usage_filter(request.filter),
+            since_us=microseconds_of(request.start_time) if request.HasField("start_time") else None,
+            until_us=microseconds_of(request.end_time) if request.HasField("end_time") else None,
             limit=request.limit,
         )
         async for page in pages:
@@ -47,33 +45,16 @@ class EventMethods:
         self, request: analytics_pb2.TailEventsRequest, context: _Context
     ) -> AsyncIterator[analytics_pb2.TailEventsResponse]:
         """See the contract."""
-        tailed: Any = self.stored_events.tail(request.application, event_wish(request.filter), request.recent)
+        tailed: Any = self.stored_events.tail(
+            request.application, usage_filter(request.filter), request.recent
+        )
         async with aclosing(tailed):
             async for some in tailed:
-                for start in range(0, max(len(some.events), 1), 500):
+                for start in range(0, max(len(some.events), 1), PAGE):
                     yield analytics_pb2.TailEventsResponse(
-                        events=[event_message(each) for each in some.events[start : start + 500]],
+                        events=[event_message(each) for each in some.events[start : start + PAGE]],
                         skipped=0 if start else some.skipped,
                     )
-
-
-def event_wish(message: analytics_pb2.UsageFilter) -> EventWish:
-    """Returns a filter as it was sent."""
-
-    def flag(name: str) -> bool | None:
-        return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
-
-    return EventWish(
-        endpoints=tuple(EndpointName(each.method, each.template) for each in message.endpoints),
-        customers=tuple(message.customers),
-        identities=tuple(message.identities),
-        statuses=tuple(message.statuses),
-        policies=tuple(message.policies),
-        reasons=tuple(message.reasons),
-        denied=flag("denied"),
-        degraded=flag("degraded"),
-        shadow_denied=flag("shadow_denied"),
-    )
 
 
 def event_message(event: StoredEvent) -> analytics_pb2.StoredEvent:
@@ -81,11 +62,11 @@ def event_message(event: StoredEvent) -> analytics_pb2.StoredEvent:
     series = event.series
     message = analytics_pb2.StoredEvent(
         event_id=event.event_id,
-        time=Timestamp(seconds=event.time_us // _US, nanos=event.time_us % _US * 1000),
+        time=timestamp_of(event.time_us),
         path=event.path,
         identity=title_of(event.identity),
         status=series.status,
-        latency=Duration(seconds=event.latency_us // _US, nanos=event.latency_us % _US * 1000),
+        latency=duration_of(event.latency_us),
         quantity=event.quantity,
         denied=series.denied,
         reason=series.reason,
@@ -106,7 +87,3 @@ def _detail(text: str) -> Struct | None:
     except ParseError:
         return None
     return found
-
-
-def _instant(time: Timestamp) -> int:
-    return time.seconds * _US + time.nanos // 1000

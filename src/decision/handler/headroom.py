@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from google.protobuf.duration_pb2 import Duration
-
 from decision.headroom import HeadroomAsk, HeadroomFound, LimitHeadroom
+from usageflow.messages import duration_of
 from usageflow.v1 import common_pb2, headroom_pb2
-
-_US = 1_000_000
 
 
 def headroom_ask(request: headroom_pb2.ListHeadroomRequest) -> HeadroomAsk:
@@ -39,8 +36,8 @@ def _limit(room: LimitHeadroom) -> headroom_pb2.LimitHeadroom:
         used=room.used,
         remaining=max(0, standing.remaining),
         percent=room.percent,
-        window=_duration(standing.window_us or rule.window_us),
-        reset=_duration(_reset_us(room)) if room.used else None,
+        window=duration_of(standing.window_us or rule.window_us),
+        reset=duration_of(_reset_us(room)) if room.used else None,
         source=room.limit.source,
         shared=room.policy.strategy is None or room.limit.scope == "SHARED",
         conditional=room.policy.condition is not None,
@@ -52,7 +49,3 @@ def _limit(room: LimitHeadroom) -> headroom_pb2.LimitHeadroom:
 
 def _reset_us(room: LimitHeadroom) -> int:
     return room.standing.wait_us or room.standing.reset_us
-
-
-def _duration(us: int) -> Duration:
-    return Duration(seconds=us // _US, nanos=us % _US * 1000)

@@ -10,12 +10,12 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
+from usageflow.domain.ids import DAY_S
 from usageflow.domain.units import join
 from usageflow.domain.usage import EndpointName, Series
 
 MINUTE_S = 60
 HOUR_S = 3_600
-DAY_S = 86_400
 
 
 class UsageGroup(StrEnum):

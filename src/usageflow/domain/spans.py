@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from usageflow.domain.analytics import DAY_S, HOUR_S, MINUTE_S
+from usageflow.domain.analytics import HOUR_S, MINUTE_S
+from usageflow.domain.ids import DAY_S
 
 NO_END = 2**62
 """Stands for the end of a span that has none."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from usageflow.domain.analytics import UsageFilter
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.hashing import keyed_hash
 from usageflow.domain.templates import UNMATCHED, canonical_template
@@ -22,26 +23,8 @@ _ANONYMOUS = "anonymous:"
 
 
 @dataclass(frozen=True, slots=True)
-class EventWish:
-    """A filter as somebody wrote it: within a list any value, between lists all; empty lists and None filter nothing.
-
-    An empty method or template of an endpoint means any; ``statuses`` are HTTP statuses or classes (4 for 400 to 499).
-    """
-
-    endpoints: tuple[EndpointName, ...] = ()
-    customers: tuple[str, ...] = ()
-    identities: tuple[str, ...] = ()
-    statuses: tuple[int, ...] = ()
-    policies: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-    denied: bool | None = None
-    degraded: bool | None = None
-    shadow_denied: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class EventFilter:
-    """The same as stores apply it. ``identities`` are identities' keys (usageflow.domain.identity; empty is nobody), ``hashes`` the
+    """A UsageFilter as stores of events apply it. ``identities`` are identities' keys (usageflow.domain.identity; empty is nobody), ``hashes`` the
     first hex digits of hashed ones; an event passes by either. Customers are known by the directory, not by events.
     """
 
@@ -60,7 +43,7 @@ class EventFilter:
 EVERYTHING = EventFilter()
 
 
-def event_filter(wish: EventWish, hash_key: bytes) -> EventFilter:
+def event_filter(wish: UsageFilter, hash_key: bytes) -> EventFilter:
     """Returns what stores apply; ``hash_key`` is the application's. Raises InvalidArgument with every fault."""
     faults = [*_length_faults(wish), *_status_faults(wish.statuses)]
     endpoints = tuple(_endpoint(index, each, faults) for index, each in enumerate(wish.endpoints))
@@ -97,7 +80,7 @@ def identity_keys(text: str, hash_key: bytes) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _length_faults(wish: EventWish) -> Iterable[Fault]:
+def _length_faults(wish: UsageFilter) -> Iterable[Fault]:
     for name in ("endpoints", "customers", "identities", "statuses", "policies", "reasons"):
         count = len(getattr(wish, name))
         if count > MOST_VALUES:

@@ -160,3 +160,8 @@ def duration_of(microseconds: int) -> Duration:
 def timestamp_of(microseconds: int) -> Timestamp:
     """Returns an instant of Unix time in microseconds."""
     return Timestamp(seconds=microseconds // _US, nanos=microseconds % _US * 1000)
+
+
+def microseconds_of(instant: Timestamp) -> int:
+    """Returns Unix time in microseconds, the inverse of timestamp_of; what is finer is cut off."""
+    return instant.seconds * _US + instant.nanos // 1000

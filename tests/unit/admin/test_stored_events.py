@@ -7,13 +7,14 @@ import pytest
 from admin.customers import stored
 from admin.stored_events import MOST_AT_ONCE, MOST_COUNTED, StoredEvents, TailedEvents
 from tests.unit.fakes import APPLICATION_KEY, KEY_OF, FakeControl, customer
+from usageflow.domain.analytics import UsageFilter
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.errors import InvalidArgument, NotFound
 from usageflow.domain.usage import EndpointName, Series, StoredEvent
-from usageflow.domain.usage_events import EventFilter, EventWish
+from usageflow.domain.usage_events import EventFilter
 from usageflow.storage.events import EventPage, Position
 
-ANYTHING = EventWish()
+ANYTHING = UsageFilter()
 _SERIES = Series(EndpointName("GET", "/a"), 200, False, "", "", "")
 
 
@@ -80,12 +81,12 @@ class Bench:
             self.events.drain()
 
     async def tail(
-        self, *script: list[int], recent: int = 0, wish: EventWish = ANYTHING
+        self, *script: list[int], recent: int = 0, wish: UsageFilter = ANYTHING
     ) -> list[TailedEvents]:
         self.script = list(script)
         return [each async for each in self.events.tail("demo", wish, recent)]
 
-    async def names(self, limit: int = 0, wish: EventWish = ANYTHING) -> list[str]:
+    async def names(self, limit: int = 0, wish: UsageFilter = ANYTHING) -> list[str]:
         pages = self.events.read("demo", wish, since_us=0, until_us=10**9, limit=limit)
         return [event.event_id async for page in pages for event in page.events]
 
@@ -116,7 +117,7 @@ async def test_customers_are_told_apart() -> None:
     bench.store.add(1, 3)
     bench.store.add(2, identity="v:eve")
     bench.store.add(4, identity="a:")
-    wish = EventWish(customers=("acme",))
+    wish = UsageFilter(customers=("acme",))
     assert await bench.names(wish=wish) == ["e1", "e3"]
     assert await bench.names(wish=wish, limit=1) == ["e1"]
     assert names_of(await bench.tail([5], recent=4, wish=wish)) == [["e1", "e3"], ["e5"]]
@@ -125,7 +126,7 @@ async def test_customers_are_told_apart() -> None:
 async def test_pages_and_their_total() -> None:
     bench = Bench()
     bench.store.add(*range(1, 1201))
-    pages = [page async for page in bench.events.read("demo", EventWish(), since_us=0, until_us=2, limit=0)]
+    pages = [page async for page in bench.events.read("demo", UsageFilter(), since_us=0, until_us=2, limit=0)]
     assert [(len(page.events), page.total) for page in pages] == [(500, 1200), (500, 0), (200, 0)]
     assert len(await bench.names(limit=700)) == 700
     assert MOST_COUNTED > 1200
@@ -136,6 +137,6 @@ async def test_what_cannot_be_asked_is_said() -> None:
     with pytest.raises(InvalidArgument, match="too many"):
         await bench.tail(recent=1001)
     with pytest.raises(NotFound, match="no customer 'x'"):
-        await bench.names(wish=EventWish(customers=("x",)))
+        await bench.names(wish=UsageFilter(customers=("x",)))
     with pytest.raises(InvalidArgument, match="is not after start_time"):
-        [page async for page in bench.events.read("demo", EventWish(), since_us=5, until_us=5, limit=0)]
+        [page async for page in bench.events.read("demo", UsageFilter(), since_us=5, until_us=5, limit=0)]

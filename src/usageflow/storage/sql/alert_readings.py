@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, fa
 
 from usageflow.domain.alerting import Reading
 from usageflow.domain.clock import Clock
+from usageflow.domain.ids import DAY_S
 from usageflow.domain.latency import unpack
 from usageflow.storage.ports import WindowState
 from usageflow.storage.sql.database import Database
@@ -20,7 +21,6 @@ from usageflow.storage.sql.tables import (
     WINDOW_CHECKPOINTS,
 )
 
-_DAY_S = 86_400
 _SERIES = USAGE_SERIES.c
 _TIMES = ((USAGE_MINUTES, USAGE_MINUTES.c.start), (USAGE_DELTAS, USAGE_DELTAS.c.second))
 
@@ -88,7 +88,7 @@ def _sums(
             _add_latency(connection, table, inside, buckets)
     earlier = any(
         connection.execute(
-            select(exists().where(condition, _joined(table), time >= since_s - _DAY_S, time < since_s))
+            select(exists().where(condition, _joined(table), time >= since_s - DAY_S, time < since_s))
         ).scalar_one()
         for table, time in _TIMES
     )

@@ -15,10 +15,9 @@ from usageflow.domain.identity import title_of
 from usageflow.storage.analytics import HashOf
 from usageflow.storage.sql.directory_read import customers, identities_of
 from usageflow.storage.sql.driver import among, array_of, fetch
-from usageflow.storage.sql.interning import NOBODY
+from usageflow.storage.sql.interning import NOBODY, key_of
 from usageflow.storage.sql.statements import chunked
 
-_ERASED_DIGITS = 10**8
 _VALUES = "SELECT pseudonym, value FROM identities WHERE application_id = ? AND "
 _OWNERS = "SELECT identity_hash, customer FROM customer_identities WHERE application_id = ?"
 _NAMED = "SELECT pseudonym FROM identities WHERE application_id = ? AND value >= ? AND value < ?"
@@ -35,8 +34,7 @@ class Callers:
     def titles(self, pseudonyms: Collection[int]) -> dict[int, str]:
         """Returns what people see of each: erased ones are told apart by a number."""
         values = self._values(pseudonyms)
-        titles = {each: f"erased:{each % _ERASED_DIGITS}" for each in pseudonyms if each not in values}
-        return {**titles, **{each: title_of(value) for each, value in values.items()}, NOBODY: ""}
+        return {each: title_of(key_of(each, values.get(each))) for each in (NOBODY, *pseudonyms)}
 
     def customers(self, pseudonyms: Collection[int]) -> dict[int, str]:
         """Returns the customer of each, "" for nobody's."""

@@ -11,9 +11,10 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, up
 
 from usageflow.domain.errors import FailedPrecondition, NotFound
 from usageflow.domain.hashing import keyed_hash
-from usageflow.domain.units import format_units, join
+from usageflow.domain.units import format_units
 from usageflow.storage.erasing import Erasure
-from usageflow.storage.sql.statements import chunked, join_sum, wide_sum
+from usageflow.storage.sql.queries import unit_sums, units_of_sums
+from usageflow.storage.sql.statements import chunked
 from usageflow.storage.sql.tables import (
     BLOCKS,
     CUSTOMER_IDENTITIES,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from usageflow.storage.sql.erasing import Wanted
 
 _NONE = "[]"
-_BASE = 10**6
 _KEY_PARTS = 6
 """Parts of a counter's key before the identity (usageflow.domain.snapshot.CompiledLimit)."""
 
@@ -61,9 +61,14 @@ def hashes(
 
 def ensure_payable(connection: Connection, wanted: Wanted, known: dict[int, str], erasure: Erasure) -> None:
     """Raises FailedPrecondition (HELD_UNITS) where open units belong to no customer and may not be discarded."""
+    _ensure_payable(connection, wanted, known, erasure, _payers(connection, wanted, known, erasure))
+
+
+def _ensure_payable(
+    connection: Connection, wanted: Wanted, known: dict[int, str], erasure: Erasure, payers: dict[int, str]
+) -> None:
     if erasure.discard_unbilled:
         return
-    payers = _payers(connection, wanted, known, erasure)
     held = [number for number in known if number not in payers]
     units = sum(
         (_open_units(connection, wanted.application_id, chunk) for chunk in chunked(held)), Decimal(0)
@@ -80,8 +85,8 @@ def settle_units(
     connection: Connection, wanted: Wanted, known: dict[int, str], erasure: Erasure
 ) -> tuple[Decimal, Decimal]:
     """Binds open units to who pays for them, and deletes the others where that was asked for; returns both sums."""
-    ensure_payable(connection, wanted, known, erasure)
     payers = _payers(connection, wanted, known, erasure)
+    _ensure_payable(connection, wanted, known, erasure, payers)
     by_payer: dict[str, list[int]] = {}
     for number in known:
         by_payer.setdefault(payers.get(number, ""), []).append(number)
@@ -134,10 +139,9 @@ def _open(application_id: str, pseudonyms: Sequence[int]) -> ColumnElement[bool]
 
 def _open_units(connection: Connection, application_id: str, pseudonyms: Sequence[int]) -> Decimal:
     table = METERING_DELTAS.c
-    sums = [*wide_sum(table.whole, _BASE), *wide_sum(table.pico, _BASE)]
-    statement = select(*(func.coalesce(each, 0) for each in sums)).where(_open(application_id, pseudonyms))
-    whole_high, whole_low, pico_high, pico_low = tuple(connection.execute(statement).one())
-    return join(join_sum(whole_high, whole_low, _BASE), join_sum(pico_high, pico_low, _BASE))
+    sums = (func.coalesce(each, 0) for each in unit_sums(table.whole, table.pico))
+    row = connection.execute(select(*sums).where(_open(application_id, pseudonyms))).one()
+    return units_of_sums(*tuple(row))
 
 
 def forget_mapping(connection: Connection, application_id: str, pseudonyms: Sequence[int]) -> int:

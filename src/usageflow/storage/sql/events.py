@@ -7,12 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_, select, tuple_
 
-from usageflow.domain.clock import Clock
 from usageflow.domain.usage import EndpointName, Series, StoredEvent
 from usageflow.domain.usage_events import EVERYTHING, EventFilter
 from usageflow.storage.events import EventPage, Position
 from usageflow.storage.sql.database import Database
-from usageflow.storage.sql.interning import NOBODY
+from usageflow.storage.sql.interning import NOBODY, key_of
 from usageflow.storage.sql.statements import chunked
 from usageflow.storage.sql.tables import ENDPOINT_NAMES, EVENTS, IDENTITIES, USAGE_SERIES
 
@@ -50,9 +49,9 @@ _COLUMNS = (
 
 
 class SqlEventStore:
-    """The EventStore over SQL. The clock is there so that all stores are made alike."""
+    """The EventStore over SQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def read(
@@ -199,17 +198,10 @@ def _event(row: Row[Any]) -> StoredEvent:
         row.time_us,
         Series(endpoint, row.status, row.denied, row.reason, row.degraded, row.policy, row.shadow),
         row.path,
-        _key(row.pseudonym, row.value),
+        key_of(row.pseudonym, row.value),
         row.latency_us,
         row.quantity,
         row.request_bytes,
         row.response_bytes,
         row.detail_json,
     )
-
-
-def _key(pseudonym: int, value: str | None) -> str:
-    """Returns an identity's key; whose mapping is gone was erased."""
-    if pseudonym == NOBODY:
-        return ""
-    return f"e:{pseudonym % 1_000_000}" if value is None else value

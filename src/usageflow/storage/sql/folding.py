@@ -6,7 +6,8 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from usageflow.domain.analytics import DAY_S, HOUR_S, MINUTE_S
+from usageflow.domain.analytics import HOUR_S, MINUTE_S
+from usageflow.domain.ids import DAY_S
 from usageflow.domain.units import PICO
 
 Key = tuple[Any, ...]

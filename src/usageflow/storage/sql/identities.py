@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import Connection, select
 
-from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import keyed_hash
 from usageflow.storage.identities import KnownIdentity
 from usageflow.storage.sql.database import Database
@@ -20,9 +19,9 @@ _PLAIN, _BEHIND_PLAIN = "v:", "v;"
 
 
 class SqlIdentityStore:
-    """The IdentityStore over SQL. The clock is there so that all stores are made alike."""
+    """The IdentityStore over SQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find(

@@ -22,6 +22,18 @@ _PSEUDONYM_BITS = 62
 NOBODY = 0
 """The pseudonym of the empty identity."""
 
+_ERASED_DIGITS = 10**8
+
+
+def key_of(pseudonym: int, value: str | None) -> str:
+    """Returns an identity's key (usageflow.domain.identity) for a pseudonym and what its mapping row says; without a row it was
+    erased, and a number tells such identities apart.
+    """
+    if pseudonym == NOBODY:
+        return ""
+    return f"e:{pseudonym % _ERASED_DIGITS}" if value is None else value
+
+
 # Few methods share a template: searching by template alone keeps the statement simple.
 _FIND_ENDPOINTS = select(
     ENDPOINT_NAMES.c.method, ENDPOINT_NAMES.c.template, ENDPOINT_NAMES.c.endpoint_id

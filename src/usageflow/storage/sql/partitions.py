@@ -17,7 +17,7 @@ from usageflow.storage.sql.driver import is_postgres
 BEHIND, AHEAD = 35, 2
 """Days around today that have partitions: those of everything that is accepted today and tomorrow."""
 
-_LOCK = int.from_bytes(b"usagedays"[:8])
+_LOCK = int.from_bytes(b"usageday")
 _COLUMNS = {"events": ("time_us", DAY_S * 1_000_000), "report_ids": ("day", 1)}
 """What tells the day, and how much of it is one."""
 

@@ -31,7 +31,7 @@ def pending_rows(
     key = (*_ENDPOINT_COLUMNS, _METERING.policy, _METERING.price)
     counts = (func.sum(_METERING.requests), func.min(_METERING.second))
     statement = (
-        select(*key, *counts, *_unit_sums(_METERING.whole, _METERING.pico))
+        select(*key, *counts, *unit_sums(_METERING.whole, _METERING.pico))
         .select_from(
             METERING_DELTAS.join(ENDPOINT_NAMES, ENDPOINT_NAMES.c.endpoint_id == _METERING.endpoint_id)
         )
@@ -50,13 +50,15 @@ def pending_rows(
 def _pending_row(
     method: str, template: str, policy: str, price: str, requests: int, oldest: int, *sums: int
 ) -> PendingRow:
-    return PendingRow(EndpointName(method, template), policy, price, int(requests), _units(*sums), oldest)
+    return PendingRow(
+        EndpointName(method, template), policy, price, int(requests), units_of_sums(*sums), oldest
+    )
 
 
-def _unit_sums(whole: Column[int], pico: Column[int]) -> list[ColumnElement[Any]]:
+def unit_sums(whole: Column[int], pico: Column[int]) -> list[ColumnElement[Any]]:
     """Returns the four sums that _units joins."""
     return [*wide_sum(whole, _WHOLE_BASE), *wide_sum(pico, _PICO_BASE)]
 
 
-def _units(whole_high: int, whole_low: int, pico_high: int, pico_low: int) -> Decimal:
+def units_of_sums(whole_high: int, whole_low: int, pico_high: int, pico_low: int) -> Decimal:
     return join(join_sum(whole_high, whole_low, _WHOLE_BASE), join_sum(pico_high, pico_low, _PICO_BASE))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, select, tuple_
 
+from usageflow.domain.ids import DAY_S
 from usageflow.storage.retention import Detail
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import (
@@ -17,8 +18,6 @@ from usageflow.storage.sql.tables import (
     USAGE_MINUTES,
     USAGE_SERIES,
 )
-
-_DAY_S = 86_400
 
 
 class SqlRetentionStore:
@@ -42,7 +41,7 @@ def _purge(connection: Connection, detail: Detail, now_s: int, limit: int) -> in
         if left <= 0:
             break
         keys = (
-            old(application_id, now_s - days * _DAY_S).limit(left).with_for_update(of=table, skip_locked=True)
+            old(application_id, now_s - days * DAY_S).limit(left).with_for_update(of=table, skip_locked=True)
         )
         primary = _KEYS.get(detail, list(table.primary_key))
         place: Any = primary[0] if len(primary) == 1 else tuple_(*primary)
@@ -83,5 +82,5 @@ _OLD: dict[Detail, tuple[Table, Callable[[str, int], Select[Any]]]] = {
     Detail.EVENTS: (EVENTS, _events),
     Detail.MINUTES: (USAGE_MINUTES, _minutes),
     Detail.IDENTITY_HOURS: (IDENTITY_HOURS, _of_identities(IDENTITY_HOURS, 3_600)),
-    Detail.IDENTITY_DAYS: (IDENTITY_DAYS, _of_identities(IDENTITY_DAYS, _DAY_S)),
+    Detail.IDENTITY_DAYS: (IDENTITY_DAYS, _of_identities(IDENTITY_DAYS, DAY_S)),
 }

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from usageflow.domain.analytics import DAY_S, HOUR_S, MINUTE_S, UsageQuery
+from usageflow.domain.analytics import HOUR_S, MINUTE_S, UsageQuery
+from usageflow.domain.ids import DAY_S
 from usageflow.domain.spans import NO_END, Piece, pieces
 from usageflow.storage.sql.driver import Rows, fetch, is_postgres, joined_blobs
 from usageflow.storage.sql.folding import SUMS, TALLIES

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -167,6 +168,18 @@ def test_any_other_id_belongs_to_day_0() -> None:
 
 
 text = st.text(max_size=20)
+# What reaches a record is written by the handler from a message: an object, never other JSON. Its values are the caller's.
+values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=8,
+)
+details = st.fixed_dictionaries(
+    {}, optional={"metadata": st.dictionaries(text, values), "client_ip": text, "user_agent": text}
+).map(lambda detail: json.dumps(detail) if detail else "")
+sent = st.dictionaries(
+    text | st.sampled_from(["headers", "query", "body", "body_type", "body_omitted"]), values, max_size=5
+).map(json.dumps)
 verdicts = st.builds(
     Verdict,
     st.sampled_from([None, True, False]),
@@ -196,9 +209,10 @@ events = st.builds(
     response_bytes=st.just(0),
     quantity=st.one_of(st.none(), st.floats()),
     verdict=verdicts,
-    detail_json=text,
+    detail_json=details,
     counted=st.booleans(),
     payload_hash=st.just(bytes(16)),
+    captured_json=st.just("") | sent,
 )
 counts = st.builds(
     ReportedCount,

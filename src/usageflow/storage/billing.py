@@ -77,6 +77,14 @@ class Pause:
     since_us: int
 
 
+class Stop(NamedTuple):
+    """Units that a person keeps from being frozen: of a customer ("" for all) and a price ("" for all)."""
+
+    application_id: str
+    customer: str
+    price: str
+
+
 @dataclass(frozen=True, slots=True)
 class PartResult:
     """What became of a part that the worker held. ``next_us`` is when it is due again, where it is SENDING or FROZEN."""
@@ -103,8 +111,8 @@ class PartFilter:
 
 
 class Move(StrEnum):
-    """What a person does to parts. RETRY: REJECTED, AMBIGUOUS and those that wait for their next attempt are due at once; RETRY_ANEW: under
-    another identifier, for what was refused after it had been taken. HOLD: FROZEN ones wait. RELEASE: HELD ones go on. MARK_SENT: AMBIGUOUS ones
+    """What a person does to parts. RETRY: REJECTED and AMBIGUOUS ones, and those that wait for their next attempt, are due at once; RETRY_ANEW:
+    REJECTED, AMBIGUOUS and EXPIRED ones under another identifier, for what was refused after it had been taken. HOLD: FROZEN ones wait. RELEASE: HELD ones go on. MARK_SENT: AMBIGUOUS ones
     that a person found at the destination.
     """
 
@@ -167,7 +175,7 @@ class BillingStore(Protocol):
 
     async def freeze(self, claims: Sequence[Claim], *, now_us: int) -> Sequence[Part]:
         """Claims the deltas of each, and stores a part for it, FROZEN, with its number, value and identifier, in one transaction; claims
-        that find nothing open, and those of a ledger that is on hold, make none. Two processes never claim the same delta, and never make two parts of one ledger at
+        that find nothing open, and those that a stop names, make none. Two processes never claim the same delta, and never make two parts of one ledger at
         the same time: they meet at the ledger's row. A part whose value changes nothing (0 as a DELTA, the
         same as before as a TOTAL) is SENT at once. Raises nothing for what others have claimed meanwhile.
         """
@@ -184,6 +192,9 @@ class BillingStore(Protocol):
         """Records what became of attempts, in one transaction; returns how many counted. One whose part is not SENDING, or has another number
         of attempts by now, changes nothing: another process has it.
         """
+
+    async def stops(self) -> Sequence[Stop]:
+        """Returns what people hold, of all applications."""
 
     async def replace_holds(self, application_id: str, holds: Sequence[Hold], *, now_us: int) -> None:
         """Makes the application's holds equal to these, those that were there keep their ``since_us``."""
@@ -223,11 +234,9 @@ class BillingBook(Protocol):
     ) -> int:
         """Does it to the parts that are in a state which it applies to, with one audit entry and the receipt of ``cause``; returns how many."""
 
-    async def hold_ledgers(
-        self, application_id: str, customer: str, price: str, *, held: bool, cause: Cause, now_us: int
-    ) -> int:
-        """Puts ledgers of a customer ("": of all) and price ("": all) on hold, or ends that, with an audit entry; returns how many changed. A hold
-        on a customer whose ledger does not exist yet makes it wait from its first part on.
+    async def stop(self, stop: Stop, *, held: bool, cause: Cause, now_us: int) -> bool:
+        """Keeps what a stop names from being frozen, or ends that, with an audit entry and the receipt of ``cause``; returns whether that changed
+        anything. What is frozen goes on: that is held by ``move_parts``.
         """
 
     async def sent_sums(self, application_id: str, window: Window) -> Sequence[SentSum]:

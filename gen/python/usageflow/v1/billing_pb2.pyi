@@ -706,15 +706,15 @@ class HoldBillingResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LEDGERS_FIELD_NUMBER: builtins.int
-    ledgers: builtins.int
-    """Ledgers that changed."""
+    CHANGED_FIELD_NUMBER: builtins.int
+    changed: builtins.bool
+    """False where it was so already."""
     def __init__(
         self,
         *,
-        ledgers: builtins.int = ...,
+        changed: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["ledgers", b"ledgers"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed"]) -> None: ...
 
 global___HoldBillingResponse = HoldBillingResponse
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -29,7 +28,6 @@ BILLING_LEDGERS = Table(
     Column("event_name", Text, nullable=False),
     count("carry_whole"),
     count("carry_pico"),
-    Column("held", Boolean, nullable=False),
     UniqueConstraint(
         "application_id", "customer", "trigger", "price", "event_name", name="uq_billing_ledgers_target"
     ),

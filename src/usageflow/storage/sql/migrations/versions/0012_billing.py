@@ -75,7 +75,6 @@ def _create_ledgers() -> None:
         *(_text(name) for name in ("customer", "trigger", "price", "event_name")),
         _count("carry_whole"),
         _count("carry_pico"),
-        sa.Column("held", sa.Boolean, nullable=False),
         sa.UniqueConstraint(
             "application_id", "customer", "trigger", "price", "event_name", name="uq_billing_ledgers_target"
         ),

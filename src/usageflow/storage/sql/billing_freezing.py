@@ -109,7 +109,7 @@ def backlog(connection: Connection, before_s: int, limit: int) -> list[BacklogRo
 
 def _backlog_row(*row: Any) -> BacklogRow:
     requests, oldest_s, *units = row[7:]
-    return BacklogRow(*row[:7], requests=int(requests), units=units_of_sums(*units), oldest_s=oldest_s)
+    return BacklogRow._make([*row[:7], int(requests), units_of_sums(*units), oldest_s])
 
 
 def freeze(connection: Connection, claims: Sequence[Claim], now_us: int) -> list[Part]:

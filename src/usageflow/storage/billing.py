@@ -23,16 +23,17 @@ from usageflow.domain.changes import Cause
 
 class BacklogRow(NamedTuple):
     """Units that nothing has claimed, of one pseudonym (0 is nobody), policy, price and revision in one UTC hour. ``bound`` is who pays where the
-    identity was erased: `cus_...` or a customer's name, else "".
+    identity was erased: `cus_...` or a customer's name, else "". ``application`` is the application's name.
     """
 
+    hour_s: int
     application_id: str
+    application: str
     pseudonym: int
     bound: str
     policy: str
     price: str
     revision: int
-    hour_s: int
     requests: int
     units: Decimal
     oldest_s: int
@@ -87,7 +88,9 @@ class Stop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """What became of a part that the worker held. ``next_us`` is when it is due again, where it is SENDING or FROZEN."""
+    """What became of a part that the worker held. ``next_us`` is when it is due again, where it is SENDING (it may count by now) or FROZEN (no attempt
+    counts: ``first_attempt_us`` is 0 again).
+    """
 
     part_id: int
     attempt: int
@@ -168,9 +171,11 @@ class BillingStore(Protocol):
     async def installation_id(self) -> str:
         """Returns the id that the first migration made: part of every identifier."""
 
-    async def backlog(self, *, before_s: int, limit: int) -> Sequence[BacklogRow]:
-        """Returns what nothing has claimed of requests before a second, oldest hours first, at most ``limit`` rows. Of deleted applications too:
-        what was used is billed.
+    async def backlog(
+        self, *, before_s: int, limit: int, after: BacklogRow | None = None
+    ) -> Sequence[BacklogRow]:
+        """Returns what nothing has claimed of requests before a second, oldest hours first, at most ``limit`` rows, those behind ``after``. Of deleted
+        applications too: what was used is billed.
         """
 
     async def freeze(self, claims: Sequence[Claim], *, now_us: int) -> Sequence[Part]:
@@ -196,8 +201,8 @@ class BillingStore(Protocol):
     async def stops(self) -> Sequence[Stop]:
         """Returns what people hold, of all applications."""
 
-    async def replace_holds(self, application_id: str, holds: Sequence[Hold], *, now_us: int) -> None:
-        """Makes the application's holds equal to these, those that were there keep their ``since_us``."""
+    async def replace_holds(self, holds: Mapping[str, Sequence[Hold]], *, now_us: int) -> None:
+        """Makes all holds equal to these, by application id; those that were there keep their ``since_us``."""
 
     async def pause(self, destination: str, message: str, *, now_us: int) -> None:
         """Pauses a destination; one that is paused keeps its ``since_us`` and gets the message."""

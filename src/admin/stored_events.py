@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from admin.owners import Owners
 from admin.tail_window import BEHIND, TailWindow
 from usageflow.domain.analytics import UsageFilter
 from usageflow.domain.clock import Clock
@@ -18,6 +17,7 @@ from usageflow.domain.usage import StoredEvent
 from usageflow.domain.usage_events import EVERYTHING, EventFilter, event_filter
 from usageflow.storage.events import START, EventStore
 from usageflow.storage.naming import application_named
+from usageflow.storage.owners import Owners
 from usageflow.storage.ports import ControlStore
 
 PAGE = 500

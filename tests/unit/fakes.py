@@ -409,3 +409,6 @@ class FakeIdentities:
         self, application_id: str, hashes: Collection[bytes], hash_key: bytes
     ) -> Sequence[KnownIdentity]:
         return [each for each in self.known if each.hash in hashes]
+
+    async def keys_of(self, application_id: str, pseudonyms: Collection[int]) -> Mapping[int, str]:
+        return {each.pseudonym: each.key for each in self.known if each.pseudonym in pseudonyms}

@@ -79,5 +79,5 @@ def _may_count(part: Part) -> bool:
 
 
 def _wait_us(part: Part, outcome: Outcome, jitter: float) -> int:
-    longest = min(LONGEST_WAIT_US, FIRST_WAIT_US * 2 ** min(part.attempts, 20))
+    longest = min(LONGEST_WAIT_US, FIRST_WAIT_US << min(part.attempts, 20))
     return max(round(longest * jitter), round(outcome.wait_s * _SECOND_US))

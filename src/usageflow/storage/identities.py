@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,4 +26,9 @@ class IdentityStore(Protocol):
     ) -> Sequence[KnownIdentity]:
         """Returns the identities with these hashes (32 bytes, under the application's key), in order of their keys. Plain values are
         stored as they are, so they are hashed and compared one by one: O(identities of the application).
+        """
+
+    async def keys_of(self, application_id: str, pseudonyms: Collection[int]) -> Mapping[int, str]:
+        """Returns the keys of the identities that these pseudonyms stand for. 0 (nobody), and those that are not known or were erased, are left
+        out.
         """

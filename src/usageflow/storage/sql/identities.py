@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
@@ -39,6 +39,21 @@ class SqlIdentityStore:
                 key=lambda found: found.key,
             )
         )
+
+    async def keys_of(self, application_id: str, pseudonyms: Collection[int]) -> Mapping[int, str]:
+        """See IdentityStore."""
+        wanted = sorted(set(pseudonyms))
+        return await self._database.read(lambda connection: _keys_of(connection, application_id, wanted))
+
+
+def _keys_of(connection: Connection, application_id: str, pseudonyms: Sequence[int]) -> dict[int, str]:
+    return {
+        pseudonym: value
+        for chunk in chunked(pseudonyms)
+        for pseudonym, value in connection.execute(
+            select(_T.pseudonym, _T.value).where(_T.pseudonym.in_(chunk), _T.application_id == application_id)
+        )
+    }
 
 
 def _hashed(

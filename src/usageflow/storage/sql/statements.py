@@ -19,7 +19,7 @@ CHUNK = 500
 """How many values one IN list holds."""
 
 _AT_ONCE = 100
-"""How many rows one insert of SQLite takes, where there are so many."""
+"""How many rows one statement of SQLite takes, where there are so many."""
 
 _VALUES = re.compile(r"VALUES (\([?, ]+\))")
 
@@ -98,20 +98,22 @@ def _insert(
     """Inserts rows into SQLite and returns how many went in. Many go with one step of the database, during which Python does other
     work: it would have to be taken back from other threads after the step of each row.
     """
-    one = _row_insert(table, skip_known=skip_known)
-    done, whole = 0, len(rows) - len(rows) % _AT_ONCE
-    for start in range(0, whole, _AT_ONCE):
-        values = tuple(itertools.chain.from_iterable(rows[start : start + _AT_ONCE]))
-        done += connection.exec_driver_sql(_many_rows(one), values).rowcount
-    rest = list(rows[whole:])
-    return done + connection.exec_driver_sql(one, rest).rowcount if rest else done
+    done = 0
+    for text, values in in_hundreds(_row_insert(table, skip_known=skip_known), rows):
+        done += connection.exec_driver_sql(text, values).rowcount
+    return done
 
 
-@functools.cache
-def _many_rows(insert: str) -> str:
-    """Returns the insert of one row as one of _AT_ONCE rows."""
-    start, values, rest = _VALUES.split(insert)
-    return f"{start}VALUES {', '.join([values] * _AT_ONCE)}{rest}"
+def in_hundreds(of_one: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yields SQLite's statement with the VALUES of one row as statements of many rows, each with its values."""
+    for some in chunked(rows, _AT_ONCE):
+        yield _many_rows(of_one, len(some)), tuple(itertools.chain.from_iterable(some))
+
+
+@functools.lru_cache(maxsize=1024)
+def _many_rows(of_one: str, rows: int) -> str:
+    start, values, rest = _VALUES.split(of_one)
+    return f"{start}VALUES {', '.join([values] * rows)}{rest}"
 
 
 @functools.cache

@@ -56,23 +56,29 @@ def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[A
 
 
 def claim_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-    """Like append_new_rows, but returns the primary keys of the rows that went in.
+    """Like append_new_rows, but returns the primary keys of the rows that were there already.
 
-    Nearly always all rows are new. On SQLite one executemany with nothing to fetch does it then; else its work is undone, and
-    the slower statement that names what it inserted has the word.
+    Nearly always all rows are new: then no key is looked at. On SQLite one statement with nothing to fetch does it; else its work
+    is undone, and the slower statement that names what it inserted has the word.
     """
-    keys = [column.name for column in table.primary_key]
+    if not rows:
+        return set()
     if connection.dialect.name == "postgresql":
-        text = f"{_array_insert(table)} RETURNING {', '.join(keys)}"
-        return {tuple(key) for key in connection.exec_driver_sql(text, _turned(rows))} if rows else set()
-    places = [_filled(table).index(name) for name in keys]
+        keys = ", ".join(column.name for column in table.primary_key)
+        new = connection.exec_driver_sql(f"{_array_insert(table)} RETURNING {keys}", _turned(rows))
+        return set() if new.rowcount == len(rows) else _keys(table, rows) - {tuple(key) for key in new}
     with connection.begin_nested() as savepoint:
         if append_new_rows(connection, table, rows) == len(rows):
-            return {tuple(row[place] for place in places) for row in rows}
+            return set()
         savepoint.rollback()
     statement = upsert(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
     named = [dict(zip(_filled(table), row, strict=True)) for row in rows]
-    return {tuple(key) for key in connection.execute(statement, named)}
+    return _keys(table, rows) - {tuple(key) for key in connection.execute(statement, named)}
+
+
+def _keys(table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    places = [_filled(table).index(column.name) for column in table.primary_key]
+    return {tuple(row[place] for place in places) for row in rows}
 
 
 def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -21,7 +21,7 @@ from usageflow.storage.sql import Database, SqlControlStore, open_sqlite
 
 DATABASE_NAME = "usageflow.db"
 
-FOLDED_AT_ONCE = 2_000
+FOLDED_AT_ONCE = 4_000
 """Deltas per transaction: some tens of milliseconds, for which reports wait, because SQLite has one writer."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, Table
 
 from usageflow.storage.analytics import Backlog
+from usageflow.storage.sql.arrays import columns_of
 from usageflow.storage.sql.driver import Rows, among, array_of, fetch, is_postgres
 from usageflow.storage.sql.folding import SUMS, TALLIES, Delta, Key, Rolled, SeriesLabels, fold
 from usageflow.storage.sql.statements import in_hundreds
@@ -96,15 +97,14 @@ def _key(values: Sequence[object]) -> Key:
 def _stored(connection: Connection, table: Table, keys: Sequence[Key]) -> Rows:
     """Returns the rows of these keys that are there, locked."""
     if is_postgres(connection):
-        return fetch(connection, _array_select(table), [list(column) for column in zip(*keys, strict=True)])
+        return fetch(connection, _array_select(table), columns_of(keys))
     asked = in_hundreds(_row_select(table), keys)
     return [row for text, values in asked for row in fetch(connection, text, values)]
 
 
 def _write(connection: Connection, table: Table, rows: Rows) -> None:
     if is_postgres(connection):
-        columns = tuple(list(column) for column in zip(*rows, strict=True))
-        connection.exec_driver_sql(_array_upsert(table), columns)
+        connection.exec_driver_sql(_array_upsert(table), columns_of(rows))
     else:
         for text, values in in_hundreds(_row_upsert(table), rows):
             connection.exec_driver_sql(text, values)

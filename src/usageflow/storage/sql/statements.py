@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from usageflow.storage.sql.arrays import columns_of
+
 T = TypeVar("T")
 Upsert = sqlite.Insert | postgresql.Insert
 
@@ -51,7 +53,7 @@ def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[A
     if not rows:
         return 0
     if connection.dialect.name == "postgresql":
-        return connection.exec_driver_sql(_array_insert(table), _turned(rows)).rowcount
+        return connection.exec_driver_sql(_array_insert(table), columns_of(rows)).rowcount
     return _insert(connection, table, rows, skip_known=True)
 
 
@@ -65,7 +67,7 @@ def claim_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, .
         return set()
     if connection.dialect.name == "postgresql":
         keys = ", ".join(column.name for column in table.primary_key)
-        new = connection.exec_driver_sql(f"{_array_insert(table)} RETURNING {keys}", _turned(rows))
+        new = connection.exec_driver_sql(f"{_array_insert(table)} RETURNING {keys}", columns_of(rows))
         return set() if new.rowcount == len(rows) else _keys(table, rows) - {tuple(key) for key in new}
     with connection.begin_nested() as savepoint:
         if append_new_rows(connection, table, rows) == len(rows):
@@ -143,11 +145,6 @@ def _array_insert(table: Table) -> str:
     arrays = ", ".join(f"%s::{table.c[name].type.compile(_POSTGRESQL)}[]" for name in names)
     source = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - types of our own, nothing that anybody sent
     return f"INSERT INTO {table.name} ({', '.join(names)}) {source} ON CONFLICT DO NOTHING"
-
-
-def _turned(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """Returns the columns of rows."""
-    return tuple(map(list, zip(*rows, strict=True)))
 
 
 def _filled(table: Table) -> list[str]:

@@ -18,8 +18,8 @@ from usageflow.domain.clock import Clock
 from usageflow.domain.errors import FailedPrecondition, Fault, InvalidArgument
 from usageflow.domain.usage import Outcome, UsageRecord
 
-_SLICE = 32
-"""Items per turn of the event loop, about half a millisecond: a report never delays a check. A turn costs as much as five items."""
+_SLICE = 8
+"""Items per turn of the event loop, about a millisecond: a report never delays a check."""
 
 MAX_EVENTS = 10_000
 MAX_BATCHES = 100

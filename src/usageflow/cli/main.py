@@ -18,6 +18,7 @@ from usageflow.cli import (
     bootstrap,
     check,
     customer,
+    dev,
     diff,
     endpoints,
     erase,
@@ -114,6 +115,7 @@ for _kind in KINDS:
     app.add_typer(_verbs, name=_kind.command)
 app.add_typer(revisions.app, name="revisions")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(dev.app, name="dev")
 
 
 def _print_version(asked: bool) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from usageflow.domain.billing import Held, Outcome, Part, Target, Terms, Window
+from usageflow.domain.policies import LateUsage
 
 
 class Payer(NamedTuple):
@@ -59,14 +60,20 @@ class Sink(Protocol):
     only, and are in no message.
     """
 
+    name: str
+    """What people call it: `stripe`, `cloudevents`, `file`."""
+
+    needs_mapping: bool
+    """Whether units are only sent for customers with a `cus_...`."""
+
     async def check(self, targets: Collection[Target]) -> Sequence[Finding]:
         """Returns what is wrong with these targets, as far as the destination tells: done at the start and from time to time."""
 
     async def terms(
-        self, payer: Payer, target: Target, window: Window, *, now_us: int
+        self, payer: Payer, target: Target, window: Window, late: LateUsage, *, now_us: int
     ) -> Sequence[TermsOf] | Held:
-        """Returns how a window's units are sent: in pieces where a billing period ends within it. Asks as little as it can: what it learnt it
-        remembers for some minutes.
+        """Returns how a window's units are sent: in pieces where a billing period ends within it. ``late`` says what becomes of a window whose invoice
+        is final. Asks as little as it can: what it learnt it remembers for some minutes.
         """
 
     async def send(self, part: Part, *, now_us: int) -> Outcome:

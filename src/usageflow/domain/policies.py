@@ -91,6 +91,16 @@ class Trigger(StrEnum):
     STRIPE_INVOICE = "stripe_invoice"
 
 
+class LateUsage(StrEnum):
+    """What becomes of units that are reported after the invoice of their period is final: billed in the next period, as an item of their own,
+    or held for a person.
+    """
+
+    NEXT_PERIOD = "next_period"
+    INVOICE_ITEM = "invoice_item"
+    HOLD = "hold"
+
+
 class Strategy(Declared):
     """How callers are told apart: the first source that yields a value wins."""
 
@@ -195,6 +205,7 @@ class Metering(Declared):
     trigger: Trigger = Trigger.STRIPE_USAGE
     price: Annotated[str, Field(pattern=r"^price_[A-Za-z0-9_]{1,120}$")]
     event_name: Annotated[str, Field(max_length=100)] = ""
+    late_usage: LateUsage = LateUsage.NEXT_PERIOD
 
 
 class Policy(Declared):

@@ -78,6 +78,7 @@ def policy_fields(message: policies_pb2.Policy) -> dict[str, Any]:
             **_set("trigger", message.metering.trigger),
             "price": message.metering.price,
             "event_name": message.metering.event_name,
+            **_set("late_usage", message.metering.late_usage),
         }
     return fields
 

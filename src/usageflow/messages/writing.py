@@ -115,6 +115,7 @@ def _metering(metering: Metering) -> policies_pb2.Metering:
         trigger=metering.trigger.value,
         price=metering.price,
         event_name=metering.event_name,
+        late_usage=metering.late_usage.value,
     )
 
 

@@ -122,6 +122,7 @@ DESCRIPTIONS: Mapping[type[BaseModel], Mapping[str, str]] = {
         "trigger": "How units reach Stripe.",
         "price": "Id of a Stripe Price, such as price_123.",
         "event_name": "Name of the Stripe event.",
+        "late_usage": "What becomes of units that are reported after their invoice is final.",
     },
     CustomerPlan: {
         "": "What customers of a plan get instead of the policies' own numbers.",

@@ -9,11 +9,12 @@ from admin.applying import Applying
 from usageflow.domain.hashing import keys_under
 from usageflow.rpc.last_used import LastUsed
 from usageflow.rpc.server import ServerOptions
+from usageflow.runtime.billing_settings import BillingSettings
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed, Decision, Stores, build_decision
 from usageflow.runtime.control_plane import ControlPlane
 from usageflow.runtime.counter_stores import open_counters
-from usageflow.runtime.services import ALL, build_office, build_rpc
+from usageflow.runtime.services import ALL, NO_BILLING, build_office, build_rpc
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import LocalNotices
@@ -50,6 +51,7 @@ def compose(
     redis_url: str = "",
     jwks_allow_private: bool = False,
     webhook_private: bool = False,
+    billing: BillingSettings = NO_BILLING,
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
 ) -> Embedded:
     """Wires the embedded form over an open data folder. Needs a running event loop. Raises FailedPrecondition."""
@@ -77,6 +79,7 @@ def compose(
         metrics,
         webhook_private=webhook_private,
         folded_at_once=FOLDED_AT_ONCE,
+        billing=billing,
     )
     last_used = LastUsed(sql.credentials, clock)
     rpc = build_rpc(ALL, sql.control, clock, metrics, options, last_used)

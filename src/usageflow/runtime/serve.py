@@ -126,6 +126,7 @@ async def _serve_embedded(settings: Settings, stop: asyncio.Event) -> int:
             redis_url=settings.redis_url.get_secret_value(),
             jwks_allow_private=settings.jwks_allow_private,
             webhook_private=settings.webhook_private,
+            billing=settings.billing_settings,
             options=settings.server_options,
         )
         try:

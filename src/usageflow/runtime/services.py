@@ -28,6 +28,8 @@ from usageflow.rpc.server import (
 )
 from usageflow.runtime.alarm import build_alarm, build_sender
 from usageflow.runtime.background import Background
+from usageflow.runtime.billing import build_billing
+from usageflow.runtime.billing_settings import BillingSettings
 from usageflow.runtime.control_plane import ControlPlane, build_control_plane
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
@@ -48,6 +50,8 @@ ALL = frozenset(Role)
 
 FOLDED_AT_ONCE = 5_000
 """Deltas per transaction, where several write at once."""
+
+NO_BILLING = BillingSettings()
 
 _NAMES = {Role.DECISION: DECISION, Role.ADMIN: ADMIN, Role.METER: METER}
 
@@ -77,6 +81,7 @@ def build_office(
     *,
     webhook_private: bool = False,
     folded_at_once: int = FOLDED_AT_ONCE,
+    billing: BillingSettings = NO_BILLING,
 ) -> Office:
     """Wires administration and metering."""
     sender = build_sender(hash_key, allow_private=webhook_private)
@@ -90,6 +95,8 @@ def build_office(
         "retention": Retention(stores.retention, clock),
         "upkeep": Upkeep(stores.upkeep, clock),
     }
+    bills = build_billing(stores, clock, hash_key, billing, metrics)
+    background |= bills.background if bills is not None else {}
     return Office(plane, MeterHandler(pending), background)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.rpc.server import ServerOptions
+from usageflow.runtime.billing_settings import WITHOUT_PREFIX, BillingFields
 from usageflow.runtime.counter_stores import checked_redis_url
 from usageflow.runtime.tls import TlsFiles, check_key, read_certificate
 
@@ -65,7 +66,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Settings(BaseSettings):
+class Settings(BillingFields):
     """Settings from USAGEFLOW_* variables."""
 
     model_config = SettingsConfigDict(
@@ -282,4 +283,6 @@ def checked_database_url(text: str) -> None:
 def _fault(problem: ErrorDetails) -> Fault:
     name = "_".join(str(step) for step in problem["loc"]).upper()
     message, _, fix = problem["msg"].removeprefix("Value error, ").partition(": ")
-    return Fault(f"USAGEFLOW_{name}" if name else "settings", message, fix or "correct it")
+    if name not in WITHOUT_PREFIX:
+        name = f"USAGEFLOW_{name}" if name else "settings"
+    return Fault(name, message, fix or "correct it")

@@ -129,6 +129,7 @@ def _wired(
             clock,
             metrics,
             webhook_private=settings.webhook_private,
+            billing=settings.billing_settings,
         )
     if office is not None:
         office.serve_on(own_rpc or rpc, office_roles)

@@ -399,6 +399,7 @@ class Metering(google.protobuf.message.Message):
     TRIGGER_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
     EVENT_NAME_FIELD_NUMBER: builtins.int
+    LATE_USAGE_FIELD_NUMBER: builtins.int
     expression: builtins.str
     """CEL; empty means `usage_record.quantity`."""
     trigger: builtins.str
@@ -407,6 +408,8 @@ class Metering(google.protobuf.message.Message):
     """Stripe Price id, `price_...`."""
     event_name: builtins.str
     """Stripe event name; may be empty."""
+    late_usage: builtins.str
+    """What becomes of units that are reported after their invoice is final: `next_period` (also where empty), `invoice_item` or `hold`."""
     def __init__(
         self,
         *,
@@ -414,8 +417,9 @@ class Metering(google.protobuf.message.Message):
         trigger: builtins.str = ...,
         price: builtins.str = ...,
         event_name: builtins.str = ...,
+        late_usage: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["event_name", b"event_name", "expression", b"expression", "price", b"price", "trigger", b"trigger"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_name", b"event_name", "expression", b"expression", "late_usage", b"late_usage", "price", b"price", "trigger", b"trigger"]) -> None: ...
 
 global___Metering = Metering
 

@@ -36,10 +36,12 @@ class SqlBilling:
         """See BillingStore."""
         return await self._database.read(installation_id)
 
-    async def backlog(self, *, before_s: int, limit: int) -> Sequence[BacklogRow]:
+    async def backlog(
+        self, *, before_s: int, limit: int, after: BacklogRow | None = None
+    ) -> Sequence[BacklogRow]:
         """See BillingStore."""
         return await self._database.read(
-            lambda connection: billing_freezing.backlog(connection, before_s, limit)
+            lambda connection: billing_freezing.backlog(connection, before_s, limit, after)
         )
 
     async def freeze(self, claims: Sequence[Claim], *, now_us: int) -> Sequence[Part]:
@@ -68,11 +70,9 @@ class SqlBilling:
         """See BillingStore."""
         return await self._database.read(billing_notes.stops)
 
-    async def replace_holds(self, application_id: str, holds: Sequence[Hold], *, now_us: int) -> None:
+    async def replace_holds(self, holds: Mapping[str, Sequence[Hold]], *, now_us: int) -> None:
         """See BillingStore."""
-        await self._database.write(
-            lambda connection: billing_notes.replace_holds(connection, application_id, holds, now_us)
-        )
+        await self._database.write(lambda connection: billing_notes.replace_holds(connection, holds, now_us))
 
     async def pause(self, destination: str, message: str, *, now_us: int) -> None:
         """See BillingStore."""

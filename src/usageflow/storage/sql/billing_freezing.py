@@ -46,7 +46,7 @@ from usageflow.storage.sql.billing_rows import (
 )
 from usageflow.storage.sql.queries import unit_sums, units_of_sums
 from usageflow.storage.sql.statements import chunked
-from usageflow.storage.sql.tables import BILLING_PARTS, BILLING_STOPS, METERING_DELTAS
+from usageflow.storage.sql.tables import APPLICATIONS, BILLING_PARTS, BILLING_STOPS, METERING_DELTAS
 
 _DELTAS, _STOPS = METERING_DELTAS.c, BILLING_STOPS.c
 _NOTHING = "nothing to send"
@@ -64,37 +64,36 @@ class _Draft(NamedTuple):
     note: str = ""
 
 
-def backlog(connection: Connection, before_s: int, limit: int) -> list[BacklogRow]:
+def backlog(connection: Connection, before_s: int, limit: int, after: BacklogRow | None) -> list[BacklogRow]:
     """Returns what no part has."""
     hour = _DELTAS.second // HOUR_S * HOUR_S
-    bound = func.coalesce(_DELTAS.customer, "")
     key = (
+        hour,
         _DELTAS.application_id,
+        APPLICATIONS.c.name,
         _DELTAS.pseudonym,
-        bound,
+        func.coalesce(_DELTAS.customer, ""),
         _DELTAS.policy,
         _DELTAS.price,
         _DELTAS.revision,
-        hour,
     )
-    sums = (
-        func.sum(_DELTAS.requests),
-        func.min(_DELTAS.second),
-        *unit_sums(_DELTAS.whole, _DELTAS.pico),
-    )
+    sums = (func.sum(_DELTAS.requests), func.min(_DELTAS.second))
     statement = (
-        select(*key, *sums)
+        select(*key, *sums, *unit_sums(_DELTAS.whole, _DELTAS.pico))
+        .join_from(METERING_DELTAS, APPLICATIONS, APPLICATIONS.c.application_id == _DELTAS.application_id)
         .where(_DELTAS.part.is_(None), _DELTAS.second < before_s)
         .group_by(*key)
-        .order_by(hour, *key[:6])
+        .order_by(*key)
         .limit(limit)
     )
+    if after is not None:
+        statement = statement.where(tuple_(*key) > tuple_(*after[: len(key)]))
     return [_backlog_row(*row) for row in connection.execute(statement)]
 
 
 def _backlog_row(*row: Any) -> BacklogRow:
-    requests, oldest_s, *units = row[7:]
-    return BacklogRow._make([*row[:7], int(requests), units_of_sums(*units), oldest_s])
+    requests, oldest_s, *units = row[8:]
+    return BacklogRow._make([*row[:8], int(requests), units_of_sums(*units), oldest_s])
 
 
 def freeze(connection: Connection, claims: Sequence[Claim], now_us: int) -> list[Part]:
@@ -248,9 +247,9 @@ def _begin(connection: Connection, draft: _Draft, installed: str, now_us: int) -
 
 def _finish(connection: Connection, part_id: int, draft: _Draft, requests: int, units: Decimal) -> None:
     """Stores the units of a part and what it sends."""
+    counts: Decimal | None = Decimal(0)
     if draft.span_id is None:
         value = carried(connection, draft.ledger_id, draft.terms, units).value
-        counts = Decimal(0)
     else:
         value = totalled(connection, draft.span_id, draft.terms, units)
         counts = _counts(connection, draft.span_id, part_id)

@@ -119,7 +119,7 @@ def _lock(
     if not names:
         return {}
     keys = [column.name for column in columns]
-    rows = [dict(zip(keys, name, strict=True)) | wanted[name] for name in names]
+    rows = [{**dict(zip(keys, name, strict=True)), **wanted[name]} for name in names]
     connection.execute(upsert(connection, table).on_conflict_do_nothing(), rows)
     (number,) = table.primary_key
     ids = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
@@ -19,22 +19,17 @@ from usageflow.storage.sql.statements import upsert
 from usageflow.storage.sql.tables import BILLING_HOLDS, BILLING_PAUSES, BILLING_STOPS
 
 _HOLDS, _PAUSES, _STOPS = BILLING_HOLDS.c, BILLING_PAUSES.c, BILLING_STOPS.c
-_KEY = ("customer", "trigger", "price", "event_name", "reason")
+_KEY = ("application_id", "customer", "trigger", "price", "event_name", "reason")
 
 
-def replace_holds(connection: Connection, application_id: str, holds: Sequence[Hold], now_us: int) -> None:
-    """Makes an application's holds equal to these. Only the process that freezes writes them."""
-    wanted = {_key(hold): hold for hold in holds}
-    mine = _HOLDS.application_id == application_id
-    there = {
-        tuple(row): since_us
-        for *row, since_us in connection.execute(
-            select(*(_HOLDS[name] for name in _KEY), _HOLDS.since_us).where(mine)
-        )
-    }
+def replace_holds(connection: Connection, holds: Mapping[str, Sequence[Hold]], now_us: int) -> None:
+    """Makes all holds equal to these."""
+    wanted = {(application_id, *_key(hold)): hold for application_id, some in holds.items() for hold in some}
+    columns = [_HOLDS[name] for name in _KEY]
+    there = {tuple(row[:-1]): row[-1] for row in connection.execute(select(*columns, _HOLDS.since_us))}
     for key in sorted(there.keys() - wanted.keys()):
-        connection.execute(delete(BILLING_HOLDS).where(mine, *_is(key)))
-    for key, hold in sorted(wanted.items()):
+        connection.execute(delete(BILLING_HOLDS).where(*_is(key)))
+    for key, hold in sorted(wanted.items(), key=lambda item: item[0]):
         whole, pico = split(hold.units)
         values = {
             "message": storable(hold.message),
@@ -44,10 +39,8 @@ def replace_holds(connection: Connection, application_id: str, holds: Sequence[H
             "oldest": hold.oldest_s,
             "since_us": there.get(key, now_us),
         }
-        new = upsert(connection, BILLING_HOLDS).values(
-            application_id=application_id, **dict(zip(_KEY, key, strict=True)), **values
-        )
-        connection.execute(new.on_conflict_do_update(index_elements=["application_id", *_KEY], set_=values))
+        new = upsert(connection, BILLING_HOLDS).values(**dict(zip(_KEY, key, strict=True)), **values)
+        connection.execute(new.on_conflict_do_update(index_elements=list(_KEY), set_=values))
 
 
 def holds(connection: Connection, application_id: str) -> list[Hold]:
@@ -88,7 +81,7 @@ def stops(connection: Connection) -> list[Stop]:
 
 def stop(connection: Connection, wanted: Stop, cause: Cause, now_us: int, *, held: bool) -> bool:
     """Makes a stop, or ends it."""
-    if cause.request_id and claim_receipt(connection, cause, wanted.application_id, "", now_us) is not None:
+    if claim_receipt(connection, cause, wanted.application_id, "", now_us) is not None:
         return False
     if held:
         statement: Any = (

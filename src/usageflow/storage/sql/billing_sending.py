@@ -121,6 +121,8 @@ def _settled(result: PartResult, now_us: int) -> Update:
     # What an earlier attempt was told is kept where this one was told nothing.
     known |= {"stripe_id": storable(result.stripe_id)} if result.stripe_id else {}
     known |= {"stripe_request": storable(result.stripe_request)} if result.stripe_request else {}
+    if result.state is PartState.FROZEN:
+        known["first_attempt_us"] = 0  # no attempt can have counted: the next one is the first
     held = (PARTS.state == _SENDING, PARTS.worker != "", PARTS.attempts == result.attempt)
     mine = (PARTS.part_id == result.part_id, *held)
     return update(BILLING_PARTS).where(*mine).values(state=result.state.value, updated_us=now_us, **known)

@@ -17,7 +17,7 @@ from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.alerts import AlertMethods
 from admin.handler.audit import AuditMethods
-from admin.handler.causes import cause_of
+from usageflow.rpc.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
 from admin.handler.erasing import ErasureMethods
 from admin.handler.events import EventMethods

@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 
 from admin.erasing import Erasing
-from admin.handler.causes import cause_of
+from usageflow.rpc.causes import cause_of
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.units import format_units
 from usageflow.storage.erasing import Erased, Erasure

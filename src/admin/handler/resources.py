@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc.aio
 
-from admin.handler.causes import cause_of
+from usageflow.rpc.causes import cause_of
 from admin.handler.kinds import KINDS, OUTPUT_ONLY, Kind, packed, set_paths
 from admin.resources import Listing, Patch, Resources, Write
 from usageflow.domain.errors import InvalidArgument

@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Value
 
 from admin.handler import pack
-from admin.handler.causes import cause_of
+from usageflow.rpc.causes import cause_of
 from admin.handler.resources import write_of
 from admin.resources import Write
 from admin.revising import Compared, Held, Revising

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from usageflow.domain.billing import Held, Outcome, Part, Target, Terms, Window
 from usageflow.domain.policies import LateUsage
@@ -87,3 +87,41 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Ends connections."""
+
+
+class UnitPrice(NamedTuple):
+    """What a unit costs, in the currency's smallest unit; ``currency`` is an ISO 4217 code in lower case."""
+
+    unit_amount: Decimal
+    currency: str
+
+
+@runtime_checkable
+class Quotes(Protocol):
+    """What a destination with prices tells beside; previews use it. A Sink may offer this too."""
+
+    async def prices(self, targets: Collection[Target]) -> Mapping[Target, UnitPrice]:
+        """Returns what a unit costs; targets whose price is no single amount (tiers), and what it cannot tell, are left out."""
+
+    async def period(self, payer: Payer, target: Target, *, now_us: int) -> Window | None:
+        """Returns the billing period of now; None where it knows none: then it is the UTC month."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a destination told afterwards. ``refusals`` are identifiers of parts that it had taken, and why it counts them not; ``suspect`` is a window
+    in which there are more of them than it named, None where it named all.
+    """
+
+    refusals: Mapping[str, str]
+    suspect: Window | None = None
+
+
+@runtime_checkable
+class Notices(Protocol):
+    """A Sink to which its destination tells things by webhook."""
+
+    async def read_notice(self, body: bytes, signature: str) -> Notice:
+        """Returns what a signed body tells, nothing for kinds that mean nothing here. Raises InvalidArgument where the signature is not the
+        destination's or the body is no notice, Unavailable where it has to ask back and gets no answer.
+        """

@@ -2,7 +2,8 @@
 because what is not named here is decided by its verb.
 
 Methods that only look (Get, List, Query, Verify, Diff, Watch, Tail) need the role VIEWER, or the scope READ for the key's own
-application; all others EDITOR. What is about credentials, or makes, deletes or sets up applications, needs OWNER.
+application; all others EDITOR. What is about credentials, or makes, deletes or sets up applications, or
+changes what somebody pays, needs OWNER.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ _OWNERS_METHODS = {
     "RotateAlertDestinationSecret",
     "EraseCustomer",
     "EraseIdentity",
+    "CorrectUsage",
 }
+_LOOKING_METHODS = {"ReconcileBilling"}
+"""Compares and changes nothing, though its verb does not say so."""
 _DATA_PLANE = "DecisionService"
 _AGENT, _REPORTING, _READ = (
     frozenset({Scope.AGENT}),
@@ -142,7 +146,7 @@ def _access(method: MethodDescriptor) -> Access:
 def _role(name: str) -> Role:
     if name in _OWNERS_METHODS or any(thing in name for thing in _OWNERS_THINGS):
         return Role.OWNER
-    return Role.VIEWER if name.startswith(_LOOKING) else Role.EDITOR
+    return Role.VIEWER if name.startswith(_LOOKING) or name in _LOOKING_METHODS else Role.EDITOR
 
 
 def _place(method: MethodDescriptor) -> tuple[str, ...]:

@@ -114,9 +114,10 @@ class PartFilter:
 
 
 class Move(StrEnum):
-    """What a person does to parts. RETRY: REJECTED and AMBIGUOUS ones, and those that wait for their next attempt, are due at once; RETRY_ANEW:
-    REJECTED, AMBIGUOUS and EXPIRED ones under another identifier, for what was refused after it had been taken. HOLD: FROZEN ones wait. RELEASE: HELD ones go on. MARK_SENT: AMBIGUOUS ones
-    that a person found at the destination.
+    """What a person does to parts. RETRY: REJECTED and AMBIGUOUS ones, and those that wait for their next attempt, are due at once, and the time of
+    their first attempt begins anew where they were given up. RETRY_ANEW: REJECTED, AMBIGUOUS and EXPIRED ones are due under another
+    identifier, for what was refused after it had been taken. HOLD: FROZEN ones wait. RELEASE: HELD ones go on. MARK_SENT: AMBIGUOUS ones that a person found at
+    the destination.
     """
 
     RETRY = "RETRY"
@@ -139,8 +140,8 @@ class PartSum:
 
 
 class SentSum(NamedTuple):
-    """What parts that count at the destination add up to, of one payee and target in one UTC hour of their timestamps. DELTA: the sum of values;
-    TOTAL: the latest value of the span.
+    """What parts that count at the destination add up to, of one payee and target in one UTC hour. DELTA: the sum of values; TOTAL: the
+    latest value of each span. ``unsettled`` are SENDING and AMBIGUOUS parts, which may count too.
     """
 
     payee: str
@@ -181,8 +182,9 @@ class BillingStore(Protocol):
     async def freeze(self, claims: Sequence[Claim], *, now_us: int) -> Sequence[Part]:
         """Claims the deltas of each, and stores a part for it, FROZEN, with its number, value and identifier, in one transaction; claims
         that find nothing open, and those that a stop names, make none. Two processes never claim the same delta, and never make two parts of one ledger at
-        the same time: they meet at the ledger's row. A part whose value changes nothing (0 as a DELTA, the
-        same as before as a TOTAL) is SENT at once. Raises nothing for what others have claimed meanwhile.
+        the same time: they meet at the ledger's row. A total belongs to account, method, environment, payee, target and span, whichever customers and
+        applications share them. A part whose value changes nothing (0 as a DELTA, as a TOTAL what the last part of its span sent) is SENT at
+        once. Raises nothing for what others have claimed meanwhile.
         """
 
     async def claim_parts(
@@ -190,7 +192,8 @@ class BillingStore(Protocol):
     ) -> Sequence[Part]:
         """Returns parts that are due (FROZEN, or SENDING with ``next_us`` past), oldest windows first, now SENDING, with one attempt more, and kept
         from others until ``until_us``; ``first_attempt_us`` is set at the first. Parts of destinations in ``without`` stay. Of a TOTAL's span only the first that is
-        unsettled is ever returned. Rows that another process is claiming are passed over.
+        unsettled is ever returned, and none while a later one is being sent or is AMBIGUOUS; one behind which a later one is SENT is SENT too, since that one
+        holds its units. Rows that another process is claiming are passed over.
         """
 
     async def settle_parts(self, results: Sequence[PartResult], *, now_us: int) -> int:
@@ -217,7 +220,9 @@ class BillingStore(Protocol):
         """Makes SENT parts with these identifiers REJECTED: they were taken at first and refused afterwards. Returns how many there were."""
 
     async def forget_parts(self, *, before_s: int) -> int:
-        """Deletes SENT and CANCELLED parts whose window ended before, and the deltas that they claimed; returns how many parts there were."""
+        """Deletes SENT and CANCELLED parts whose window ended before, and the deltas that they claimed, some at a time; returns how many parts there
+        were. Ask for what is older than any report that is still taken: later parts of such a window would be numbered from 1 again.
+        """
 
 
 class BillingBook(Protocol):
@@ -237,7 +242,9 @@ class BillingBook(Protocol):
     async def move_parts(
         self, application_id: str, wanted: PartFilter, move: Move, *, cause: Cause, now_us: int
     ) -> int:
-        """Does it to the parts that are in a state which it applies to, with one audit entry and the receipt of ``cause``; returns how many."""
+        """Does it to the parts that are in a state which it applies to, with one audit entry and the receipt of ``cause``; returns how many. The same
+        request again changes nothing and returns the same.
+        """
 
     async def stop(self, stop: Stop, *, held: bool, cause: Cause, now_us: int) -> bool:
         """Keeps what a stop names from being frozen, or ends that, with an audit entry and the receipt of ``cause``; returns whether that changed
@@ -245,10 +252,12 @@ class BillingBook(Protocol):
         """
 
     async def sent_sums(self, application_id: str, window: Window) -> Sequence[SentSum]:
-        """Returns what counts at destinations by payee, target and hour of the parts' timestamps."""
+        """Returns what counts at destinations by payee, target and hour: of the parts' timestamps, or where their spans begin."""
 
     async def correct(self, correction: Correction, *, cause: Cause, now_us: int) -> Part:
-        """Stores a part of kind CORRECTION, FROZEN, with an audit entry and the receipt of ``cause``."""
+        """Stores a part of kind CORRECTION, FROZEN (or SENT, as ``freeze`` says), with an audit entry and the receipt of ``cause``. The same request again
+        returns the same part.
+        """
 
     async def cancelled(self, part_id: int, *, note: str, cause: Cause, now_us: int) -> bool:
         """Makes a SENT part CANCELLED, with an audit entry; tells whether it was SENT. Its units stay claimed."""

@@ -45,7 +45,9 @@ _EDITORS = {"EDITOR", "OWNER"}
 _OWNERS = {"OWNER"}
 _APPLICATIONS = {"CreateApplication", "UpdateApplication", "DeleteApplication", "UndeleteApplication"}
 _LOOKS = ("Get", "List", "Query", "Verify", "Diff", "Watch", "Tail")
+_LOOKING_METHODS = {"ReconcileBilling"}
 _OWNERS_METHODS = {
+    "CorrectUsage",
     "EraseCustomer",
     "EraseIdentity",
     "ExportSnapshot",
@@ -140,7 +142,7 @@ def _powers(method: MethodDescriptor) -> set[str]:
     name = method.name
     if "ApiKey" in name or "AdminToken" in name or name in _APPLICATIONS or name in _OWNERS_METHODS:
         return _OWNERS
-    return _VIEWERS if name.startswith(_LOOKS) else _EDITORS
+    return _VIEWERS if name.startswith(_LOOKS) or name in _LOOKING_METHODS else _EDITORS
 
 
 def _place(method: MethodDescriptor) -> Sequence[str]:

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+import functools
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
 
-from usageflow.domain.billing import HOUR_S, Mode, Part, PartState, Target, Window, identifier_of
+from usageflow.domain.billing import HOUR_S, Part, PartState, Target, Window, identifier_of
 from usageflow.domain.changes import Cause
 from usageflow.domain.policies import Trigger
 from usageflow.storage.billing import Move, PartFilter, PartSum, SentSum
+from usageflow.storage.sql import receipts
 from usageflow.storage.sql.audit import append_entries
+from usageflow.storage.sql.billing_ledgers import SPANS
 from usageflow.storage.sql.billing_rows import (
     LEDGERS,
     PARTS,
     installation_id,
     part_of,
     select_parts,
+    storable,
 )
 from usageflow.storage.sql.queries import unit_sums, units_of_sums
-from usageflow.storage.sql.receipts import claim as claim_receipt
-from usageflow.storage.sql.tables import BILLING_LEDGERS, BILLING_PARTS
+from usageflow.storage.sql.tables import BILLING_LEDGERS, BILLING_PARTS, BILLING_SPANS
 
 _S = PartState
-_WAITING = or_(PARTS.state == _S.FROZEN.value, and_(PARTS.state == _S.SENDING.value, PARTS.worker == ""))
-"""What waits for its next attempt: nobody is sending it now."""
+_IN_NOBODYS_HANDS = or_(
+    PARTS.state == _S.FROZEN.value, and_(PARTS.state == _S.SENDING.value, PARTS.worker == "")
+)
 
-_APPLIES: Mapping[Move, ColumnElement[bool]] = {
-    Move.RETRY: or_(PARTS.state.in_([_S.REJECTED.value, _S.AMBIGUOUS.value]), _WAITING),
-    Move.RETRY_ANEW: PARTS.state.in_([_S.REJECTED.value, _S.AMBIGUOUS.value, _S.EXPIRED.value]),
-    Move.HOLD: PARTS.state == _S.FROZEN.value,
-    Move.RELEASE: PARTS.state == _S.HELD.value,
-    Move.MARK_SENT: PARTS.state == _S.AMBIGUOUS.value,
-}
+
+def _applies(move: Move, now_us: int) -> ColumnElement[bool]:
+    """Returns the condition that finds the parts which a move applies to."""
+    match move:
+        case Move.RETRY:
+            waits = and_(_IN_NOBODYS_HANDS, PARTS.next_us > now_us)
+            return or_(PARTS.state.in_([_S.REJECTED.value, _S.AMBIGUOUS.value]), waits)
+        case Move.RETRY_ANEW:
+            return PARTS.state.in_([_S.REJECTED.value, _S.AMBIGUOUS.value, _S.EXPIRED.value])
+        case Move.HOLD:
+            return PARTS.state == _S.FROZEN.value
+        case Move.RELEASE:
+            return PARTS.state == _S.HELD.value
+        case Move.MARK_SENT:
+            return PARTS.state == _S.AMBIGUOUS.value
+
+
 _UNSURE = frozenset({_S.SENDING, _S.AMBIGUOUS})
+_EXACT = Context(prec=60)
 
 
 def parts(
@@ -95,15 +109,17 @@ def move_parts(
     connection: Connection, application_id: str, wanted: PartFilter, move: Move, cause: Cause, now_us: int
 ) -> int:
     """Does it to the parts that it applies to; returns how many."""
-    if cause.request_id and claim_receipt(connection, cause, application_id, "", now_us) is not None:
-        return 0
     chosen = (
         select_parts()
-        .where(*_conditions(application_id, wanted), _APPLIES[move])
+        .where(*_conditions(application_id, wanted), _applies(move, now_us))
         .order_by(PARTS.part_id)
         .with_for_update(of=BILLING_PARTS)
     )
     found = [part_of(row) for row in connection.execute(chosen)]
+    # How many there were is the receipt's number: the same request again is told it.
+    earlier = receipts.claim(connection, cause, application_id, "", now_us, revision=len(found))
+    if earlier is not None:
+        return earlier.revision
     installed = installation_id(connection)
     for part in found:
         values = _moved(part, move, installed, now_us)
@@ -139,7 +155,8 @@ def _anew(part: Part, installed: str, now_us: int) -> dict[str, Any]:
     issue = part.issue + 1
     key = (installed, part.application_id, part.customer, part.target, part.window, part.number)
     identifier = identifier_of(*key, terms=part.terms, issue=issue)
-    fresh = {"issue": issue, "identifier": identifier, "attempts": 0, "first_attempt_us": 0}
+    # Attempts go on counting: they tell a worker that comes late from the one that has the part now.
+    fresh = {"issue": issue, "identifier": identifier, "first_attempt_us": 0}
     return {"state": _S.FROZEN.value, "next_us": now_us, **fresh}
 
 
@@ -148,7 +165,7 @@ def cancelled(connection: Connection, part_id: int, note: str, cause: Cause, now
     row = connection.execute(
         update(BILLING_PARTS)
         .where(PARTS.part_id == part_id, PARTS.state == _S.SENT.value)
-        .values(state=_S.CANCELLED.value, note=note[:500], updated_us=now_us)
+        .values(state=_S.CANCELLED.value, note=storable(note), updated_us=now_us)
         .returning(PARTS.application_id)
     ).one_or_none()
     if row is None:
@@ -157,38 +174,45 @@ def cancelled(connection: Connection, part_id: int, note: str, cause: Cause, now
     return True
 
 
-@dataclass
-class _Counted:
-    """What is being added up."""
-
-    value: Decimal = Decimal(0)
-    parts: int = 0
-    unsettled: int = 0
-
-
 def sent_sums(connection: Connection, application_id: str, window: Window) -> list[SentSum]:
     """Returns what counts at destinations by payee, customer, target and hour."""
     counting = [_S.SENT.value, *sorted(_UNSURE)]
-    at = func.coalesce(PARTS.span_start, PARTS.timestamp_s)
+    at = func.coalesce(SPANS.span_start, PARTS.timestamp_s)
     rows = connection.execute(
         select_parts()
+        .outerjoin(BILLING_SPANS, SPANS.span_id == PARTS.span_id)
+        .add_columns(at.label("at_s"))
         .where(PARTS.application_id == application_id, PARTS.state.in_(counting))
         .where(at >= window.start_s, at < window.end_s)
         .order_by(PARTS.part_id)
     )
     sums: dict[tuple[str, str, Target, int], _Counted] = {}
-    for part in map(part_of, rows):
-        span = part.terms.span
-        second = part.terms.timestamp_s if span is None else span.start_s
-        key = (part.terms.payee, part.customer, part.target, second // HOUR_S * HOUR_S)
-        _count(sums.setdefault(key, _Counted()), part)
+    for row in rows:
+        part, hour_s = part_of(row), row.at_s // HOUR_S * HOUR_S
+        key = (part.terms.payee, part.customer, part.target, hour_s)
+        sums.setdefault(key, _Counted()).add(part, row.span_id)
     return [SentSum(*key, each.value, each.parts, each.unsettled) for key, each in sorted(sums.items())]
 
 
-def _count(counted: _Counted, part: Part) -> None:
-    if part.state in _UNSURE:
-        counted.unsettled += 1
-        return
-    counted.parts += 1
-    # Of a total the latest part stands for all before it.
-    counted.value = part.value if part.terms.mode is Mode.TOTAL else counted.value + part.value
+@dataclass
+class _Counted:
+    """What is being added up; ``totals`` by span, and their own units under None."""
+
+    totals: dict[int | None, Decimal] = field(default_factory=dict)
+    parts: int = 0
+    unsettled: int = 0
+
+    def add(self, part: Part, span_id: int | None) -> None:
+        """Adds a part; parts come in the order that they were made in."""
+        if part.state in _UNSURE:
+            self.unsettled += 1
+            return
+        self.parts += 1
+        # Of a total the latest part stands for all before it.
+        before = self.totals.get(None, Decimal(0)) if span_id is None else Decimal(0)
+        self.totals[span_id] = _EXACT.add(before, part.value)
+
+    @property
+    def value(self) -> Decimal:
+        """What counts."""
+        return functools.reduce(_EXACT.add, self.totals.values(), Decimal(0))

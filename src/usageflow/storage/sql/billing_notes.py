@@ -13,6 +13,7 @@ from usageflow.domain.policies import Trigger
 from usageflow.domain.units import join, split
 from usageflow.storage.billing import Hold, Pause, Stop
 from usageflow.storage.sql.audit import append_entries
+from usageflow.storage.sql.billing_rows import storable
 from usageflow.storage.sql.receipts import claim as claim_receipt
 from usageflow.storage.sql.statements import upsert
 from usageflow.storage.sql.tables import BILLING_HOLDS, BILLING_PAUSES, BILLING_STOPS
@@ -31,7 +32,7 @@ def replace_holds(connection: Connection, holds: Mapping[str, Sequence[Hold]], n
     for key, hold in sorted(wanted.items(), key=lambda item: item[0]):
         whole, pico = split(hold.units)
         values = {
-            "message": hold.message[:500],
+            "message": storable(hold.message),
             "requests": hold.requests,
             "whole": whole,
             "pico": pico,
@@ -80,7 +81,7 @@ def stops(connection: Connection) -> list[Stop]:
 
 def stop(connection: Connection, wanted: Stop, cause: Cause, now_us: int, *, held: bool) -> bool:
     """Makes a stop, or ends it."""
-    if cause.request_id and claim_receipt(connection, cause, wanted.application_id, "", now_us) is not None:
+    if claim_receipt(connection, cause, wanted.application_id, "", now_us) is not None:
         return False
     if held:
         statement: Any = (
@@ -99,7 +100,7 @@ def stop(connection: Connection, wanted: Stop, cause: Cause, now_us: int, *, hel
 
 def pause(connection: Connection, destination: str, message: str, now_us: int) -> None:
     """Pauses a destination."""
-    values = {"message": message[:500]}
+    values = {"message": storable(message)}
     new = upsert(connection, BILLING_PAUSES).values(destination=destination, since_us=now_us, **values)
     connection.execute(new.on_conflict_do_update(index_elements=["destination"], set_=values))
 

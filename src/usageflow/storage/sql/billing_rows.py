@@ -15,6 +15,7 @@ from usageflow.domain.units import join
 from usageflow.storage.sql.tables import BILLING_LEDGERS, BILLING_PARTS, INSTALLATION
 
 PARTS, LEDGERS = BILLING_PARTS.c, BILLING_LEDGERS.c
+_MOST_TOLD = 500
 
 
 def installation_id(connection: Connection) -> str:
@@ -55,6 +56,11 @@ def part_of(row: Any) -> Part:
         updated_us=row.updated_us,
         issue=row.issue,
     )
+
+
+def storable(text: str) -> str:
+    """Returns the beginning of what somebody told, in characters that every database takes."""
+    return text[:_MOST_TOLD].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def write_terms(terms: Terms) -> str:

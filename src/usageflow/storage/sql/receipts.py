@@ -24,14 +24,20 @@ def store(connection: Connection, cause: Cause, application_id: str, *, revision
 
 
 def claim(
-    connection: Connection, cause: Cause, application_id: str, resource_id: str, now_us: int
+    connection: Connection,
+    cause: Cause,
+    application_id: str,
+    resource_id: str,
+    now_us: int,
+    *,
+    revision: int = 0,
 ) -> Receipt | None:
     """Stores the receipt of a request that is carried out now; returns None. Returns the earlier receipt where the request was
     carried out before: then nothing must be changed. Raises as ``find_same``.
 
     Of two requests under one id at the same time, the second one waits here until the first is committed.
     """
-    if _insert(connection, cause, application_id, resource_id, 0, now_us):
+    if _insert(connection, cause, application_id, resource_id, revision, now_us):
         return None
     return find_same(connection, cause)
 

@@ -43,17 +43,32 @@ BILLING_STOPS = Table(
     count("created_us"),
 )
 
-# What the parts of a TOTAL add up to. ``value`` is the last that was frozen.
+# What the parts of a TOTAL add up to. Whoever sees it sees one number per payee and target, so customers and applications that share
+# both share its row; whoever makes a part of it locks the row first.
 BILLING_SPANS = Table(
     "billing_spans",
     METADATA,
-    Column("ledger_id", BigInteger, ForeignKey("billing_ledgers.ledger_id"), primary_key=True),
-    Column("payee", Text, primary_key=True),
-    Column("method", Text, primary_key=True),
-    Column("start", BigInteger, primary_key=True, autoincrement=False),
-    Column("whole", BigInteger, nullable=False),
-    Column("pico", BigInteger, nullable=False),
-    Column("value", Text, nullable=False),
+    Column("span_id", ROW_ID, primary_key=True),
+    Column("destination", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("payee", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("price", Text, nullable=False),
+    Column("event_name", Text, nullable=False),
+    Column("span_start", BigInteger, nullable=False),
+    Column("span_end", BigInteger, nullable=False),
+    count("whole"),
+    count("pico"),
+    UniqueConstraint(
+        "destination",
+        "environment",
+        "payee",
+        "trigger",
+        "price",
+        "event_name",
+        "span_start",
+        name="uq_billing_spans_span",
+    ),
 )
 
 # The outbox. ``terms`` is JSON; units are those of its own deltas, ``value`` a decimal of what is sent.
@@ -73,8 +88,7 @@ BILLING_PARTS = Table(
     Column("value", Text, nullable=False),
     Column("identifier", Text, nullable=False),
     Column("destination", Text, nullable=False),
-    Column("payee", Text, nullable=False),
-    Column("span_start", BigInteger, nullable=True),
+    Column("span_id", BigInteger, ForeignKey("billing_spans.span_id"), nullable=True),
     Column("timestamp_s", BigInteger, nullable=False),
     Column("terms", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -98,7 +112,13 @@ BILLING_PARTS = Table(
         sqlite_where=text("state IN ('FROZEN', 'SENDING')"),
         postgresql_where=text("state IN ('FROZEN', 'SENDING')"),
     ),
-    Index("ix_billing_parts_span", "ledger_id", "payee", "span_start"),
+    Index(
+        "ix_billing_parts_span",
+        "span_id",
+        "part_id",
+        sqlite_where=text("span_id IS NOT NULL"),
+        postgresql_where=text("span_id IS NOT NULL"),
+    ),
     Index("ix_billing_parts_time", "application_id", "timestamp_s"),
 )
 

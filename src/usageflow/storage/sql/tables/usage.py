@@ -208,6 +208,14 @@ METERING_DELTAS = Table(
         postgresql_where=text("part IS NULL"),
     ),
     Index(
+        "ix_metering_deltas_bound",
+        "application_id",
+        "customer",
+        "second",
+        sqlite_where=text("part IS NULL AND customer IS NOT NULL"),
+        postgresql_where=text("part IS NULL AND customer IS NOT NULL"),
+    ),
+    Index(
         "ix_metering_deltas_part",
         "part",
         sqlite_where=text("part IS NOT NULL"),

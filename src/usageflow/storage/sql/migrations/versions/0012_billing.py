@@ -21,7 +21,9 @@ _TABLES = (
     "billing_holds",
     "billing_pauses",
 )
+_SPAN = ("destination", "environment", "payee", "trigger", "price", "event_name", "span_start")
 _OPEN = "part IS NULL"
+_BOUND = "part IS NULL AND customer IS NOT NULL"
 
 
 def upgrade() -> None:
@@ -31,10 +33,13 @@ def upgrade() -> None:
     _create_holds()
     _index_deltas("application_id", "pseudonym", "second")
     op.create_index("ix_metering_deltas_part", "metering_deltas", ["part"], **_where("part IS NOT NULL"))
+    bound = ["application_id", "customer", "second"]
+    op.create_index("ix_metering_deltas_bound", "metering_deltas", bound, **_where(_BOUND))
 
 
 def downgrade() -> None:
     """Drops them; what was claimed stays claimed."""
+    op.drop_index("ix_metering_deltas_bound", "metering_deltas")
     op.drop_index("ix_metering_deltas_part", "metering_deltas")
     _index_deltas("application_id", "second")
     for table in reversed(_TABLES):
@@ -59,8 +64,8 @@ def _text(name: str, *, primary_key: bool = False, default: str | None = None) -
     return sa.Column(name, sa.Text, primary_key=primary_key, nullable=False, server_default=default)
 
 
-def _big(name: str, *, nullable: bool = False) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=nullable)
+def _big(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
 
 
 def _count(name: str) -> sa.Column[int]:
@@ -88,13 +93,11 @@ def _create_ledgers() -> None:
     )
     op.create_table(
         "billing_spans",
-        sa.Column("ledger_id", sa.BigInteger, sa.ForeignKey("billing_ledgers.ledger_id"), primary_key=True),
-        _text("payee", primary_key=True),
-        _text("method", primary_key=True),
-        sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
-        _big("whole"),
-        _big("pico"),
-        _text("value"),
+        sa.Column("span_id", _ROW_ID, primary_key=True),
+        *(_text(name) for name in _SPAN[:-1]),
+        *(_big(name) for name in ("span_start", "span_end")),
+        *(_count(name) for name in ("whole", "pico")),
+        sa.UniqueConstraint(*_SPAN, name="uq_billing_spans_span"),
     )
 
 
@@ -107,8 +110,8 @@ def _create_parts() -> None:
         *(_big(name) for name in ("window_start", "window_end", "number")),
         _text("kind"),
         *(_big(name) for name in ("requests", "whole", "pico")),
-        *(_text(name) for name in ("value", "identifier", "destination", "payee")),
-        _big("span_start", nullable=True),
+        *(_text(name) for name in ("value", "identifier", "destination")),
+        sa.Column("span_id", sa.BigInteger, sa.ForeignKey("billing_spans.span_id"), nullable=True),
         _big("timestamp_s"),
         _text("terms"),
         _text("state"),
@@ -121,7 +124,8 @@ def _create_parts() -> None:
     )
     due = _where("state IN ('FROZEN', 'SENDING')")
     op.create_index("ix_billing_parts_due", "billing_parts", ["next_us"], **due)
-    op.create_index("ix_billing_parts_span", "billing_parts", ["ledger_id", "payee", "span_start"])
+    of_spans = _where("span_id IS NOT NULL")
+    op.create_index("ix_billing_parts_span", "billing_parts", ["span_id", "part_id"], **of_spans)
     op.create_index("ix_billing_parts_time", "billing_parts", ["application_id", "timestamp_s"])
 
 

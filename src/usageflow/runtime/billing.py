@@ -41,7 +41,7 @@ def build_billing(
     stores: SqlStores, clock: Clock, hash_key: bytes, settings: BillingSettings, metrics: Metrics
 ) -> Billing | None:
     """Wires billing; None where units are sent nowhere."""
-    sink = build_sink(settings, clock)
+    sink = build_sink(settings, clock, stores)
     if sink is None:
         return None
     key_of = keys_under(hash_key)
@@ -65,10 +65,19 @@ def build_billing(
     return Billing(sink, freezer, sender, checking)
 
 
-def build_sink(settings: BillingSettings, clock: Clock) -> Sink | None:
+def build_sink(settings: BillingSettings, clock: Clock, stores: SqlStores) -> Sink | None:
     """Returns the destination that settings name. Its library is loaded only then: it takes a while."""
-    kind, _, place = settings.destination.partition(":")
-    del kind, place, clock
+    if settings.destination == "stripe":
+        from meter.stripe import build_stripe_sink
+
+        return build_stripe_sink(
+            settings.stripe_key,
+            clock,
+            stores.billing.installation_id,
+            base=settings.stripe_api,
+            rate=settings.stripe_rate,
+            webhook_secret=settings.webhook_secret,
+        )
     return None
 
 

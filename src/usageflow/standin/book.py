@@ -49,7 +49,12 @@ class Book:
 
     def put(self, kind: str, prefix: str, fields: Object) -> Object:
         """Stores a new object; ``fields`` may bring its id. Raises StripeError where there is one."""
-        made: Object = {"id": self.new_id(prefix), "object": kind, "created": self.clock.now_s(), "livemode": False}
+        made: Object = {
+            "id": self.new_id(prefix),
+            "object": kind,
+            "created": self.clock.now_s(),
+            "livemode": False,
+        }
         made |= fields
         name = str(made["id"])
         if name in self.all(kind):

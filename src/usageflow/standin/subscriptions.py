@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from usageflow.standin.book import Book, Object, required, whole
@@ -75,9 +77,15 @@ def listed(book: Book, params: Object) -> Object:
             and (status in ("all", each["status"]) or (status is None and each["status"] != "canceled"))
         )
 
-    return book.page(
-        "subscription", params, "/v1/subscriptions", filter(fits, book.all("subscription").values())
-    )
+    found: Iterable[Object] = filter(fits, book.all("subscription").values())
+    if "data.latest_invoice" in params.get("expand", []):
+        found = map(partial(_with_invoice, book), found)
+    return book.page("subscription", params, "/v1/subscriptions", found)
+
+
+def _with_invoice(book: Book, subscription: Object) -> Object:
+    name = subscription["latest_invoice"]
+    return {**subscription, "latest_invoice": book.all("invoice").get(name) if name else None}
 
 
 def cancel(book: Book, params: Object) -> Object:

@@ -1,0 +1,59 @@
+"""What Stripe's errors mean (https://docs.stripe.com/error-low-level)."""
+
+from __future__ import annotations
+
+import stripe
+
+from usageflow.domain.billing import Outcome, Result
+
+_EXISTS = "already exists with identifier"
+_EXISTS_CODE = "duplicate_meter_event"
+_LONGEST = 300
+
+
+def outcome_of(error: stripe.StripeError) -> Outcome:
+    """Returns what an error means for the attempt that met it."""
+    told, request = told_by(error), error.request_id or ""
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return Outcome(Result.DENIED, denial(error), stripe_request=request)
+    if isinstance(error, stripe.RateLimitError):
+        return Outcome(Result.AGAIN, told, stripe_request=request, wait_s=_wait_s(error))
+    if isinstance(error, stripe.APIConnectionError) or unknown(error):
+        return Outcome(Result.UNKNOWN, told, stripe_request=request)
+    if _EXISTS in told or error.code == _EXISTS_CODE:
+        return Outcome(Result.UNEXPECTED, told, stripe_request=request)
+    return Outcome(Result.REFUSED, told, stripe_request=request)
+
+
+def unknown(error: stripe.StripeError) -> bool:
+    """Tells whether an error leaves open if the request was carried out: the server's own, and a conflict with a request that still runs."""
+    return error.http_status is None or error.http_status >= 500 or error.http_status == 409
+
+
+def replayed(error: stripe.StripeError) -> bool:
+    """Tells whether an answer is the one that an idempotency key keeps: it stays the same however often it is asked for."""
+    return _header(error, "idempotent-replayed") == "true"
+
+
+def told_by(error: stripe.StripeError) -> str:
+    """Returns Stripe's own words, shortened."""
+    return str(error.user_message or error).strip().replace("\n", " ")[:_LONGEST]
+
+
+def denial(error: stripe.StripeError) -> str:
+    """Returns what to do about a key that was refused."""
+    if isinstance(error, stripe.PermissionError):
+        fix = "give the restricted key the permission (docs/stripe.md lists them), then `usageflow meter resume`"
+    else:
+        fix = "set STRIPE_API_KEY to a key that is valid, restart, then `usageflow meter resume`"
+    return f"Stripe refused the key: {told_by(error)} {fix}"[:_LONGEST]
+
+
+def _wait_s(error: stripe.StripeError) -> float:
+    text = _header(error, "retry-after")
+    return min(300.0, float(text)) if text.isascii() and text.isdecimal() else 0.0
+
+
+def _header(error: stripe.StripeError, name: str) -> str:
+    headers = {str(key).lower(): str(value) for key, value in dict(error.headers or {}).items()}
+    return headers.get(name, "")

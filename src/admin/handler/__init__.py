@@ -17,7 +17,6 @@ from admin.exporting import Exporting
 from admin.handler import pack, unpack
 from admin.handler.alerts import AlertMethods
 from admin.handler.audit import AuditMethods
-from usageflow.rpc.causes import cause_of
 from admin.handler.decision_log import DecisionLogMethods
 from admin.handler.erasing import ErasureMethods
 from admin.handler.events import EventMethods
@@ -34,6 +33,7 @@ from admin.resources import Resources
 from admin.revising import Revising
 from admin.status import Statuses
 from admin.stored_events import StoredEvents
+from usageflow.rpc.causes import cause_of
 from usageflow.v1 import admin_pb2, admin_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]

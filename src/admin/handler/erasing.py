@@ -7,9 +7,9 @@ from typing import Any
 import grpc.aio
 
 from admin.erasing import Erasing
-from usageflow.rpc.causes import cause_of
 from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.units import format_units
+from usageflow.rpc.causes import cause_of
 from usageflow.storage.erasing import Erased, Erasure
 from usageflow.v1 import erasing_pb2
 

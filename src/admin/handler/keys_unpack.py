@@ -9,9 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from admin.credential_rules import ensure_mask
 from admin.credentials import DAY_US, Call, Rotation, Spec
-from usageflow.rpc.causes import cause_of_request
 from usageflow.domain.credentials import Environment, Role, Scope
 from usageflow.domain.errors import InvalidArgument
+from usageflow.rpc.causes import cause_of_request
 from usageflow.v1 import keys_pb2
 
 _Context = grpc.aio.ServicerContext[Any, Any]

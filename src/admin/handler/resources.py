@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc.aio
 
-from usageflow.rpc.causes import cause_of
 from admin.handler.kinds import KINDS, OUTPUT_ONLY, Kind, packed, set_paths
 from admin.resources import Listing, Patch, Resources, Write
 from usageflow.domain.errors import InvalidArgument
+from usageflow.rpc.causes import cause_of
 
 MAX_REQUEST_ID = 64
 MAX_MESSAGE = 500

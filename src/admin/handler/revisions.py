@@ -9,12 +9,12 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Value
 
 from admin.handler import pack
-from usageflow.rpc.causes import cause_of
 from admin.handler.resources import write_of
 from admin.resources import Write
 from admin.revising import Compared, Held, Revising
 from usageflow.domain.differences import Difference
 from usageflow.messages import plan_message, policy_message, strategy_message, timestamp_of
+from usageflow.rpc.causes import cause_of
 from usageflow.storage.resources import RevisionRow
 from usageflow.v1 import revisions_pb2
 

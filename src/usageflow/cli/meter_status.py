@@ -106,7 +106,8 @@ def _print(document: dict[str, Any]) -> None:
 def _parts(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
-    print_line("\nparts")
+    print_line("")
+    print_line("parts")
     keys = ("price", "event_name", "state", "parts", "requests", "units", "oldest")
     titles = ("price", "event", *keys[2:])
     columns = [Column(title, right=title in ("parts", "requests", "units")) for title in titles]
@@ -115,11 +116,14 @@ def _parts(rows: list[dict[str, Any]]) -> None:
 
 def _needs_somebody(document: dict[str, Any]) -> None:
     if document["holds"]:
-        print_line("\ncannot be sent yet")
+        print_line("")
+        print_line("cannot be sent yet")
         print_holds(document["holds"])
     for each in document["paused"]:
-        print_line(f"\npaused: {each['destination']} since {each['since']}: {each['message']}")
+        print_line("")
+        print_line(f"paused: {each['destination']} since {each['since']}: {each['message']}")
         print_line(f"when it is mended: usageflow meter resume {each['destination']}")
     for each in document["findings"]:
         if each["level"] != "OK":
-            print_line(f"\n{each['level']} {each['price']}: {each['message']}")
+            print_line("")
+            print_line(f"{each['level']} {each['price']}: {each['message']}")

@@ -24,7 +24,7 @@ from usageflow.domain.billing import (
 )
 from usageflow.domain.changes import Cause
 from usageflow.domain.errors import NotFound
-from usageflow.domain.units import join, split
+from usageflow.domain.units import format_units, join, split
 from usageflow.storage.billing import BacklogRow, Claim, Correction
 from usageflow.storage.sql import receipts
 from usageflow.storage.sql.audit import append_entries
@@ -262,7 +262,7 @@ def _finish(connection: Connection, part_id: int, draft: _Draft, requests: int, 
             requests=requests,
             whole=whole,
             pico=pico,
-            value=f"{value:f}",
+            value=format_units(value),
             **(idle if value == counts else {}),
         )
     )

@@ -277,7 +277,7 @@ def _finish(connection: Connection, part_id: int, draft: _Draft, requests: int, 
             requests=requests,
             whole=whole,
             pico=pico,
-            value=f"{value:f}",
+            value=format_units(value),
             **(idle if value == counts else {}),
         )
     )

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import delete
 
 from tests.causes import NOBODY
+from tests.contract.billing_world import World
 from tests.contract.counter_stores import BACK_ENDS, Maker
 from usageflow.domain.clock import ManualClock
 from usageflow.storage.analytics import RollupStore, UsageAnalytics
@@ -28,6 +29,7 @@ from usageflow.storage.sql import (
     Database,
     SqlAnalytics,
     SqlAuditLog,
+    SqlBilling,
     SqlCheckpointStore,
     SqlControlStore,
     SqlCredentialStore,
@@ -272,6 +274,17 @@ def forget_numbers(stores: Stores) -> Callable[[], Awaitable[None]]:
 @pytest.fixture
 async def application_id(control: ControlStore) -> str:
     return (await control.create_application("demo", [], cause=NOBODY)).application_id
+
+
+@pytest.fixture
+def billing(stores: Stores, other_stores: Stores, clock: ManualClock, application_id: str) -> World:
+    return World(
+        SqlBilling(stores.database, clock),
+        SqlBilling(other_stores.database, clock),
+        stores.usage,
+        stores.database,
+        application_id,
+    )
 
 
 @pytest.fixture(params=list(BACK_ENDS))

@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from meter.sinks.port import Finding, Level, Payer, Reckoned, Sink, TermsOf
+from meter.sinks.port import (
+    Finding,
+    Level,
+    Notice,
+    Notices,
+    Payer,
+    Quotes,
+    Reckoned,
+    Sink,
+    TermsOf,
+    UnitPrice,
+)
 
-__all__ = ["Finding", "Level", "Payer", "Reckoned", "Sink", "TermsOf"]
+__all__ = [
+    "Finding",
+    "Level",
+    "Notice",
+    "Notices",
+    "Payer",
+    "Quotes",
+    "Reckoned",
+    "Sink",
+    "TermsOf",
+    "UnitPrice",
+]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usageflow.cli import options
+from usageflow.cli.meter_preview import print_bill
 from usageflow.cli.output import Column, Output, print_json, print_line, print_table, say
 from usageflow.cli.usage_rows import latency_text, percent_text
 
@@ -52,7 +53,7 @@ def _page(facts: CustomerFacts) -> None:
     _endpoints(facts.endpoints)
     _headroom(facts)
     _blocks(facts.blocks)
-    _bill(facts.pending)
+    _bill(facts.bill)
 
 
 def _head(customer: dict[str, Any]) -> None:
@@ -148,15 +149,11 @@ def _blocks(blocks: list[dict[str, Any]] | None) -> None:
         print_line("none")
 
 
-def _bill(pending: list[dict[str, Any]] | None) -> None:
-    if pending is None:
+def _bill(bill: dict[str, Any] | None) -> None:
+    if bill is None:
         return
-    _title("bill so far: units that are not billed yet")
-    if pending:
-        columns = [Column("price"), Column("policy"), Column("units", right=True)]
-        print_table(columns, [list(row.values()) for row in pending])
-    else:
-        print_line("none")
+    _title("bill so far")
+    print_bill(bill)
 
 
 def _title(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from usageflow.cli.times import format_instant
@@ -35,7 +34,7 @@ class CustomerFacts:
     headroom: list[dict[str, Any]] | None = None
     identities_left_out: int = 0
     blocks: list[dict[str, Any]] | None = None
-    pending: list[dict[str, Any]] | None = None
+    bill: dict[str, Any] | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class CustomerReader:
         if rooms is not None:
             facts.headroom, facts.identities_left_out = rooms
         facts.blocks = piece.of("blocks", lambda: self._blocks(customer))
-        facts.pending = piece.of("pending", self._pending)
+        facts.bill = piece.of("bill", self._bill)
         return facts
 
     def _ask(self, grouping: Grouping, start_us: int, top: int = 0) -> Any:
@@ -118,16 +117,10 @@ class CustomerReader:
             if not token:
                 return found
 
-    def _pending(self) -> list[dict[str, Any]]:
-        from usageflow.v1.meter_pb2 import ListPendingRequest
+    def _bill(self) -> dict[str, Any]:
+        from usageflow.cli.meter_preview import read_preview
 
-        request = ListPendingRequest(application=self._application, customer=self._name)
-        answer = self._connection.as_admin(self._connection.meter.ListPending, request)
-        units: dict[tuple[str, str], Decimal] = {}
-        for row in answer.pending:
-            key = (row.price, row.policy)
-            units[key] = units.get(key, Decimal(0)) + Decimal(row.units or 0)
-        return [{"price": price, "policy": policy, "units": sum_} for (price, policy), sum_ in units.items()]
+        return read_preview(self._connection, self._application, self._name)
 
 
 class _Pieces:

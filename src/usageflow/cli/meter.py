@@ -2,59 +2,27 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
-
 import typer
 
-from usageflow.cli import options
-from usageflow.cli.output import Column, Output, print_json, print_table, say
-from usageflow.cli.times import format_instant
-
-EXAMPLES = ("usageflow meter status",)
+from usageflow.cli import (
+    meter_actions,
+    meter_correct,
+    meter_flush,
+    meter_preview,
+    meter_reconcile,
+    meter_status,
+    meter_windows,
+)
+from usageflow.cli.options import examples
 
 app = typer.Typer(help="Units on their way to an invoice.", rich_markup_mode=None, no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `status` a verb of its own while it is the only one."""
-
-
-@app.command(epilog=options.examples(EXAMPLES))
-def status(
-    application: options.Application = "demo",
-    output: options.OutputOption = Output.TABLE,
-    timeout: options.Timeout = 10.0,
-) -> None:
-    """Show metered units that wait for their invoice, per endpoint and price."""
-    from usageflow.cli.connection import connect
-    from usageflow.cli.convert import endpoint_title
-    from usageflow.v1.meter_pb2 import ListPendingRequest
-
-    with connect(timeout) as connection:
-        request = ListPendingRequest(application=application)
-        response = connection.as_admin(connection.meter.ListPending, request)
-    rows: list[dict[str, Any]] = [
-        {
-            "endpoint": endpoint_title(each.endpoint),
-            "policy": each.policy,
-            "price": each.price,
-            "requests": each.requests,
-            "units": Decimal(each.units or 0),
-            "oldest": format_instant(each.oldest_time.seconds) if each.HasField("oldest_time") else None,
-        }
-        for each in response.pending
-    ]
-    _print(rows, output)
-
-
-def _print(rows: list[dict[str, Any]], output: Output) -> None:
-    if output is Output.JSON:
-        print_json(rows)
-        return
-    columns = [Column("endpoint"), Column("policy"), Column("price")]
-    columns += [Column("requests", right=True), Column("units", right=True), Column("oldest")]
-    print_table(columns, [list(row.values()) for row in rows])
-    if not rows:
-        say("no units wait")
+app.command(epilog=examples(meter_status.EXAMPLES))(meter_status.status)
+app.command(epilog=examples(meter_windows.EXAMPLES))(meter_windows.windows)
+app.command(epilog=examples(meter_flush.EXAMPLES))(meter_flush.flush)
+app.command(epilog=examples(meter_actions.RETRY_EXAMPLES))(meter_actions.retry)
+app.command(epilog=examples(meter_actions.HOLD_EXAMPLES))(meter_actions.hold)
+app.command(epilog=examples(meter_actions.RELEASE_EXAMPLES))(meter_actions.release)
+app.command(epilog=examples(meter_actions.RESUME_EXAMPLES))(meter_actions.resume)
+app.command(epilog=examples(meter_reconcile.EXAMPLES))(meter_reconcile.reconcile)
+app.command(epilog=examples(meter_preview.EXAMPLES))(meter_preview.preview)
+app.command(epilog=examples(meter_correct.EXAMPLES))(meter_correct.correct)

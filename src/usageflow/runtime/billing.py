@@ -12,6 +12,7 @@ from meter.payers import Payers
 from meter.sending import Sender
 from meter.sinks import Sink
 from meter.targets import Targets
+from meter.works import Works
 from usageflow.domain.billing import Result
 from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import keys_under
@@ -35,6 +36,11 @@ class Billing:
     def background(self) -> Mapping[str, Background]:
         """Returns what goes on while nobody asks."""
         return {"freezing": self.freezer, "sending": self.sender, "billing check": self.checking}
+
+    @property
+    def works(self) -> Works:
+        """Returns what people's questions need of it."""
+        return Works(self.sink, self.freezer, self.checking)
 
 
 def build_billing(

@@ -40,6 +40,7 @@ from usageflow.rpc.server import RpcServer
 from usageflow.runtime.background import Background
 from usageflow.runtime.clock import MonotonicClock
 from usageflow.runtime.control_plane import ControlPlane
+from usageflow.runtime.http import Webhook
 from usageflow.runtime.identifiers import new_id
 from usageflow.runtime.jwks_http import HttpKeyFetcher
 from usageflow.runtime.resources import latency_boundaries
@@ -177,6 +178,8 @@ class Composed:
     last_used: LastUsed | None = None
     plane: ControlPlane | None = None
     upkeep: Mapping[str, Background] = field(default_factory=dict)
+    webhook: Webhook | None = None
+    """What takes notices of the billing destination, on the HTTP listener."""
 
     @property
     def servers(self) -> tuple[RpcServer, ...]:

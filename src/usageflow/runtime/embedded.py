@@ -93,5 +93,6 @@ def compose(
         control=sql.control,
         plane=office.plane,
         upkeep=office.background,
+        webhook=office.webhook,
         applying=office.plane.applying,
     )

@@ -14,7 +14,7 @@ from usageflow.domain.errors import FailedPrecondition
 from usageflow.rpc.server import RpcServer
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed
-from usageflow.runtime.http import HttpListener, bind, build_app, ensure_free
+from usageflow.runtime.http import HttpListener, Webhook, bind, build_app, ensure_free
 from usageflow.runtime.settings import Address, Settings
 from usageflow.runtime.tls import ServerCertificate, TlsFiles
 
@@ -70,7 +70,7 @@ async def serve_until(
     Raises FailedPrecondition where an address is taken.
     """
     ready = False
-    http = _http(settings.http_address, lambda: ready)
+    http = _http(settings.http_address, lambda: ready, composed.webhook)
     await composed.load()
     settle_down()
     address = listen(composed.rpc, settings)
@@ -145,11 +145,11 @@ def _warn_of_plaintext(address: Address) -> None:
         log.warning("keys travel in plaintext: USAGEFLOW_INSECURE=1 is set", address=str(address))
 
 
-def _http(address: Address | None, ready: Callable[[], bool]) -> HttpListener | None:
+def _http(address: Address | None, ready: Callable[[], bool], webhook: Webhook | None) -> HttpListener | None:
     if address is None:
         return None
     try:
         listener = bind(address)
     except OSError as error:
         raise _taken("USAGEFLOW_HTTP_LISTEN", address, error.strerror) from None
-    return HttpListener(build_app(ready), listener)
+    return HttpListener(build_app(ready, webhook), listener)

@@ -9,11 +9,9 @@ from enum import StrEnum
 from admin.handler import add_to_server
 from meter.compacting import Compactor, Progress
 from meter.handler import MeterHandler
-from meter.pending import Pending
 from meter.retention import Retention
 from meter.upkeep import Upkeep
 from usageflow.domain.clock import Clock
-from usageflow.domain.hashing import keys_under
 from usageflow.rpc.authentication import Attempts, Authenticator
 from usageflow.rpc.interceptor import CallPolicy, ServiceInterceptor
 from usageflow.rpc.last_used import Uses
@@ -29,8 +27,10 @@ from usageflow.rpc.server import (
 from usageflow.runtime.alarm import build_alarm, build_sender
 from usageflow.runtime.background import Background
 from usageflow.runtime.billing import build_billing
+from usageflow.runtime.billing_desk import build_billing_desk
 from usageflow.runtime.billing_settings import BillingSettings
 from usageflow.runtime.control_plane import ControlPlane, build_control_plane
+from usageflow.runtime.http import Webhook
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
 from usageflow.storage.notices import ChangeNotices
@@ -63,6 +63,7 @@ class Office:
     plane: ControlPlane
     meter: MeterHandler
     background: Mapping[str, Background]
+    webhook: Webhook | None = None
 
     def serve_on(self, rpc: RpcServer, roles: Iterable[Role]) -> None:
         """Adds those of these services to a server."""
@@ -88,7 +89,6 @@ def build_office(
     plane = build_control_plane(stores, notices, clock, hash_key, sender)
     compactor = Compactor(stores.analytics, clock, folded_at_once)
     show_folding(metrics, compactor.progress)
-    pending = Pending(stores.control, stores.usage, stores.identities, keys_under(hash_key))
     background: dict[str, Background] = {
         "compactor": compactor,
         "alerts": build_alarm(stores, clock, hash_key, sender),
@@ -97,7 +97,16 @@ def build_office(
     }
     bills = build_billing(stores, clock, hash_key, billing, metrics)
     background |= bills.background if bills is not None else {}
-    return Office(plane, MeterHandler(pending), background)
+    desk = build_billing_desk(
+        stores,
+        clock,
+        hash_key,
+        bills.works if bills is not None else None,
+        metrics,
+        webhook_secret=bool(billing.webhook_secret),
+    )
+    background |= desk.background
+    return Office(plane, MeterHandler(desk.use_cases), background, desk.webhook)
 
 
 def show_folding(metrics: Metrics, progress: Progress) -> None:

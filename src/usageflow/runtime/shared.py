@@ -141,6 +141,7 @@ def _wired(
         last_used=last_used,
         plane=office.plane if office is not None and Role.ADMIN in roles else None,
         upkeep=office.background if office is not None and Role.METER in roles else {},
+        webhook=office.webhook if office is not None and Role.METER in roles else None,
         database=sql.database,
         cache=cache,
     )

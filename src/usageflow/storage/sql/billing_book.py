@@ -175,7 +175,7 @@ def cancelled(connection: Connection, part_id: int, note: str, cause: Cause, now
 
 
 def sent_sums(connection: Connection, application_id: str, window: Window) -> list[SentSum]:
-    """Returns what counts at destinations by payee, customer, target and hour."""
+    """Returns what counts at destinations by payee, target and hour."""
     counting = [_S.SENT.value, *sorted(_UNSURE)]
     at = func.coalesce(SPANS.span_start, PARTS.timestamp_s)
     rows = connection.execute(
@@ -186,12 +186,16 @@ def sent_sums(connection: Connection, application_id: str, window: Window) -> li
         .where(at >= window.start_s, at < window.end_s)
         .order_by(PARTS.part_id)
     )
-    sums: dict[tuple[str, str, Target, int], _Counted] = {}
+    # By payee alone: customers who share one share what the destination counts, and the newest part of a total stands for all of them.
+    sums: dict[tuple[str, Target, int], _Counted] = {}
     for row in rows:
         part, hour_s = part_of(row), row.at_s // HOUR_S * HOUR_S
-        key = (part.terms.payee, part.customer, part.target, hour_s)
+        key = (part.terms.payee, part.target, hour_s)
         sums.setdefault(key, _Counted()).add(part, row.span_id)
-    return [SentSum(*key, each.value, each.parts, each.unsettled) for key, each in sorted(sums.items())]
+    return [
+        SentSum(payee, each.customer, target, hour_s, each.value, each.parts, each.unsettled)
+        for (payee, target, hour_s), each in sorted(sums.items())
+    ]
 
 
 @dataclass
@@ -201,9 +205,11 @@ class _Counted:
     totals: dict[int | None, Decimal] = field(default_factory=dict)
     parts: int = 0
     unsettled: int = 0
+    customer: str = ""
 
     def add(self, part: Part, span_id: int | None) -> None:
         """Adds a part; parts come in the order that they were made in."""
+        self.customer = part.customer
         if part.state in _UNSURE:
             self.unsettled += 1
             return

@@ -23,8 +23,8 @@ from usageflow.domain.billing import (
     identifier_of,
 )
 from usageflow.domain.changes import Cause
-from usageflow.domain.errors import NotFound
-from usageflow.domain.units import join, split
+from usageflow.domain.errors import FailedPrecondition, NotFound
+from usageflow.domain.units import format_units, join, split
 from usageflow.storage.billing import BacklogRow, Claim, Correction
 from usageflow.storage.sql import receipts
 from usageflow.storage.sql.audit import append_entries
@@ -50,6 +50,8 @@ from usageflow.storage.sql.tables import APPLICATIONS, BILLING_PARTS, BILLING_ST
 
 _DELTAS, _STOPS = METERING_DELTAS.c, BILLING_STOPS.c
 _NOTHING = "nothing to send"
+_NOWHERE = [PartState.REJECTED.value, PartState.EXPIRED.value, PartState.CANCELLED.value]
+"""States of parts that count nowhere."""
 
 
 class _Draft(NamedTuple):
@@ -128,6 +130,7 @@ def correct(connection: Connection, correction: Correction, cause: Cause, now_us
     done = receipts.find_same(connection, cause)
     if done is not None:
         return _made_before(connection, int(done.resource_id))
+    _ensure_left(connection, ledger_id, correction)
     span = span_key(correction.target, correction.window, correction.terms)
     span_id = None if span is None else lock_spans(connection, [span])[span]
     draft = _Draft(
@@ -144,6 +147,18 @@ def correct(connection: Connection, correction: Correction, cause: Cause, now_us
     receipts.claim(connection, cause, correction.application_id, str(part_id), now_us)
     append_entries(connection, cause, correction.application_id, revision=0, now_us=now_us)
     return read_parts(connection, [part_id])[0]
+
+
+def _ensure_left(connection: Connection, ledger_id: int, correction: Correction) -> None:
+    """Raises FailedPrecondition where more is taken back than the window's parts, with their corrections, still add up to."""
+    here = (PARTS.ledger_id == ledger_id, PARTS.window_start == correction.window.start_s)
+    sums = connection.execute(
+        select(*unit_sums(PARTS.whole, PARTS.pico)).where(*here, PARTS.state.not_in(_NOWHERE))
+    ).one()
+    left = Decimal(0) if sums[0] is None else units_of_sums(*sums)
+    if correction.units < 0 and left + correction.units < 0:
+        message = f"only {format_units(left)} units of this window are left to take back: take back less"
+        raise FailedPrecondition(message, reason="NOTHING_LEFT")
 
 
 def _made_before(connection: Connection, part_id: int) -> Part:
@@ -262,7 +277,7 @@ def _finish(connection: Connection, part_id: int, draft: _Draft, requests: int, 
             requests=requests,
             whole=whole,
             pico=pico,
-            value=f"{value:f}",
+            value=format_units(value),
             **(idle if value == counts else {}),
         )
     )

@@ -17,6 +17,7 @@ from tests.contract.billing_world import (
     TOTAL,
     World,
 )
+from usageflow.domain.applications import ApplicationSettings
 from usageflow.domain.billing import HOUR_S, Part, PartKind, PartState, Window, identifier_of
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import InvalidArgument
@@ -26,7 +27,6 @@ from usageflow.storage.billing import PartFilter, Stop
 from usageflow.storage.erasing import Erasure, ErasureStore
 from usageflow.storage.ports import ChangeSet, ControlStore
 from usageflow.storage.resources import ResourceStore
-from usageflow.domain.applications import ApplicationSettings
 
 KEY = bytes(32)
 

@@ -23,7 +23,7 @@ policies:
     match: {methods: [POST], path: /calls}
     metering: {expression: usage_record.quantity, trigger: stripe_usage, price: price_calls, event_name: calls}
   - name: everything-posted
-    match: {methods: [POST], path: "/calls*"}
+    match: {methods: ["*"], path: /calls}
     metering: {expression: usage_record.quantity, trigger: stripe_usage, price: price_calls, event_name: calls}
   - name: jobs
     match: {methods: [POST], path: /jobs}

@@ -203,7 +203,7 @@ async def test_a_correction_is_a_part_of_its_own(billing: World, audit: AuditLog
 async def test_no_more_is_taken_back_than_a_window_has(billing: World) -> None:
     await billing.frozen("2")
     await billing.store.correct(correction(billing, "-1.5"), cause=cause("r-1"), now_us=NOW_US)
-    with pytest.raises(FailedPrecondition, match="only 0.5 units"):
+    with pytest.raises(FailedPrecondition, match=r"only 0\.5 units"):
         await billing.store.correct(correction(billing, "-0.75"), cause=NOBODY, now_us=NOW_US)
     await billing.store.correct(correction(billing, "-1.5"), cause=cause("r-1"), now_us=NOW_US)
     await billing.store.correct(correction(billing, "-0.5"), cause=NOBODY, now_us=NOW_US)

@@ -58,7 +58,7 @@ async def test_customer(used: Running, command: Command) -> None:
     document = await command.json("customer", "acme")
     assert document["today"] is not None
     assert [row["limit_name"] for row in document["headroom"]] == ["hourly"]
-    assert (document["blocks"], document["pending"]) == ([], [])
+    assert (document["blocks"], document["bill"]["lines"]) == ([], [])
     assert (await command.run("customer", "nobody")).exit_code == 1
 
 

@@ -24,6 +24,7 @@ from usageflow.v1 import (
     alerts_pb2,
     analytics_pb2,
     audit_pb2,
+    billing_pb2,
     decision_log_pb2,
     decision_pb2,
     directory_methods_pb2,
@@ -71,7 +72,23 @@ METHODS: dict[str, dict[str, Any]] = {
         "RevealAlertDestinationSecret": alerts_pb2.RevealAlertDestinationSecretRequest,
         "CreateAlertRule": alert_methods_pb2.CreateAlertRuleRequest,
     },
-    "MeterService": {"ListPending": meter_pb2.ListPendingRequest},
+    "MeterService": {
+        "ListPending": meter_pb2.ListPendingRequest,
+        **{
+            name: getattr(billing_pb2, f"{name}Request")
+            for name in (
+                "GetBillingStatus",
+                "ListBillingParts",
+                "FlushUsage",
+                "MoveBillingParts",
+                "HoldBilling",
+                "ResumeDestination",
+                "ReconcileBilling",
+                "GetBillPreview",
+                "CorrectUsage",
+            )
+        },
+    },
 }
 
 

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from usageflow.cli.customer import sparkline
-from usageflow.v1 import common_pb2, meter_pb2
+from usageflow.v1 import billing_pb2, common_pb2
 from usageflow.v1.analytics_pb2 import QueryUsageRequest, QueryUsageResponse, UsageRow
 from usageflow.v1.directory_methods_pb2 import ListBlocksResponse
 from usageflow.v1.headroom_pb2 import IdentityHeadroom, LimitHeadroom, ListHeadroomResponse
@@ -49,10 +49,10 @@ def acme(service: Any) -> Any:
     service.will("ListHeadroom", ListHeadroomResponse(identities=[room], left_out=2))
     blocks = [Block(methods=["*"], path="/x/*", identity="hash:bb", reason="abuse"), Block(path="/y")]
     service.will("ListBlocks", ListBlocksResponse(blocks=blocks))
-    pending = [
-        meter_pb2.PendingUnits(policy="transactions", price="price_1", units=units) for units in ("2.5", "4")
-    ]
-    service.will("ListPending", meter_pb2.ListPendingResponse(pending=pending))
+    line = billing_pb2.BillLine(
+        target=billing_pb2.BillingTarget(price="price_1"), sent="1", open="6.5", amount="750", currency="eur"
+    )
+    service.will("GetBillPreview", billing_pb2.BillPreview(customer="acme", lines=[line]))
     return service
 
 
@@ -72,6 +72,7 @@ def test_everything_is_on_one_page(run: Any, acme: Any) -> None:
     assert "/y" not in text
     assert "price_1" in text
     assert "6.5" in text
+    assert "750 eur" in text
     assert not result.stderr
     assert all(request.customer == "acme" for request in acme.requests if hasattr(request, "customer"))
     asked = [request for request in acme.requests if isinstance(request, QueryUsageRequest)]
@@ -84,7 +85,7 @@ def test_the_same_as_json(run: Any, acme: Any) -> None:
     assert (document["today"]["requests"], document["day"]["errors"]) == (10, 1)
     assert [hour["requests"] for hour in document["hours"]] == [0] * 23 + [8]
     assert document["headroom"][0]["remaining"] == 55
-    assert document["pending"] == [{"price": "price_1", "policy": "transactions", "units": 6.5}]
+    assert [(line["price"], line["open"]) for line in document["bill"]["lines"]] == [("price_1", 6.5)]
     assert document["failures"] == {}
 
 
@@ -93,14 +94,14 @@ def test_a_piece_that_fails_is_said_and_the_others_stand(run: Any, service: Any)
     service.will("QueryUsage", usage, usage, usage)
     service.fails("ListHeadroom", grpc.StatusCode.FAILED_PRECONDITION, "ask a service with a database")
     service.fails("ListBlocks", grpc.StatusCode.UNAVAILABLE)
-    service.fails("ListPending", grpc.StatusCode.UNIMPLEMENTED)
+    service.fails("GetBillPreview", grpc.StatusCode.UNIMPLEMENTED)
     result = run("customer", "acme")
     assert result.exit_code == 0
     assert "traffic" in result.stdout
     assert "headroom: " in result.stderr
     assert "ask a service with a database" in result.stderr
     assert "blocks: " in result.stderr
-    assert "pending: " in result.stderr
+    assert "bill: " in result.stderr
 
 
 def test_who_is_not_there_is_an_error(run: Any, service: Any) -> None:

@@ -19,6 +19,7 @@ from usageflow.v1.analytics_pb2 import (
     QueryUsageResponse,
     UsageRow,
 )
+from usageflow.v1.billing_pb2 import BillingStatus
 from usageflow.v1.common_pb2 import Endpoint
 from usageflow.v1.meter_pb2 import ListPendingResponse, PendingUnits
 
@@ -200,9 +201,10 @@ def test_meter_status(run: Any, service: Any) -> None:
         oldest_time=Timestamp(seconds=1_769_857_200),
     )
     service.will("ListPending", *[ListPendingResponse(pending=[pending])] * 2)
+    service.will("GetBillingStatus", *[BillingStatus()] * 2)
     result = run("meter", "status", "--application", "shop", "--output", "json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == [
+    assert json.loads(result.stdout)["waiting"] == [
         {
             "endpoint": "POST /api/transactions",
             "policy": "transactions",
@@ -213,12 +215,13 @@ def test_meter_status(run: Any, service: Any) -> None:
         }
     ]
     assert "price_123" in run("meter", "status").stdout
-    assert [request.application for request in service.requests] == ["shop", "demo"]
+    assert [request.application for request in service.requests] == ["shop", "shop", "demo", "demo"]
     assert service.calls[0][2]["authorization"] == "Bearer uf_admin_token"
 
 
 def test_nothing_waits(run: Any, service: Any) -> None:
     service.will("ListPending", ListPendingResponse())
+    service.will("GetBillingStatus", BillingStatus(sink="file"))
     result = run("meter", "status")
     assert (result.exit_code, result.stderr) == (0, "no units wait\n")
 

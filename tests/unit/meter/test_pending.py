@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from admin.customers import stored
-from meter.handler import MeterHandler
+from meter.handler import MeterHandler, UseCases
 from meter.pending import Pending
 from tests.unit.fakes import APPLICATION_KEY, KEY_OF, FakeControl, FakeIdentities, FakeUsage, customer
 from usageflow.domain.errors import NotFound
@@ -21,7 +21,9 @@ async def test_what_waits_is_listed() -> None:
     control.add()
     usage.waiting = [PendingRow(EndpointName("GET", "/a"), "p", "price_1", 3, Decimal("2.50"), 1_700_000_000)]
     context: Any = None
-    handler = MeterHandler(Pending(control, usage, FakeIdentities(), KEY_OF))
+    nothing: Any = None
+    pending = Pending(control, usage, FakeIdentities(), KEY_OF)
+    handler = MeterHandler(UseCases(pending, nothing, nothing, nothing, nothing))
     answer = await handler.ListPending(meter_pb2.ListPendingRequest(application="demo"), context)
     (row,) = answer.pending
     assert (row.policy, row.price, row.requests, row.units) == ("p", "price_1", 3, "2.5")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from usageflow.domain.ids import uuid7
 from usageflow.v1 import common_pb2, usage_pb2
@@ -168,3 +168,29 @@ def customers_text(payers: list[Owner], *, mapped: bool = True) -> str:
         stripe = f", stripe_customer: {owner.stripe}" if mapped else ""
         lines.append(f"  - {{name: {owner.name}, identities: [{', '.join(owner.identities)}]{stripe}}}")
     return "\n".join(lines) + "\n"
+
+
+def stand_in_objects(number: int, now_s: int) -> dict[str, list[dict[str, Any]]]:
+    """Returns what the stand-in for Stripe has to know: customers, two meters, three prices, a subscription each."""
+    period = {"current_period_start": now_s - 10 * 86_400, "current_period_end": now_s + 20 * 86_400}
+    return {
+        "customers": [{"id": owner.stripe} for owner in owners(number)],
+        "meters": [{"id": "mtr_calls", "event_name": "calls"}, {"id": "mtr_jobs", "event_name": "jobs"}],
+        "prices": [
+            {
+                "id": CALLS,
+                "unit_amount_decimal": "2",
+                "recurring": {"usage_type": "metered", "meter": "mtr_calls"},
+            },
+            {
+                "id": JOBS,
+                "unit_amount_decimal": "0.5",
+                "recurring": {"usage_type": "metered", "meter": "mtr_jobs"},
+            },
+            {"id": EXPORTS, "unit_amount_decimal": "1.25"},
+        ],
+        "subscriptions": [
+            {"customer": owner.stripe, "items": [{"price": JOBS}, {"price": CALLS}], **period}
+            for owner in owners(number)
+        ],
+    }

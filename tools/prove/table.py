@@ -5,6 +5,7 @@ from __future__ import annotations
 from tools.prove.cases.accuracy import accuracy
 from tools.prove.cases.alerts import alerts
 from tools.prove.cases.audit import audit
+from tools.prove.cases.billing import billing
 from tools.prove.cases.change import change
 from tools.prove.cases.cluster import cluster
 from tools.prove.cases.dashboard import dashboard
@@ -51,6 +52,7 @@ CASES: dict[str, Case] = {
         signups,
         database_down,
         ingest,
+        billing,
         refusals,
         roles,
         audit,

@@ -8,6 +8,8 @@ from usageflow.domain.billing import Outcome, Result
 
 _EXISTS = "already exists with identifier"
 _EXISTS_CODE = "duplicate_meter_event"
+_AHEAD, _AHEAD_TOLD = "timestamp_in_future", "in the future"
+_CLOCK_S = 20.0
 _LONGEST = 300
 
 
@@ -20,6 +22,11 @@ def outcome_of(error: stripe.StripeError) -> Outcome:
         return Outcome(Result.AGAIN, told, stripe_request=request, wait_s=_wait_s(error))
     if isinstance(error, stripe.APIConnectionError) or unknown(error):
         return Outcome(Result.UNKNOWN, told, stripe_request=request)
+    if error.code == _AHEAD or _AHEAD_TOLD in told:
+        # Our clock is ahead of Stripe's, or was: the same part is right a little later.
+        return Outcome(
+            Result.AGAIN, f"{told} Look at this machine's clock.", stripe_request=request, wait_s=_CLOCK_S
+        )
     if _EXISTS in told or error.code == _EXISTS_CODE:
         return Outcome(Result.UNEXPECTED, told, stripe_request=request)
     return Outcome(Result.REFUSED, told, stripe_request=request)

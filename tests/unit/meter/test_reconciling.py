@@ -8,6 +8,7 @@ import pytest
 
 from meter.customers import BilledCustomers
 from meter.reconciling import NIGHT_S, Reconciling
+from meter.sinks import Reckoned
 from meter.works import Works
 from tests.unit.fakes import KEY_OF, FakeControl, FakeIdentities
 from usageflow.domain.billing import HOUR_S, Target, Window
@@ -40,9 +41,7 @@ class Destination:
     """Counts one unit more."""
 
     async def reckoned(self, wanted: Any, window: Window) -> list[Any]:
-        from meter.sinks import Reckoned
-
-        return [Reckoned(*each, window.start_s, Decimal(4)) for each in wanted]
+        return [Reckoned(payee, target, window.start_s, Decimal(4)) for payee, target in wanted]
 
 
 def reconciling(
@@ -85,7 +84,7 @@ async def test_each_night_looks_at_two_days() -> None:
 async def test_a_customer_is_compared_alone() -> None:
     nightly = reconciling(Book(), at(MIDNIGHT_S))
     (found,) = await nightly.compare("demo", MIDNIGHT_S - DAY_S, None)
-    assert (found.customer, found.drift) == ("acme", 1)
+    assert (found.customer, found.drift) == ("acme", Decimal(1))
 
 
 async def test_what_cannot_be_compared_is_said() -> None:

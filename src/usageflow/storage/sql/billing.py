@@ -20,7 +20,13 @@ from usageflow.storage.billing import (
     SentSum,
     Stop,
 )
-from usageflow.storage.sql import billing_book, billing_freezing, billing_notes, billing_sending
+from usageflow.storage.sql import (
+    billing_book,
+    billing_freezing,
+    billing_notes,
+    billing_open,
+    billing_sending,
+)
 from usageflow.storage.sql.billing_rows import installation_id
 from usageflow.storage.sql.database import Database
 
@@ -41,7 +47,7 @@ class SqlBilling:
     ) -> Sequence[BacklogRow]:
         """See BillingStore."""
         return await self._database.read(
-            lambda connection: billing_freezing.backlog(connection, before_s, limit, after)
+            lambda connection: billing_open.backlog(connection, before_s, limit, after)
         )
 
     async def freeze(self, claims: Sequence[Claim], *, now_us: int) -> Sequence[Part]:

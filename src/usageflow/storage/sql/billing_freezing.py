@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from usageflow.domain.billing import (
-    HOUR_S,
     Part,
     PartKind,
     PartState,
@@ -24,8 +23,8 @@ from usageflow.domain.billing import (
 )
 from usageflow.domain.changes import Cause
 from usageflow.domain.errors import FailedPrecondition, NotFound
-from usageflow.domain.units import format_units, join, split
-from usageflow.storage.billing import BacklogRow, Claim, Correction
+from usageflow.domain.units import format_units, split
+from usageflow.storage.billing import Claim, Correction
 from usageflow.storage.sql import receipts
 from usageflow.storage.sql.audit import append_entries
 from usageflow.storage.sql.billing_ledgers import (
@@ -36,6 +35,7 @@ from usageflow.storage.sql.billing_ledgers import (
     span_key,
     totalled,
 )
+from usageflow.storage.sql.billing_open import claim_deltas
 from usageflow.storage.sql.billing_rows import (
     PARTS,
     installation_id,
@@ -46,9 +46,9 @@ from usageflow.storage.sql.billing_rows import (
 )
 from usageflow.storage.sql.queries import unit_sums, units_of_sums
 from usageflow.storage.sql.statements import chunked
-from usageflow.storage.sql.tables import APPLICATIONS, BILLING_PARTS, BILLING_STOPS, METERING_DELTAS
+from usageflow.storage.sql.tables import BILLING_PARTS, BILLING_STOPS
 
-_DELTAS, _STOPS = METERING_DELTAS.c, BILLING_STOPS.c
+_STOPS = BILLING_STOPS.c
 _NOTHING = "nothing to send"
 _NOWHERE = [PartState.REJECTED.value, PartState.EXPIRED.value, PartState.CANCELLED.value]
 """States of parts that count nowhere."""
@@ -64,38 +64,6 @@ class _Draft(NamedTuple):
     terms: Terms
     kind: PartKind = PartKind.USAGE
     note: str = ""
-
-
-def backlog(connection: Connection, before_s: int, limit: int, after: BacklogRow | None) -> list[BacklogRow]:
-    """Returns what no part has."""
-    hour = _DELTAS.second // HOUR_S * HOUR_S
-    key = (
-        hour,
-        _DELTAS.application_id,
-        APPLICATIONS.c.name,
-        _DELTAS.pseudonym,
-        func.coalesce(_DELTAS.customer, ""),
-        _DELTAS.policy,
-        _DELTAS.price,
-        _DELTAS.revision,
-    )
-    sums = (func.sum(_DELTAS.requests), func.min(_DELTAS.second))
-    statement = (
-        select(*key, *sums, *unit_sums(_DELTAS.whole, _DELTAS.pico))
-        .join_from(METERING_DELTAS, APPLICATIONS, APPLICATIONS.c.application_id == _DELTAS.application_id)
-        .where(_DELTAS.part.is_(None), _DELTAS.second < before_s)
-        .group_by(*key)
-        .order_by(*key)
-        .limit(limit)
-    )
-    if after is not None:
-        statement = statement.where(tuple_(*key) > tuple_(*after[: len(key)]))
-    return [_backlog_row(*row) for row in connection.execute(statement)]
-
-
-def _backlog_row(*row: Any) -> BacklogRow:
-    requests, oldest_s, *units = row[8:]
-    return BacklogRow._make([*row[:8], int(requests), units_of_sums(*units), oldest_s])
 
 
 def freeze(connection: Connection, claims: Sequence[Claim], now_us: int) -> list[Part]:
@@ -186,41 +154,12 @@ def _is_stopped(claim: Claim, stopped: set[tuple[Any, ...]]) -> bool:
 def _claim(connection: Connection, claim: Claim, draft: _Draft, installed: str, now_us: int) -> int:
     """Returns the id of the part that a claim became, 0 where nothing was open."""
     part_id = _begin(connection, draft, installed, now_us)
-    rows = [
-        row
-        for condition in _open(claim)
-        for row in connection.execute(
-            update(METERING_DELTAS)
-            .where(condition)
-            .values(part=part_id)
-            .returning(_DELTAS.requests, _DELTAS.whole, _DELTAS.pico)
-        )
-    ]
-    if not rows:
+    claimed = claim_deltas(connection, claim, part_id)
+    if claimed is None:
         connection.execute(delete(BILLING_PARTS).where(PARTS.part_id == part_id))
         return 0
-    requests, whole, pico = (sum(column) for column in zip(*rows, strict=True))
-    _finish(connection, part_id, draft, requests, join(whole, pico))
+    _finish(connection, part_id, draft, *claimed)
     return part_id
-
-
-def _open(claim: Claim) -> list[ColumnElement[bool]]:
-    """Returns the conditions that find a claim's deltas: by pseudonym, and by whom they are bound to."""
-    within = and_(
-        _DELTAS.application_id == claim.application_id,
-        _DELTAS.part.is_(None),
-        _DELTAS.price == claim.target.price,
-        _DELTAS.second >= claim.window.start_s,
-        _DELTAS.second < claim.window.end_s,
-        tuple_(_DELTAS.policy, _DELTAS.revision).in_(list(claim.policies)),
-    )
-    found = [
-        and_(within, _DELTAS.customer.is_(None), _DELTAS.pseudonym.in_(chunk))
-        for chunk in chunked(claim.pseudonyms)
-    ]
-    if claim.bound:
-        found.append(and_(within, _DELTAS.customer.is_not(None), _DELTAS.customer.in_(claim.bound)))
-    return found
 
 
 def _begin(connection: Connection, draft: _Draft, installed: str, now_us: int) -> int:

@@ -92,7 +92,7 @@ def stop(connection: Connection, wanted: Stop, cause: Cause, now_us: int, *, hel
     else:
         named = (_STOPS[name] == value for name, value in wanted._asdict().items())
         statement = delete(BILLING_STOPS).where(*named)
-    changed = bool(connection.execute(statement).rowcount)
+    changed = connection.execute(statement.returning(_STOPS.customer)).one_or_none() is not None
     if changed:
         append_entries(connection, cause, wanted.application_id, revision=0, now_us=now_us)
     return changed

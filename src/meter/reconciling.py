@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -38,6 +38,7 @@ class Reconciling:
         customers: BilledCustomers,
         clock: Clock,
         works: Works | None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.drifted = 0
         self._billed = billed
@@ -45,6 +46,7 @@ class Reconciling:
         self._customers = customers
         self._clock = clock
         self._works = works
+        self._pause = pause
 
     async def compare(
         self, application: str, since_s: int, until_s: int | None, customer: str = ""
@@ -84,7 +86,7 @@ class Reconciling:
         """Compares each night; whatever a night meets, the next one comes."""
         done = self._night()
         while True:
-            await asyncio.sleep(_TICK_S)
+            await self._pause(_TICK_S)
             if self._night() != done:
                 done = self._night()
                 await self._look_safely()

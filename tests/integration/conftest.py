@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from usageflow.rpc.server import ServerOptions
+from usageflow.runtime.billing_settings import BillingSettings
 from usageflow.runtime.bootstrap import ensure_application, ensure_policies
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.credentials import Credentials, new_credentials
@@ -51,15 +52,15 @@ async def serving(
     options: ServerOptions = ServerOptions(),  # noqa: B008 - a frozen value
     trust: grpc.ChannelCredentials | None = None,
     redis_url: str = "",
+    billing: BillingSettings = BillingSettings(),  # noqa: B008 - a frozen value
     **settings: str,
 ) -> AsyncIterator[Running]:
     """The embedded form over a data folder; with ``trust`` the stubs speak TLS."""
     metrics = set_up_metrics()
     prepare(folder / DATABASE_NAME, SystemClock())
     credentials = new_credentials("")
-    embedded = compose(
-        folder, bytes.fromhex(credentials.hash_key), metrics, redis_url=redis_url, options=options
-    )
+    hash_key = bytes.fromhex(credentials.hash_key)
+    embedded = compose(folder, hash_key, metrics, redis_url=redis_url, billing=billing, options=options)
     await ensure_application(embedded.control, credentials)
     await ensure_policies(embedded.control, embedded.applying)
     await embedded.load()

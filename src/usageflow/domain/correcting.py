@@ -6,14 +6,12 @@ import re
 from decimal import Decimal
 
 from usageflow.domain.billing import Method, Mode, Part, PartState
+from usageflow.domain.billing_rules import OLDEST_US
 from usageflow.domain.errors import FailedPrecondition, InvalidArgument
 from usageflow.domain.units import format_units, parse_units
 
 CANCEL_US = 24 * 3_600_000_000
 """For so long Stripe cancels a meter event."""
-
-OLDEST_US = 34 * 86_400_000_000
-"""Units of what is older are not taken any more."""
 
 MOST_REASON = 200
 
@@ -62,7 +60,7 @@ def ensure_within(part: Part, units: Decimal, now_us: int) -> None:
         fix = f"take back at most {format_units(part.units)}"
         raise InvalidArgument.of("units", f"takes back more than part {part.part_id} has", fix)
     if part.terms.timestamp_s * 1_000_000 < now_us - OLDEST_US:
-        message = f"part {part.part_id} is older than 34 days, and no destination takes units of then: correct the invoice by hand"
+        message = f"part {part.part_id} is older than 35 days, and no destination takes units of then: correct the invoice by hand"
         raise FailedPrecondition(message, reason="TOO_OLD")
 
 

@@ -81,7 +81,7 @@ def test_no_more_than_the_part_is_taken_back() -> None:
     ensure_within(PART, Decimal(10**9), NOW_US)
     with pytest.raises(InvalidArgument, match="take back at most 5"):
         ensure_within(PART, Decimal("-5.001"), NOW_US)
-    with pytest.raises(FailedPrecondition, match="34 days"):
+    with pytest.raises(FailedPrecondition, match="35 days"):
         ensure_within(PART, Decimal(-5), NOW_US + 35 * DAY_US)
 
 

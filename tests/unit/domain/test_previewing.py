@@ -13,7 +13,9 @@ LINE = Line(Target(Trigger.STRIPE_USAGE, "price_1"), Window(0, 3600), open=Decim
 def test_units_stand_where_their_parts_are() -> None:
     sums = [(state, Decimal(2**number)) for number, state in enumerate(PartState)]
     line = LINE.with_parts(sums)
-    assert (line.sending, line.sent, line.open) == (1 + 2, 4, Decimal("0.5"))
+    assert line.sending == 1 + 2
+    assert line.sent == 4
+    assert line.open == Decimal("0.5")
     assert line.stuck == 8 + 16 + 32 + 64  # and what was taken back nowhere
 
 

@@ -18,13 +18,14 @@ from usageflow.domain.analytics import (
 from usageflow.domain.clock import Clock
 from usageflow.domain.hashing import KeyOf
 from usageflow.domain.identity import identity_hash
+from usageflow.domain.ids import DAY_S
 from usageflow.domain.usage_answers import answered
 from usageflow.domain.usage_rules import check_query
 from usageflow.storage.analytics import UsageAnalytics
 from usageflow.storage.naming import application_named
 from usageflow.storage.ports import SnapshotSource
 
-DEFAULT_SPAN_S = 86_400
+DEFAULT_SPAN_S = DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,9 @@ class Querying:
         """Returns the answer. Raises NotFound, and InvalidArgument with every fault of the question."""
         found = await application_named(self._control, question.application)
         query = self._query(question)
-        check_query(query)
-        rounded = query.rounded()
+        minutes_from = self._clock.now_us() // 1_000_000 - found.retention_days * DAY_S
+        check_query(query, minutes_from)
+        rounded = query.rounded(minutes_from)
         hash_of = partial(identity_hash, hash_key=self._key_of(found.name))
         sums = await self._usage.sums(found.application_id, rounded, hash_of)
         # Percentiles of thousands of rows take a while: others are served meanwhile.

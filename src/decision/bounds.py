@@ -31,13 +31,12 @@ OUT_OF_RANGE_REASONS = frozenset({"TIME_TOO_OLD", "TIME_IN_FUTURE", "ID_OUT_OF_R
 
 def day(field: str, record_id: str, now_us: int) -> int:
     """Returns the day of an id, 0 for one that is no UUIDv7."""
-    if not 1 <= len(record_id) <= 128 or not record_id.isprintable():
+    day = day_of(record_id)
+    if not day and not (1 <= len(record_id) <= 128 and record_id.isprintable()):
         raise InvalidArgument.of(
             field, "is not 1 to 128 printable characters", "make a UUIDv7 before the first send"
         )
-    day = day_of(record_id)
-    today = now_us // _DAY_US
-    if day and not today - ID_DAYS < day <= today + 1:
+    if day and not -ID_DAYS < day - now_us // _DAY_US <= 1:
         message = "is a UUIDv7 of a day for which ids are not kept"
         raise InvalidArgument.of(
             field, message, "report within 34 days, by a clock that is right", "ID_OUT_OF_RANGE"
@@ -47,17 +46,15 @@ def day(field: str, record_id: str, now_us: int) -> int:
 
 def second_in_range(field: str, second: int, now_us: int) -> int:
     """Returns the second where it is from 34 days back to 5 minutes ahead."""
-    now_s = now_us // 1_000_000
-    if second < now_s - LATE_S:
+    ahead_s = second - now_us // 1_000_000
+    if -LATE_S <= ahead_s <= EARLY_S:
+        return second
+    if ahead_s < 0:
         raise InvalidArgument.of(
             field, "is more than 34 days ago", "report sooner: it can no longer be billed", "TIME_TOO_OLD"
         )
-    if second > now_s + EARLY_S:
-        message = "is more than 5 minutes ahead"
-        raise InvalidArgument.of(
-            field, message, "set the reporter's clock, or send sent_at", "TIME_IN_FUTURE"
-        )
-    return second
+    message = "is more than 5 minutes ahead"
+    raise InvalidArgument.of(field, message, "set the reporter's clock, or send sent_at", "TIME_IN_FUTURE")
 
 
 def check_status(status: int) -> None:
@@ -79,8 +76,7 @@ def check_verdict(verdict: Verdict) -> None:
 
 def check_identity(identity: str) -> None:
     """Checks an identity's key: a hash has one length, a plain value at most 256 bytes (never cut: two would be one)."""
-    if len(identity) <= _SHORT and identity[:2] != "h:":
-        _check_text("identity.value", identity)
+    if len(identity) <= _SHORT and identity[:2] != "h:" and "\0" not in identity:
         return
     if identity.startswith("h:") and len(identity) != _HASH_KEY_LENGTH:
         raise InvalidArgument.of("identity.hash", "is not 32 bytes", "send HMAC-SHA256, 32 bytes")
@@ -97,12 +93,14 @@ def _check_text(field: str, text: str) -> None:
 
 def check_event(event: ReportedEvent) -> None:
     """Checks sizes and durations of an event."""
-    _check_text("path", event.path)
-    if not 0 <= event.latency_us <= DAY_S * 1_000_000:
+    path = event.path
+    if path:
+        _check_text("path", path)
+    if not 0 <= event.latency_us <= _DAY_US:
         raise InvalidArgument.of("latency", "is negative or over 24 h", "send the time the request took")
-    if _is_over(event.path, MAX_PATH_BYTES):
+    if path and _is_over(path, MAX_PATH_BYTES):
         raise InvalidArgument.of("path", f"is over {MAX_PATH_BYTES} bytes", "cut it or leave it empty")
-    if _is_over(event.detail_json, MAX_METADATA_BYTES):
+    if event.detail_json and _is_over(event.detail_json, MAX_METADATA_BYTES):
         message = f"is over {MAX_METADATA_BYTES} bytes"
         raise InvalidArgument.of("metadata", message, "send less, or references to it", "METADATA_TOO_LARGE")
     _check_bytes(event.request_bytes, event.response_bytes)

@@ -19,6 +19,7 @@ from usageflow.domain.identity import (
     CompiledStrategy,
     network_of,
 )
+from usageflow.domain.masking import is_secret, mask_path
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
 from usageflow.domain.sources import Location
 from usageflow.domain.templates import UNMATCHED
@@ -30,14 +31,10 @@ def record_of(snapshot: Snapshot, question: Question, answer: Answer, now_us: in
     """Returns what is kept of a decided request."""
     matched = until_stop(matching(snapshot, question))
     asked = dict.fromkeys(keys_read(snapshot, question, matched))
-    secret = _secret_keys(snapshot)
-    hidden = tuple(sorted(name for location, name in secret if location == PATH_PARAMETER))
     attributes = question.attributes
-    raw = question.target if isinstance(question.target, str) else ""
-    # What is secret in a path cannot be cut out of it: such a request is kept by its route.
-    path = (
-        "" if hidden and question.endpoint.template != UNMATCHED else raw.partition("?")[0].partition("#")[0]
-    )
+    secret = _secret_keys(snapshot) | _secret_looking(attributes)
+    hidden = tuple(sorted(name for location, name in secret if location == PATH_PARAMETER))
+    path = _path(question, hidden)
     return LoggedDecision(
         at_us=now_us,
         revision=snapshot.revision,
@@ -107,6 +104,31 @@ def _secret_keys(snapshot: Snapshot) -> frozenset[AttributeKey]:
 def sensitive_join(source: CompiledSource) -> bool:
     """Tells whether a source is kept as a hash though none of its fields is by itself."""
     return source.sensitive and not any(part.sensitive for part in source.parts)
+
+
+def _secret_looking(attributes: Attributes) -> frozenset[AttributeKey]:
+    """Returns the parameters of a path that hold a secret by their name or by what it looks like, whatever strategies say."""
+    return frozenset(
+        key
+        for key, values in attributes.values.items()
+        if key[0] == PATH_PARAMETER and (is_secret(key[1]) or any(map(_looks_secret, values)))
+    )
+
+
+def _looks_secret(value: str | bytes) -> bool:
+    return isinstance(value, str) and mask_path(value) != value
+
+
+def _path(question: Question, hidden: Sequence[str]) -> str:
+    """Returns what is kept of a raw path."""
+    if not isinstance(question.target, str):
+        return ""
+    raw = question.target.partition("?")[0].partition("#")[0]
+    masked = mask_path(raw)
+    if question.endpoint.template == UNMATCHED:
+        return masked
+    # What is secret in a path cannot be cut out of it: such a request is kept by its route.
+    return "" if hidden or masked != raw else raw
 
 
 def _parameters(attributes: Attributes, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:

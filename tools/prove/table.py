@@ -21,6 +21,7 @@ from tools.prove.cases.replay import replay
 from tools.prove.cases.resources import bulk, editors, fuzz
 from tools.prove.cases.revoked import revoked
 from tools.prove.cases.roles import roles
+from tools.prove.cases.secrets import secrets
 from tools.prove.cases.signups import signups
 from tools.prove.cases.takers import takers
 from tools.prove.outages import redis_errors, redis_late, stall, stop_in_stall
@@ -53,6 +54,7 @@ CASES: dict[str, Case] = {
         refusals,
         roles,
         audit,
+        secrets,
         alerts,
         editors,
         bulk,

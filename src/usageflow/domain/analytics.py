@@ -109,11 +109,19 @@ class UsageQuery:
         """Tells whether callers are told apart."""
         return bool(CALLERS.intersection(self.groups) or self.filter.customers or self.filter.identities)
 
-    def rounded(self) -> UsageQuery:
-        """Returns the query over whole minutes or hours: from no later, until no sooner."""
-        step = HOUR_S if self.by_caller else MINUTE_S
-        until = None if self.until is None else -(-self.until // step) * step
+    def rounded(self, minutes_from: int = 0) -> UsageQuery:
+        """Returns the query over whole minutes or hours: from no later, until no sooner. ``minutes_from`` is the second from which minutes are
+        kept: what is older is only known by the hour.
+        """
+        until = self.until
+        if until is not None:
+            step = self._step_at(until, minutes_from)
+            until = -(-until // step) * step
+        step = self._step_at(self.since, minutes_from)
         return replace(self, since=self.since // step * step, until=until)
+
+    def _step_at(self, second: int, minutes_from: int) -> int:
+        return HOUR_S if self.by_caller or second < minutes_from else MINUTE_S
 
 
 class UsageKey(NamedTuple):

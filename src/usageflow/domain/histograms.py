@@ -28,13 +28,13 @@ def counts_of(histograms: Sequence[bytes], buckets: int) -> Counts:
     counts = np.zeros(buckets)
     for part in _parts(histograms):
         entries = np.frombuffer(part, _ENTRY)
-        added = np.bincount(entries["bucket"], weights=entries["requests"], minlength=buckets)
-        counts = _added(counts, added.astype(np.float64, copy=False))
+        more = np.bincount(entries["bucket"], weights=entries["requests"], minlength=buckets)
+        counts = added(counts, more.astype(np.float64, copy=False))
     return counts
 
 
-def _added(counts: Counts, more: Counts) -> Counts:
-    """Returns both together: what a later version stored may have more buckets."""
+def added(counts: Counts, more: Counts) -> Counts:
+    """Returns both together, in the longer of the two arrays: what a later version stored may have more buckets."""
     if len(counts) < len(more):
         counts, more = more, counts
     counts[: len(more)] += more

@@ -80,20 +80,24 @@ class _Adding:
 
     def add(self, key: Hashable, requests: int, whole: int, pico: int, received: int, sent: int) -> list[Any]:
         """Adds to the open row of the key, or begins another; returns the row."""
-        row = self._open.get(key)
-        if row is not None and requests >= 0 and whole >= 0 and received >= 0 and sent >= 0:
-            carry, rest = divmod(row[3] + pico, PICO)
-            sums = (row[1] + requests, row[2] + whole + carry, rest, row[4] + received, row[5] + sent)
-            if sums[0] <= MOST_REQUESTS and sums[1] <= MOST and sums[3] <= MOST and sums[4] <= MOST:
-                row[1:6] = sums
-                return row
-        row = [key, requests, whole, pico, received, sent, []]
-        self.rows.append(row)
-        if (
+        made = [key, requests, whole, pico, received, sent, []]
+        if not (
             0 <= requests <= MOST_REQUESTS
             and 0 <= whole <= MOST
             and 0 <= received <= MOST
             and 0 <= sent <= MOST
         ):
-            self._open[key] = row
-        return row
+            self.rows.append(made)
+            return made
+        row = self._open.setdefault(
+            key, made
+        )  # hashing a key takes longer than making a row that is not needed
+        if row is not made:
+            carry, rest = divmod(row[3] + pico, PICO)
+            sums = (row[1] + requests, row[2] + whole + carry, rest, row[4] + received, row[5] + sent)
+            if sums[0] <= MOST_REQUESTS and sums[1] <= MOST and sums[3] <= MOST and sums[4] <= MOST:
+                row[1:6] = sums
+                return row
+            self._open[key] = made
+        self.rows.append(made)
+        return made

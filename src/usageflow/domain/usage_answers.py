@@ -7,6 +7,7 @@ from typing import Any
 
 from usageflow.domain.analytics import (
     UsageAnswer,
+    UsageGroup,
     UsageKey,
     UsageOrder,
     UsageQuery,
@@ -19,6 +20,7 @@ from usageflow.domain.errors import InvalidArgument
 MOST_ROWS = 20_000
 """What one answer may hold: about three megabytes."""
 
+Percentiles = tuple[float, float, float]
 _SHARES = (0.5, 0.95, 0.99)
 _ORDERS: dict[UsageOrder, Callable[[UsageSum], Any]] = {
     UsageOrder.REQUESTS: lambda sums: sums.requests,
@@ -42,10 +44,24 @@ def answered(query: UsageQuery, sums: UsageSums, boundaries: Sequence[int]) -> U
         message = f"leaves {len(steps):,} rows of at most {MOST_ROWS:,}"
         raise InvalidArgument.of("limit", message, "ask for fewer groups, longer steps or a shorter span")
     timed = query.interval is not None
+    counting = _Counting(boundaries)
     rows = tuple(
-        _row(key, time if timed else None, sums.rows[key, time], boundaries) for time, _, key in steps
+        UsageRow(
+            key,
+            time if timed else None,
+            sums.rows[key, time],
+            counting.percentiles(sums.rows[key, time].latency),
+        )
+        for time, _, key in steps
     )
-    return UsageAnswer(rows, query.since, _row(UsageKey(), None, sums.total, boundaries))
+    if UsageGroup.SHADOW_POLICY in query.groups:  # usage may be in several groups, and in the total once
+        whole = _Counting(boundaries).percentiles(sums.total.latency)
+    else:
+        counting.add(
+            [each for (key, _), left in sums.rows.items() if key not in rank for each in left.latency]
+        )
+        whole = counting.percentiles_of_all()
+    return UsageAnswer(rows, query.since, UsageRow(UsageKey(), None, sums.total, whole))
 
 
 def _grouped(sums: UsageSums) -> dict[UsageKey, UsageSum]:
@@ -60,7 +76,7 @@ def _ranked(groups: dict[UsageKey, UsageSum], query: UsageQuery, boundaries: Seq
     """Returns the groups that are kept, in their order."""
 
     def p95(sums: UsageSum) -> float:
-        found = _percentiles(sums, boundaries)
+        found = _Counting(boundaries).percentiles(sums.latency)
         return found[1] if found else -1.0
 
     measure = _ORDERS.get(query.order, p95)
@@ -75,14 +91,35 @@ def _sortable(key: UsageKey) -> tuple[Any, ...]:
     return tuple(value for value in key if value is not None)
 
 
-def _row(key: UsageKey, time: int | None, sums: UsageSum, boundaries: Sequence[int]) -> UsageRow:
-    return UsageRow(key, time, sums, _percentiles(sums, boundaries))
+class _Counting:
+    """Counts histograms, megabytes of them, and adds up what it has counted, so that a total needs no second count."""
 
+    def __init__(self, boundaries: Sequence[int]) -> None:
+        self._boundaries = boundaries
+        self._all: Any = None
 
-def _percentiles(sums: UsageSum, boundaries: Sequence[int]) -> tuple[float, float, float] | None:
-    if not any(sums.latency):
-        return None
-    from usageflow.domain.histograms import counts_of, quantiles  # loads numpy
+    def add(self, histograms: Sequence[bytes]) -> Any:
+        """Counts histograms; returns the requests per bucket, None where there are none."""
+        if not any(histograms):
+            return None
+        from usageflow.domain.histograms import added, counts_of  # loads numpy
 
-    found = quantiles(counts_of(sums.latency, len(boundaries)), _SHARES, boundaries)
-    return None if found is None else (found[0], found[1], found[2])
+        counts = counts_of(histograms, len(self._boundaries))
+        self._all = counts.copy() if self._all is None else added(self._all, counts.copy())
+        return counts
+
+    def percentiles(self, histograms: Sequence[bytes]) -> Percentiles | None:
+        """Counts histograms; returns their percentiles."""
+        return self._of(self.add(histograms))
+
+    def percentiles_of_all(self) -> Percentiles | None:
+        """Returns the percentiles of all that was counted."""
+        return self._of(self._all)
+
+    def _of(self, counts: Any) -> Percentiles | None:
+        if counts is None:
+            return None
+        from usageflow.domain.histograms import quantiles  # loads numpy
+
+        found = quantiles(counts, _SHARES, self._boundaries)
+        return None if found is None else (found[0], found[1], found[2])

@@ -20,9 +20,13 @@ _ONE_FIELD = (
 _LISTS = ("endpoints", "customers", "identities", "statuses", "policies", "reasons")
 
 
-def check_query(query: UsageQuery) -> None:
-    """Raises InvalidArgument with every fault of a query."""
+def check_query(query: UsageQuery, minutes_from: int = 0) -> None:
+    """Raises InvalidArgument with every fault of a query. ``minutes_from`` is the second from which minutes are kept."""
     faults = [*_span_faults(query), *_group_faults(query), *_filter_faults(query)]
+    if query.interval is UsageInterval.MINUTE and 0 <= query.since < minutes_from:
+        faults.append(
+            Fault("interval", "minutes that old are not kept", "ask for HOUR, or for a later start")
+        )
     if query.by_caller:
         faults += _caller_faults(query)
     if faults:

@@ -24,7 +24,7 @@ from usageflow.storage.directories import Directories, DirectorySource
 @dataclass(frozen=True, slots=True)
 class Application:
     """An application. ``plan_version`` rises with every change that decisions or plans depend on. Of 100 callers
-    ``decision_log_percent`` have their decisions logged.
+    ``decision_log_percent`` have their decisions logged. Minutes of its usage are kept for ``retention_days``.
     """
 
     application_id: str
@@ -33,6 +33,7 @@ class Application:
     plan_version: int
     decision_log_percent: int = 0
     capture: Capture = Capture.STANDARD
+    retention_days: int = 36
 
 
 class NumberKind(StrEnum):

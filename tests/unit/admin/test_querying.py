@@ -56,8 +56,10 @@ async def ask(**fields: Any) -> UsageQuery:
     ("fields", "asked"),
     [
         ({}, (1_699_913_580, None)),
-        ({"since": 65}, (60, None)),
-        ({"since": 65, "until": 66}, (60, 120)),
+        ({"since": NOW - 65}, ((NOW - 65) // 60 * 60, None)),
+        ({"since": NOW - 65, "until": NOW - 64}, ((NOW - 65) // 60 * 60, (NOW - 64) // 60 * 60 + 60)),
+        ({"since": 65}, (0, None)),  # minutes are gone after 36 days
+        ({"since": 65, "until": 3_601}, (0, 7_200)),
         ({"since": 3_700, "until": 7_200, "groups": (UsageGroup.CUSTOMER,)}, (3_600, 7_200)),
         ({"since": 3_700, "until": 7_201, "filter": UsageFilter(identities=("ann",))}, (3_600, 10_800)),
     ],
@@ -77,7 +79,11 @@ async def test_groups_default_to_endpoints() -> None:
     [
         ({"since": -1}, "start_time"),
         ({"since": 5, "until": 5}, "end_time"),
-        ({"since": 0, "until": NOW, "interval": UsageInterval.MINUTE}, "interval"),
+        ({"since": NOW - 20 * 86_400, "until": NOW, "interval": UsageInterval.MINUTE}, "interval"),
+        (
+            {"since": NOW - 37 * 86_400, "until": NOW - 37 * 86_400 + 60, "interval": UsageInterval.MINUTE},
+            "interval",
+        ),
         ({"groups": (UsageGroup.STATUS, UsageGroup.STATUS)}, "group_by"),
         ({"groups": (UsageGroup.STATUS, UsageGroup.STATUS_CLASS)}, "group_by"),
         ({"groups": (UsageGroup.POLICY, UsageGroup.SHADOW_POLICY)}, "group_by"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from decision.replaying import question_of, undecidable
 from decision.resolving import matching
 from tests.unit.decision.benches import Bench
 from tests.unit.fakes import hashed_block, limit, policy, snapshot, steady, strategy
-from usageflow.domain.decision_log import LoggedDecision
+from usageflow.domain.decision_log import LoggedDecision, document_of
 from usageflow.domain.decisions import Answer, Degraded, DegradedReason, Reason
 from usageflow.domain.identity import Attributes
 from usageflow.domain.policies import FailMode, Strategy
@@ -47,6 +48,7 @@ JOINED = Strategy.model_validate(
         ],
     }
 )
+BY_ID = Strategy.model_validate({"name": "s", "sources": [{"in": "path", "name": "id"}]})
 ALLOWED = Answer(allowed=True, reason=Reason.WITHIN_LIMITS, revision=7)
 
 
@@ -73,6 +75,33 @@ def test_what_is_sensitive_is_hashed_and_what_nobody_reads_is_left_out() -> None
 
 def test_a_query_is_never_part_of_a_path() -> None:
     assert kept(state(), "/a/1?token=secret#x").path == "/a/1"
+
+
+SECRET = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+
+
+@pytest.mark.parametrize("path", [f"/nowhere/{SECRET}", f"/nowhere/{SECRET}/x?y#z"])
+def test_what_looks_like_a_secret_is_masked_in_a_path_of_no_route(path: str) -> None:
+    found = kept(state(), path)
+    assert found.path.startswith("/nowhere/***")
+    assert "sk_live" not in document_of(found)
+
+
+@pytest.mark.parametrize("by_route", [True, False])
+def test_a_parameter_that_looks_like_a_secret_is_hidden(by_route: bool) -> None:
+    made = snapshot(policy("p", "/a/{id}", limits=[limit(3)], strategy="s"), strategies=[BY_ID])
+    route, named = ("/a/{id}", [("path", "id", SECRET)]) if by_route else ("", ())
+    found = kept(made, f"/a/{SECRET}", route=route, attributes=named)
+    assert "sk_live" not in document_of(found)
+    if by_route:
+        assert (found.path, found.hidden) == ("", ("id",))
+        assert isinstance(found.values[0][1], bytes)
+
+
+def test_a_parameter_with_the_name_of_a_secret_is_hidden() -> None:
+    named = [("path", "token", "plain")]
+    found = kept(state(), "/a/plain", route="/a/{token}", attributes=named)
+    assert (found.path, found.hidden, dict(found.parameters)) == ("", ("token",), {})
 
 
 def test_an_address_is_kept_as_the_network_that_tells_callers_apart() -> None:

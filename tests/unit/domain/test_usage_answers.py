@@ -2,8 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from usageflow.domain.analytics import UsageInterval, UsageKey, UsageOrder, UsageQuery, UsageSum, UsageSums
+from usageflow.domain.analytics import (
+    UsageGroup,
+    UsageInterval,
+    UsageKey,
+    UsageOrder,
+    UsageQuery,
+    UsageSum,
+    UsageSums,
+)
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.histograms import counts_of, quantiles
 from usageflow.domain.latency import pack, value_of
 from usageflow.domain.usage_answers import MOST_ROWS, answered
 from usageflow.runtime.resources import latency_boundaries
@@ -52,6 +61,32 @@ def test_percentiles_are_those_of_the_buckets_and_none_without() -> None:
     rows = {row.key: row for row in answered(UsageQuery(0), THREE, BOUNDARIES).rows}
     assert rows[A].percentiles == (value_of(300, BOUNDARIES),) * 3
     assert rows[B].percentiles is None
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2])
+@pytest.mark.parametrize("interval", [None, UsageInterval.MINUTE])
+def test_the_percentiles_of_the_total_count_every_row_once(
+    limit: int, interval: UsageInterval | None
+) -> None:
+    buckets = {(key, step): 100 + 7 * place for place, key in enumerate((A, B, C)) for step in (0, 60)}
+    rows = [
+        (key, step, UsageSum(latency=[pack([(bucket + step // 60, 5 + bucket)])]))
+        for (key, step), bucket in buckets.items()
+    ]
+    answer = answered(UsageQuery(0, interval=interval, limit=limit), sums(*rows), BOUNDARIES)
+    together = [each for _, _, row in rows for each in row.latency]
+    assert answer.total.percentiles == quantiles(
+        counts_of(together, len(BOUNDARIES)), (0.5, 0.95, 0.99), BOUNDARIES
+    )
+
+
+def test_usage_in_several_groups_is_in_the_total_once() -> None:
+    made = UsageSums()
+    made.add([A, B], 0, UsageSum(latency=[pack([(100, 10)])]))
+    made.add([A], 0, UsageSum(latency=[pack([(400, 15)])]))
+    answer = answered(UsageQuery(0, groups=(UsageGroup.SHADOW_POLICY,)), made, BOUNDARIES)
+    assert answer.total.percentiles is not None
+    assert answer.total.percentiles[0] == value_of(400, BOUNDARIES)
 
 
 def test_a_series_is_in_order_of_time_with_the_whole_series_of_the_largest_groups() -> None:

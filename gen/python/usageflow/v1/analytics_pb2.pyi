@@ -232,7 +232,7 @@ class QueryUsageRequest(google.protobuf.message.Message):
     """The most rows; 0 means all. With an interval: the most groups, each with its whole series."""
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """First instant that counts, rounded down to a minute (to the hour where callers are grouped or filtered); unset means 24 h ago."""
+        """First instant that counts, rounded down to a minute (to the hour where callers are grouped or filtered, or where minutes are not kept any more); unset means 24 h ago."""
 
     @property
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -167,6 +167,7 @@ def _application(row: Any) -> ApplicationRow:
             row.plan_version,
             row.decision_log_percent,
             Capture(row.capture),
+            row.retention_days,
         ),
         ApplicationSettings(
             name=row.name,

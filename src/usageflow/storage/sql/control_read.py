@@ -32,13 +32,14 @@ APPLICATION_COLUMNS = (
     APPLICATIONS.c.plan_version,
     APPLICATIONS.c.decision_log_percent,
     APPLICATIONS.c.capture,
+    APPLICATIONS.c.retention_days,
 )
 
 
 def application_of(row: Sequence[Any]) -> Application:
     """Returns the application of a row of APPLICATION_COLUMNS."""
-    application_id, name, revision, plan_version, percent, capture = row
-    return Application(application_id, name, revision, plan_version, percent, Capture(capture))
+    application_id, name, revision, plan_version, percent, capture, days = row
+    return Application(application_id, name, revision, plan_version, percent, Capture(capture), days)
 
 
 def unknown_application(application_id: str) -> NotFound:

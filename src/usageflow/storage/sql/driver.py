@@ -63,13 +63,6 @@ def fetch(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> 
         return rows
 
 
-def fetch_each(connection: Connection, text: str, keys: Sequence[tuple[Any, ...]]) -> Rows:
-    """Returns the one row that a statement finds for each key, where it finds any."""
-    with _cursor(connection, text) as cursor:
-        found = (cursor.execute(text, key).fetchone() for key in keys)
-        return [row for row in found if row is not None]
-
-
 @contextmanager
 def _cursor(connection: Connection, text: str) -> Iterator[Any]:
     """Yields a cursor of the driver; what the driver raises is made into SQLAlchemy's errors."""

@@ -8,6 +8,7 @@ waits for another in a circle.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,20 +42,18 @@ def ingest(connection: Connection, groups: _Groups, now_us: int, remembered: Rem
             firsts.setdefault((application_id, record.record_id, record.day), record)
     if not firsts:
         return Ingested([[] for _ in groups], {})
-    new = _claim(connection, firsts, now_us)
-    hashes = {key: record.payload_hash for key, record in firsts.items()}
-    hashes |= _stored_hashes(connection, firsts.keys() - new)
+    known = _claim(connection, firsts, now_us)
     names = {
         application_id: append_records(
             connection, application_id, accepted, remembered.of(application_id, now_us)
         )
-        for application_id, accepted in sorted(_by_application(firsts, new).items())
+        for application_id, accepted in sorted(_by_application(firsts, known).items())
     }
-    return Ingested(_outcomes(groups, new, hashes), names)
+    return Ingested(_outcomes(connection, groups, firsts, known), names)
 
 
 def _claim(connection: Connection, records: Mapping[_Key, UsageRecord], now_us: int) -> set[_Key]:
-    """Inserts the ids and returns those that were not there; waits for other writers that are at the same ids."""
+    """Inserts the ids and returns those that were there already; waits for other writers that are at the same ids."""
     rows = [(*key, records[key].payload_hash, now_us) for key in sorted(records)]
     return {(key[0], key[1], key[2]) for key in claim_rows(connection, REPORT_IDS, rows)}
 
@@ -80,17 +79,22 @@ def _stored_hashes(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, b
     return hashes
 
 
-def _by_application(records: Mapping[_Key, UsageRecord], new: set[_Key]) -> dict[str, list[UsageRecord]]:
+def _by_application(records: Mapping[_Key, UsageRecord], known: set[_Key]) -> dict[str, list[UsageRecord]]:
     """Returns the new records per application, in the order of the call."""
-    accepted: dict[str, list[UsageRecord]] = {}
+    accepted: dict[str, list[UsageRecord]] = defaultdict(list)
     for key, record in records.items():
-        if key in new:
-            accepted.setdefault(key[0], []).append(record)
+        if key not in known:
+            accepted[key[0]].append(record)
     return accepted
 
 
-def _outcomes(groups: _Groups, new: set[_Key], hashes: Mapping[_Key, bytes]) -> list[list[Outcome]]:
-    unseen = set(new)
+def _outcomes(
+    connection: Connection, groups: _Groups, firsts: Mapping[_Key, UsageRecord], known: set[_Key]
+) -> list[list[Outcome]]:
+    if not known and len(firsts) == sum(len(records) for _, records in groups):  # as nearly always
+        return [[Outcome.ACCEPTED] * len(records) for _, records in groups]
+    hashes = {key: record.payload_hash for key, record in firsts.items()} | _stored_hashes(connection, known)
+    unseen = firsts.keys() - known
 
     def outcome(application_id: str, record: UsageRecord) -> Outcome:
         key = (application_id, record.record_id, record.day)

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, Table
 
 from usageflow.storage.analytics import Backlog
-from usageflow.storage.sql.driver import Rows, among, array_of, fetch, fetch_each, is_postgres
+from usageflow.storage.sql.arrays import columns_of
+from usageflow.storage.sql.driver import Rows, among, array_of, fetch, is_postgres
 from usageflow.storage.sql.folding import SUMS, TALLIES, Delta, Key, Rolled, SeriesLabels, fold
+from usageflow.storage.sql.statements import in_hundreds
 from usageflow.storage.sql.tables import IDENTITY_DAYS, IDENTITY_HOURS, USAGE_DAYS, USAGE_HOURS, USAGE_MINUTES
 
 _TABLES = (USAGE_MINUTES, USAGE_HOURS, USAGE_DAYS, IDENTITY_HOURS, IDENTITY_DAYS)
@@ -95,16 +97,17 @@ def _key(values: Sequence[object]) -> Key:
 def _stored(connection: Connection, table: Table, keys: Sequence[Key]) -> Rows:
     """Returns the rows of these keys that are there, locked."""
     if is_postgres(connection):
-        return fetch(connection, _array_select(table), [list(column) for column in zip(*keys, strict=True)])
-    return fetch_each(connection, _row_select(table), keys)
+        return fetch(connection, _array_select(table), columns_of(keys))
+    asked = in_hundreds(_row_select(table), keys)
+    return [row for text, values in asked for row in fetch(connection, text, values)]
 
 
 def _write(connection: Connection, table: Table, rows: Rows) -> None:
     if is_postgres(connection):
-        columns = tuple(list(column) for column in zip(*rows, strict=True))
-        connection.exec_driver_sql(_array_upsert(table), columns)
+        connection.exec_driver_sql(_array_upsert(table), columns_of(rows))
     else:
-        connection.exec_driver_sql(_row_upsert(table), rows)
+        for text, values in in_hundreds(_row_upsert(table), rows):
+            connection.exec_driver_sql(text, values)
 
 
 def _use(connection: Connection, used: Mapping[int, tuple[int, int]]) -> None:
@@ -121,8 +124,11 @@ def _names(table: Table) -> list[str]:
 
 @functools.cache
 def _row_select(table: Table) -> str:
-    same = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
-    return f"SELECT {', '.join(_names(table))} FROM {table.name} WHERE {same}"  # noqa: S608 - our own names
+    keys = [column.name for column in table.primary_key]
+    wanted = f"wanted({', '.join(keys)}) AS (VALUES ({', '.join('?' for _ in keys)}))"
+    # CROSS JOIN: SQLite keeps the order and searches the table by its key for each that is wanted.
+    source = f"wanted CROSS JOIN {table.name} USING ({', '.join(keys)})"
+    return f"WITH {wanted} SELECT {', '.join(_names(table))} FROM {source}"  # noqa: S608 - our own names
 
 
 @functools.cache

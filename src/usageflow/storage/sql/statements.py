@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from usageflow.storage.sql.arrays import columns_of
+
 T = TypeVar("T")
 Upsert = sqlite.Insert | postgresql.Insert
 
@@ -19,7 +21,7 @@ CHUNK = 500
 """How many values one IN list holds."""
 
 _AT_ONCE = 100
-"""How many rows one insert of SQLite takes, where there are so many."""
+"""How many rows one statement of SQLite takes, where there are so many."""
 
 _VALUES = re.compile(r"VALUES (\([?, ]+\))")
 
@@ -51,28 +53,34 @@ def append_new_rows(connection: Connection, table: Table, rows: Sequence[tuple[A
     if not rows:
         return 0
     if connection.dialect.name == "postgresql":
-        return connection.exec_driver_sql(_array_insert(table), _turned(rows)).rowcount
+        return connection.exec_driver_sql(_array_insert(table), columns_of(rows)).rowcount
     return _insert(connection, table, rows, skip_known=True)
 
 
 def claim_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-    """Like append_new_rows, but returns the primary keys of the rows that went in.
+    """Like append_new_rows, but returns the primary keys of the rows that were there already.
 
-    Nearly always all rows are new. On SQLite one executemany with nothing to fetch does it then; else its work is undone, and
-    the slower statement that names what it inserted has the word.
+    Nearly always all rows are new: then no key is looked at. On SQLite one statement with nothing to fetch does it; else its work
+    is undone, and the slower statement that names what it inserted has the word.
     """
-    keys = [column.name for column in table.primary_key]
+    if not rows:
+        return set()
     if connection.dialect.name == "postgresql":
-        text = f"{_array_insert(table)} RETURNING {', '.join(keys)}"
-        return {tuple(key) for key in connection.exec_driver_sql(text, _turned(rows))} if rows else set()
-    places = [_filled(table).index(name) for name in keys]
+        keys = ", ".join(column.name for column in table.primary_key)
+        new = connection.exec_driver_sql(f"{_array_insert(table)} RETURNING {keys}", columns_of(rows))
+        return set() if new.rowcount == len(rows) else _keys(table, rows) - {tuple(key) for key in new}
     with connection.begin_nested() as savepoint:
         if append_new_rows(connection, table, rows) == len(rows):
-            return {tuple(row[place] for place in places) for row in rows}
+            return set()
         savepoint.rollback()
     statement = upsert(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
     named = [dict(zip(_filled(table), row, strict=True)) for row in rows]
-    return {tuple(key) for key in connection.execute(statement, named)}
+    return _keys(table, rows) - {tuple(key) for key in connection.execute(statement, named)}
+
+
+def _keys(table: Table, rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    places = [_filled(table).index(column.name) for column in table.primary_key]
+    return {tuple(row[place] for place in places) for row in rows}
 
 
 def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -98,20 +106,22 @@ def _insert(
     """Inserts rows into SQLite and returns how many went in. Many go with one step of the database, during which Python does other
     work: it would have to be taken back from other threads after the step of each row.
     """
-    one = _row_insert(table, skip_known=skip_known)
-    done, whole = 0, len(rows) - len(rows) % _AT_ONCE
-    for start in range(0, whole, _AT_ONCE):
-        values = tuple(itertools.chain.from_iterable(rows[start : start + _AT_ONCE]))
-        done += connection.exec_driver_sql(_many_rows(one), values).rowcount
-    rest = list(rows[whole:])
-    return done + connection.exec_driver_sql(one, rest).rowcount if rest else done
+    done = 0
+    for text, values in in_hundreds(_row_insert(table, skip_known=skip_known), rows):
+        done += connection.exec_driver_sql(text, values).rowcount
+    return done
 
 
-@functools.cache
-def _many_rows(insert: str) -> str:
-    """Returns the insert of one row as one of _AT_ONCE rows."""
-    start, values, rest = _VALUES.split(insert)
-    return f"{start}VALUES {', '.join([values] * _AT_ONCE)}{rest}"
+def in_hundreds(of_one: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yields SQLite's statement with the VALUES of one row as statements of many rows, each with its values."""
+    for some in chunked(rows, _AT_ONCE):
+        yield _many_rows(of_one, len(some)), tuple(itertools.chain.from_iterable(some))
+
+
+@functools.lru_cache(maxsize=1024)
+def _many_rows(of_one: str, rows: int) -> str:
+    start, values, rest = _VALUES.split(of_one)
+    return f"{start}VALUES {', '.join([values] * rows)}{rest}"
 
 
 @functools.cache
@@ -135,11 +145,6 @@ def _array_insert(table: Table) -> str:
     arrays = ", ".join(f"%s::{table.c[name].type.compile(_POSTGRESQL)}[]" for name in names)
     source = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - types of our own, nothing that anybody sent
     return f"INSERT INTO {table.name} ({', '.join(names)}) {source} ON CONFLICT DO NOTHING"
-
-
-def _turned(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """Returns the columns of rows."""
-    return tuple(map(list, zip(*rows, strict=True)))
 
 
 def _filled(table: Table) -> list[str]:

@@ -81,17 +81,10 @@ def _looked_up(
 
 
 def _event_row(event: StoredEvent, of: _Application) -> _Row:
-    event_id, time_us, series, path, identity, *rest = event
+    event_id, time_us, series, path, identity = event[:5]
     names = of.names
-    return (
-        of.application_id,
-        event_id,
-        time_us,
-        names.series[series],
-        path,
-        names.identities[identity],
-        *rest,
-    )
+    number, pseudonym = names.series[series], names.identities[identity]
+    return (of.application_id, event_id, time_us, number, path, pseudonym, *event[5:])
 
 
 def _usage_row(one: UsageSum, of: _Application) -> _Row:
@@ -99,6 +92,6 @@ def _usage_row(one: UsageSum, of: _Application) -> _Row:
 
 
 def _metering_row(one: MeteringSum, of: _Application) -> _Row:
-    endpoint, identity, *rest = one
+    endpoint, pseudonym = of.names.endpoints[one.endpoint], of.names.identities[one.identity]
     # No part: nothing has claimed it; no customer: the identity tells.
-    return (of.application_id, of.names.endpoints[endpoint], of.names.identities[identity], *rest, None, None)
+    return (of.application_id, endpoint, pseudonym, *one[2:], None, None)

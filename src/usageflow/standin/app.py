@@ -19,6 +19,7 @@ from usageflow.standin.errors import StripeError, rate_limited, server_error
 from usageflow.standin.faults import Faults, Rule
 from usageflow.standin.forms import parse_form, parse_json
 from usageflow.standin.idempotency import Answer
+from usageflow.standin.invoices import roll
 from usageflow.standin.routes import route
 
 _KEYS = ("sk_test_", "sk_live_", "rk_test_", "rk_live_")
@@ -113,6 +114,7 @@ class Api:
                 raise server_error()
             case Rule(do="drop_before"):
                 raise _NOT_BEGUN
+        roll(self.book)
         method, named = found
         answered = method(self.book, {**call.params, **named})
         if rule is not None and rule.do == "error":

@@ -27,6 +27,9 @@ class Book:
     lag_s: float = 0.0
     """How long meter events take to show up in summaries."""
 
+    due_s: int = 0
+    """When the next period ends or the next draft becomes final: nothing has to be looked at before."""
+
     denied: set[str] = field(default_factory=set)
     """API keys that are refused, by their last characters."""
 

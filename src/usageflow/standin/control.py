@@ -174,7 +174,8 @@ def _seeded(fields: Any) -> Object:
     if not isinstance(fields, dict):
         raise invalid("an object of a seed is no object", "seed")
     own = {"id", "current_period_start", "current_period_end"}
-    return {f"_{name}" if name in own else name: value for name, value in fields.items()}
+    made = {f"_{name}" if name in own else name: value for name, value in fields.items()}
+    return {**made, "items": [_seeded(each) for each in made["items"]]} if "items" in made else made
 
 
 def _decimal(value: Any) -> Decimal:

@@ -13,6 +13,7 @@ from usageflow.standin.errors import StripeError, invalid
 GRACE_S = 3_600
 """How long an invoice stays a draft."""
 
+NEVER_S = 2**62
 _MOST_ITEMS = 250
 _ONE_TIME = (
     "The price specified is set to `type=recurring` but this field only accepts prices with `type=one_time`"
@@ -178,8 +179,12 @@ def preview(book: Book, params: Object) -> Object:
 
 
 def roll(book: Book) -> None:
-    """Brings periods and drafts up to the clock: a period that ended makes a draft, a draft whose grace is over is final."""
+    """Brings periods and drafts up to the clock: a period that ended makes a draft, a draft whose grace is over is final. Called before each
+    request, so it looks only when something is due.
+    """
     now_s = book.clock.now_s()
+    if now_s < book.due_s:
+        return
     for subscription in book.all("subscription").values():
         while (
             subscription["status"] in subscriptions.ACTIVE
@@ -189,6 +194,17 @@ def roll(book: Book) -> None:
     for invoice in list(book.all("invoice").values()):
         if invoice["status"] == "draft" and invoice["_final_at"] and invoice["_final_at"] <= now_s:
             _finish(book, invoice)
+    book.due_s = min(_due(book), default=NEVER_S)
+
+
+def _due(book: Book) -> Iterable[int]:
+    """Yields when periods end and drafts become final."""
+    for subscription in book.all("subscription").values():
+        if subscription["status"] in subscriptions.ACTIVE:
+            yield subscription["items"]["data"][0]["current_period_end"]
+    for invoice in book.all("invoice").values():
+        if invoice["status"] == "draft" and invoice["_final_at"]:
+            yield invoice["_final_at"]
 
 
 def _next_period(book: Book, subscription: Object) -> None:

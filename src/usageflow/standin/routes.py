@@ -17,7 +17,6 @@ def _get(kind: str) -> Method:
 
 
 def _found(kind: str, book: Book, params: Object) -> Object:
-    invoices.roll(book)
     return book.get(kind, params["id"])
 
 
@@ -27,11 +26,6 @@ def _all(kind: str, url: str) -> Method:
 
 def _page(kind: str, url: str, book: Book, params: Object) -> Object:
     return book.page(kind, params, url, book.all(kind).values())
-
-
-def _subscriptions(book: Book, params: Object) -> Object:
-    invoices.roll(book)
-    return subscriptions.listed(book, params)
 
 
 _TABLE: dict[str, Method] = {
@@ -55,7 +49,7 @@ _TABLE: dict[str, Method] = {
     "POST /v2/billing/meter_events": metering.create_event_v2,
     "GET /v2/core/events/{id}": notices.get,
     "POST /v1/subscriptions": subscriptions.create,
-    "GET /v1/subscriptions": _subscriptions,
+    "GET /v1/subscriptions": subscriptions.listed,
     "GET /v1/subscriptions/{id}": _get("subscription"),
     "DELETE /v1/subscriptions/{id}": subscriptions.cancel,
     "GET /v1/subscription_items/{id}": _get("subscription_item"),

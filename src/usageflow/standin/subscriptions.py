@@ -55,6 +55,7 @@ def create(book: Book, params: Object) -> Object:
     )
     for item in items:
         item["subscription"] = made["id"]
+    book.due_s = 0
     return made
 
 

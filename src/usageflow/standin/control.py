@@ -16,6 +16,7 @@ from usageflow.standin.catalog import create_customer, create_meter, create_pric
 from usageflow.standin.errors import StripeError, invalid
 from usageflow.standin.faults import Faults
 from usageflow.standin.forms import parse_json
+from usageflow.standin.notices import collect
 from usageflow.standin.subscriptions import create as create_subscription
 
 _MAKERS: dict[str, Callable[[Book, Object], Object]] = {
@@ -42,6 +43,7 @@ class Control:
             "POST seed": self.seed,
             "POST keys": self._set_keys,
             "GET ledger": self.ledger,
+            "POST notices": self._collect,
         }
 
     async def answer(self, request: Request) -> Response:
@@ -65,6 +67,9 @@ class Control:
     def _show_faults(self, _: Object) -> Object:
         shown = [{"do": each.do, "path": each.path, "hits": each.hits} for each in self._faults.rules]
         return {"rules": shown}
+
+    def _collect(self, _: Object) -> Object:
+        return {"notices": collect(self._book)}
 
     def _show_clock(self, _: Object) -> Object:
         return {"now": self._book.clock.now_s()}

@@ -171,7 +171,7 @@ class Model:
                     who, customer=f"c{way}", window=window, terms=self.terms(way, window)
                 )
                 self.note(await self.billing.store.freeze([claim], now_us=self.now_us))
-        app = self.billing.application_id
+        app, found = self.billing.application_id, list[Part]()
         for _ in range(99):
             self.now_us += 9
             await self.moved(Move.RELEASE)
@@ -183,9 +183,9 @@ class Model:
                 self.there.take(part)
             results = [PartResult(part.part_id, part.attempts, PartState.SENT) for part in parts]
             await self.billing.store.settle_parts(results, now_us=self.now_us)
-            found = await self.billing.store.parts(app, EVERYTHING, after=0, limit=9_999)
+            found = list(await self.billing.store.parts(app, EVERYTHING, after=0, limit=9_999))
             if all(part.state is PartState.SENT for part in found):
-                return list(found)
+                return found
         raise AssertionError(f"parts are stuck: {Counter(part.state for part in found)}")
 
 

@@ -21,13 +21,13 @@ from usageflow.storage.billing import Claim, Correction, Move, PartFilter, PartR
 from usageflow.storage.sql.billing_freezing import freeze
 from usageflow.storage.sql.tables import BILLING_LEDGERS, METERING_DELTAS
 
-STEPS = 90
+STEPS = 150
 PEOPLE = ("v:ann", "v:bob")
 WAYS = (DELTA, replace(DELTA, whole=True), TOTAL, replace(TOTAL, whole=True))
 """How four customers are billed."""
 
 TAKEN = (PartState.SENT, PartState.SENT, PartState.SENDING, PartState.AMBIGUOUS)
-NOT_TAKEN = (PartState.FROZEN, PartState.SENDING, PartState.REJECTED, PartState.AMBIGUOUS)
+NOT_TAKEN = (PartState.FROZEN, PartState.SENDING, *([PartState.REJECTED] * 4), PartState.AMBIGUOUS)
 
 
 class Killed(Exception):
@@ -61,8 +61,8 @@ class Model:
         self.owners: dict[str, int] = {}
 
     async def step(self) -> None:
-        self.now_us += self.chance.randrange(3)
-        often = (self.report, self.report, self.freeze, self.freeze, self.send, self.settle)
+        self.now_us += self.chance.randrange(6)
+        often = (self.report, self.report, self.freeze, self.freeze, self.send, self.send, self.settle)
         await self.chance.choice((*often, self.settle, self.crash, self.move, self.correct, self.refuse))()
 
     async def report(self) -> None:
@@ -78,7 +78,10 @@ class Model:
     async def claims(self) -> list[Claim]:
         made = []
         for _ in range(self.chance.randrange(1, 4)):
-            way, window = self.chance.randrange(4), hour_of(HOUR + self.chance.randrange(2) * HOUR_S)
+            way, window = (
+                self.chance.choice((0, 1, 2, 3, 2, 3)),
+                hour_of(HOUR + self.chance.randrange(2) * HOUR_S),
+            )
             terms = self.terms(way, window)
             who = self.chance.choice(PEOPLE)
             made.append(await self.billing.claim(who, customer=f"c{way}", window=window, terms=terms))
@@ -104,7 +107,7 @@ class Model:
 
     async def send(self) -> None:
         parts = await self.billing.store.claim_parts(
-            "me", now_us=self.now_us, until_us=self.now_us + 3, limit=2, without=()
+            "me", now_us=self.now_us, until_us=self.now_us + 3, limit=3, without=()
         )
         self.note(parts)
         for part in parts:
@@ -139,11 +142,14 @@ class Model:
             )
 
     async def move(self) -> None:
-        await self.moved(self.chance.choice((Move.RETRY, Move.HOLD, Move.RELEASE, Move.RETRY)))
-        await self.moved(Move.RETRY_ANEW, PartState.REJECTED)
+        await self.moved(Move.RELEASE)
+        await self.moved(Move.RETRY, PartState.AMBIGUOUS)
+        if self.chance.random() < 0.3:
+            await self.moved(self.chance.choice((Move.RETRY, Move.HOLD)))
+            await self.moved(Move.RETRY_ANEW, PartState.REJECTED)
 
     async def correct(self) -> None:
-        way, units = self.chance.randrange(4), Decimal(self.chance.randrange(-9, 10)) / 4
+        way, units = self.chance.choice((0, 1, 2, 3, 2, 3)), Decimal(self.chance.randrange(-9, 10)) / 4
         terms = self.terms(way, hour_of(HOUR))
         wanted = Correction(
             self.billing.application_id, f"c{way}", TARGET, hour_of(HOUR), units, terms, "mended"
@@ -169,7 +175,7 @@ class Model:
                     who, customer=f"c{way}", window=window, terms=self.terms(way, window)
                 )
                 self.note(await self.billing.store.freeze([claim], now_us=self.now_us))
-        app = self.billing.application_id
+        app, found = self.billing.application_id, list[Part]()
         for _ in range(99):
             self.now_us += 9
             await self.moved(Move.RELEASE)
@@ -181,9 +187,9 @@ class Model:
                 self.there.take(part)
             results = [PartResult(part.part_id, part.attempts, PartState.SENT) for part in parts]
             await self.billing.store.settle_parts(results, now_us=self.now_us)
-            found = await self.billing.store.parts(app, EVERYTHING, after=0, limit=9_999)
+            found = list(await self.billing.store.parts(app, EVERYTHING, after=0, limit=9_999))
             if all(part.state is PartState.SENT for part in found):
-                return list(found)
+                return found
         raise AssertionError(f"parts are stuck: {Counter(part.state for part in found)}")
 
 

@@ -271,7 +271,7 @@ async def test_what_counts_is_what_was_sent(billing: World) -> None:
     await billing.store.cancelled(two.part_id, note="", cause=NOBODY, now_us=NOW_US)
     await billing.store.refuse_sent({one.identifier: "x"}, now_us=NOW_US)
     (left,) = await billing.store.sent_sums(billing.application_id, hour_of(HOUR))
-    assert (left.value, left.parts, left.unsettled) == (0, 0, 2)
+    assert (left.value, left.parts, left.unsettled) == (Decimal(0), 0, 2)
 
 
 async def test_customers_who_share_a_payee_share_what_counts(billing: World) -> None:

@@ -175,7 +175,7 @@ async def test_claims_of_one_call_are_made_together_or_not_at_all(billing: World
         await billing.store.freeze([good, bad], now_us=NOW_US)
     assert (await billing.claimed())[-1] is None
     (part,) = await billing.store.freeze([good], now_us=NOW_US)
-    assert (part.number, part.units) == (3, 4)
+    assert (part.number, part.units) == (3, Decimal(4))
 
 
 async def test_pieces_of_an_hour_are_numbered_each_for_itself(billing: World) -> None:
@@ -236,7 +236,7 @@ async def test_a_total_that_is_there_already_is_not_sent(billing: World) -> None
     await billing.send(first)
     await billing.send(waits, PartState.REJECTED)
     again = await billing.frozen("0.125", terms=whole)
-    assert (again.value, again.state) == (1, PartState.FROZEN)
+    assert (again.value, again.state) == (Decimal(1), PartState.FROZEN)
     await billing.send(again)
     idle = await billing.frozen("0.125", terms=whole)
     assert (idle.value, idle.state) == (Decimal(2), PartState.FROZEN)

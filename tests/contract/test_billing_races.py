@@ -50,7 +50,7 @@ async def keep_reporting(billing: World, usage: UsageStore) -> None:
 
 
 async def keep_freezing(
-    store: SqlBilling, claims: list[Claim], reporting: asyncio.Future[object]
+    store: SqlBilling, claims: list[Claim], reporting: asyncio.Future[list[None]]
 ) -> list[Part]:
     made: list[Part] = []
     while not reporting.done():
@@ -117,4 +117,4 @@ async def test_a_delta_is_claimed_once_by_claims_that_meet(billing: World) -> No
     made = await asyncio.gather(*(next(stores).freeze([each], now_us=NOW_US) for each in claims))
     (part,) = [part for some in made for part in some]
     rows = await billing.database.read(lambda c: c.execute(select(METERING_DELTAS.c.part)).scalars().all())
-    assert (part.units, set(rows)) == (5, {part.part_id})
+    assert (part.units, set(rows)) == (Decimal(5), {part.part_id})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import func, select
 
 from tests.causes import NOBODY, by
 from tests.contract.billing_world import DELTA, HOUR, NOW_US, TOTAL, World
-from usageflow.domain.billing import HOUR_S, HoldReason, Method, PartState, Target, Window
+from usageflow.domain.billing import HOUR_S, HoldReason, Method, Part, PartState, Target, Window
 from usageflow.domain.policies import Trigger
 from usageflow.storage.audit import AuditLog
 from usageflow.storage.billing import Hold, Move, PartFilter, Pause
@@ -28,8 +29,8 @@ async def test_a_part_is_claimed_once_until_its_claim_ends(billing: World) -> No
     (theirs,) = await billing.other.claim_parts(
         "b", now_us=NOW_US + 60, until_us=NOW_US + 99, limit=9, without=()
     )
-    late = {"attempts": 2, "next_us": NOW_US + 99, "updated_us": NOW_US + 60}
-    assert theirs == replace(claimed, **late)
+    late = replace(claimed, attempts=2, next_us=NOW_US + 99, updated_us=NOW_US + 60)
+    assert theirs == late
     assert await billing.settle(part, SENT, attempt=1) == 0
     assert await billing.settle(part, SENT, attempt=2) == 1
     assert await billing.settle(part, PartState.REJECTED, attempt=2) == 0
@@ -39,7 +40,7 @@ async def test_a_part_is_claimed_once_until_its_claim_ends(billing: World) -> No
 
 async def test_oldest_windows_go_first_and_no_more_than_asked_for(billing: World) -> None:
     windows = [Window(HOUR + number * HOUR_S, HOUR + (number + 1) * HOUR_S) for number in (2, 0, 1)]
-    parts = []
+    parts: list[Part] = []
     for window in windows:
         await billing.report(second=window.start_s)
         parts += await billing.freeze(window=window)
@@ -58,7 +59,7 @@ async def test_what_goes_to_a_paused_destination_stays(billing: World) -> None:
 async def test_an_outcome_is_recorded_as_it_was_told(billing: World) -> None:
     part = await billing.frozen()
     await billing.due()
-    told = {
+    told: dict[str, Any] = {
         "note": "no answer\0\ud800" + "x" * 900,
         "next_us": NOW_US + 5,
         "stripe_id": "mtr_1",

@@ -94,7 +94,16 @@ class Place(ABC):
 
 
 class EmbeddedPlace(Place):
-    """One process over SQLite."""
+    """One process over SQLite; ``settings`` are further USAGEFLOW_* variables."""
+
+    def __init__(self, folder: Path, stripe: StandIn, **settings: str) -> None:
+        super().__init__(folder, stripe)
+        self.settings |= settings
+
+    def memory_mib(self) -> float:
+        """Returns the process's resident memory."""
+        text = Path(f"/proc/{self._service.pid}/status").read_text()
+        return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
     def start(self) -> None:
         """See Place."""

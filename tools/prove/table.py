@@ -15,6 +15,7 @@ from tools.prove.cases.inventory import inventory
 from tools.prove.cases.leases import leases
 from tools.prove.cases.lives import life, restart
 from tools.prove.cases.midmonth import midmonth
+from tools.prove.cases.money import million, once, unbillable
 from tools.prove.cases.newcomers import demo, hundred, tests
 from tools.prove.cases.percentiles import percentiles
 from tools.prove.cases.propagation import propagation
@@ -53,6 +54,9 @@ CASES: dict[str, Case] = {
         database_down,
         ingest,
         billing,
+        once,
+        million,
+        unbillable,
         refusals,
         roles,
         audit,

@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import time
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from tools.prove.billed import (
     Owed,
     Owner,
     Shape,
-    Wave,
     customers_text,
     owners,
     stand_in_objects,
@@ -58,7 +56,9 @@ def _once(place: EmbeddedPlace, stripe: StandIn) -> str:
     first = _revision(place)
     made = wave(random.Random(7), payers, Shape(3_000, 10, 2, until_s), now_us)  # noqa: S311 - no secret
     denied = _send(place, [call for calls in made.calls for call in calls])
-    place.apply(twice.replace(CALLS, _NEXT).replace("event_name: calls", "event_name: next") + customers_text(payers))
+    place.apply(
+        twice.replace(CALLS, _NEXT).replace("event_name: calls", "event_name: next") + customers_text(payers)
+    )
     second = _revision(place)
     ensure(second > first, "the change of price made no revision")
     owed = dict(made.owed)
@@ -244,21 +244,22 @@ def _unbillable(place: EmbeddedPlace, stripe: StandIn) -> str:
     place.flush()
     told = {(each["price"], each["reason"]): each["message"] for each in _holds(place)}
     for price, sentence in _TOLD.items():
-        ensure(
-            sentence in told.get((price, "TARGET_REFUSED"), ""), f"{price}: {told}"
-        )
+        ensure(sentence in told.get((price, "TARGET_REFUSED"), ""), f"{price}: {told}")
     ensure("belong to no customer" in told.get((CALLS, "UNMAPPED"), ""), f"nobody's usage: {told}")
     _until(lambda: stripe.units() == {(owner.stripe, CALLS): Decimal(10)}, place)
     _revoke(place, stripe, owner, until_s)
-    place.apply(_FAULTY + customers_text([replace_identities(owner)]))
+    place.apply(_FAULTY + customers_text([_with_stranger(owner)]))
     settled_but = {("price_missing", 10), ("price_jobs", 10), ("price_counting", 10)}
     _until(lambda: stripe.units() == {(owner.stripe, CALLS): Decimal(30)}, place)
-    left = {(row["price"], int(row["units"])) for row in json.loads(place.command("meter", "status", "--output", "json").stdout)["pending"]}
+    left = {
+        (row["price"], int(row["units"]))
+        for row in json.loads(place.command("meter", "status", "--output", "json").stdout)["waiting"]
+    }
     ensure(left == settled_but, f"left {left}")
     return f"{len(_TOLD) + 3} faults told with what to do; all that could be mended was billed, {sum(n for _, n in left)} units wait in sight"
 
 
-def replace_identities(owner: Owner) -> Owner:
+def _with_stranger(owner: Owner) -> Owner:
     """Returns the customer with the stranger's identity too."""
     return owner._replace(identities=(*owner.identities, "stranger"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import stripe
@@ -33,6 +34,10 @@ NOW_S = 1_700_000_000
 HOUR = Window(NOW_S // HOUR_S * HOUR_S, NOW_S // HOUR_S * HOUR_S + HOUR_S)
 
 
+invalid: Any = stripe.InvalidRequestError
+"""The library's own type has no types here."""
+
+
 @pytest.mark.parametrize(
     ("error", "result"),
     [
@@ -43,19 +48,19 @@ HOUR = Window(NOW_S // HOUR_S * HOUR_S, NOW_S // HOUR_S * HOUR_S + HOUR_S)
         (stripe.AuthenticationError("no", http_status=401), Result.DENIED),
         (stripe.PermissionError("no", http_status=403), Result.DENIED),
         (
-            stripe.InvalidRequestError("An event already exists with identifier x.", None, http_status=400),
+            invalid("An event already exists with identifier x.", None, http_status=400),
             Result.UNEXPECTED,
         ),
         (
-            stripe.InvalidRequestError("twice", None, code="duplicate_meter_event", http_status=400),
+            invalid("twice", None, code="duplicate_meter_event", http_status=400),
             Result.UNEXPECTED,
         ),
         (
-            stripe.InvalidRequestError("early", None, code="timestamp_in_future", http_status=400),
+            invalid("early", None, code="timestamp_in_future", http_status=400),
             Result.AGAIN,
         ),
-        (stripe.InvalidRequestError("No such price", None, http_status=404), Result.REFUSED),
-        (stripe.InvalidRequestError("bad", None, http_status=400), Result.REFUSED),
+        (invalid("No such price", None, http_status=404), Result.REFUSED),
+        (invalid("bad", None, http_status=400), Result.REFUSED),
     ],
 )
 def test_an_error_means_one_thing(error: stripe.StripeError, result: Result) -> None:

@@ -228,7 +228,7 @@ def _ensure_told(told: dict[str, Any], totals: Totals) -> None:
     ):
         found = sum(row[name] for row in told["usage"])
         ensure(found == expected, f"usage tells {found} {name} of {expected}")
-    billed = {row["price"]: (row["requests"], Decimal(row["units"])) for row in told["pending"]}
+    billed = {row["price"]: (row["requests"], Decimal(row["units"])) for row in told["pending"]["waiting"]}
     expected_bills = {
         price: (number, totals.metered_units[price]) for price, number in totals.metered.items()
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
 from decimal import Decimal
@@ -95,7 +96,7 @@ def _decided(owner: Owner, revision: int, second: int, number: int) -> bytes:
     message = usage_pb2.ReportRequest()
     for index in range(number):
         event = message.events.add(
-            event_id=uuid7(time.time_ns() // 1000, index.to_bytes(10, "big")),
+            event_id=uuid7(time.time_ns() // 1000, (revision << 16 | index).to_bytes(10, "big")),
             endpoint=common_pb2.Endpoint(method="POST", template="/calls"),
             identity=common_pb2.Identity(value=owner.identities[0]),
             status=200,
@@ -269,8 +270,8 @@ def _revoke(place: EmbeddedPlace, stripe: StandIn, owner: Owner, until_s: int) -
     stripe.asked("keys", {"denied": [KEY[-6:]]})
     _send(place, [_units(owner.identities[0], "/calls", until_s - 30)])
     place.flush()
-    _until(lambda: bool(_status(place)["pauses"]), place)
-    pause = _status(place)["pauses"][0]
+    _until(lambda: bool(_status(place)["paused"]), place)
+    pause = _status(place)["paused"][0]
     ensure("set STRIPE_API_KEY" in pause["message"], f"told {pause}")
     stripe.asked("keys", {})
     ensure(place.command("meter", "resume", pause["destination"]).returncode == 0, "resume failed")
@@ -280,7 +281,7 @@ def _units(identity: str, path: str, second: int) -> bytes:
     message = usage_pb2.ReportRequest()
     for _ in range(10):
         event = message.events.add(
-            event_id=uuid7(time.time_ns() // 1000, random.randbytes(10)),
+            event_id=uuid7(time.time_ns() // 1000, os.urandom(10)),
             endpoint=common_pb2.Endpoint(method="POST", template=path),
             identity=common_pb2.Identity(value=identity),
             status=200,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from meter.checking import Checking
@@ -11,6 +12,8 @@ from meter.freezing import Freezer
 from meter.payers import Payers
 from meter.sending import Sender
 from meter.sinks import Sink
+from meter.sinks.cloud_events import CloudEventsSink
+from meter.sinks.files import FileSink
 from meter.targets import Targets
 from meter.works import Works
 from usageflow.domain.billing import Result
@@ -21,6 +24,7 @@ from usageflow.runtime.billing_settings import BillingSettings
 from usageflow.runtime.identifiers import new_id
 from usageflow.runtime.sql_stores import SqlStores
 from usageflow.runtime.telemetry import Metrics
+from usageflow.runtime.webhook_http import HttpWebhookSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,13 @@ def build_sink(settings: BillingSettings, clock: Clock, stores: SqlStores) -> Si
             rate=settings.stripe_rate,
             webhook_secret=settings.webhook_secret,
         )
+    kind, _, place = settings.destination.partition(":")
+    if kind == "file":
+        return FileSink(Path(place))
+    if kind.startswith("cloudevents+"):
+        # Whoever runs the service names this address, so it may be one of their own network.
+        http = HttpWebhookSender(allow_private=True)
+        return CloudEventsSink(f"{kind.removeprefix('cloudevents+')}:{place}", http)
     return None
 
 

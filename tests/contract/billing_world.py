@@ -49,12 +49,11 @@ class World:
         policy: str = "p",
         price: str = "price_1",
         revision: int = 1,
-        usage: UsageStore | None = None,
     ) -> None:
         """Reports one request."""
         metered = MeteringDelta(ORDERS, identity, policy, price, revision, second, 1, Decimal(units))
         record = UsageRecord(f"r{next(self._numbers)}", 0, bytes(16), (), (metered,), None)
-        await (usage or self.usage).ingest([(self.application_id, [record])])
+        await self.usage.ingest([(self.application_id, [record])])
 
     async def pseudonyms(self, *identities: str) -> tuple[int, ...]:
         """Returns what stands for identities."""

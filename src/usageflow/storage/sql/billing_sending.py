@@ -16,6 +16,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import aliased
@@ -26,8 +27,9 @@ from usageflow.storage.sql.billing_freezing import read_parts
 from usageflow.storage.sql.billing_ledgers import SPANS
 from usageflow.storage.sql.billing_rows import PARTS, storable
 from usageflow.storage.sql.tables import BILLING_PARTS, BILLING_SPANS, METERING_DELTAS
+from usageflow.storage.sql.tables.billing import PARTS_THAT_GO_ON
 
-_FROZEN, _SENDING, _SENT = PartState.FROZEN.value, PartState.SENDING.value, PartState.SENT.value
+_SENDING, _SENT = PartState.SENDING.value, PartState.SENT.value
 _ENDED = (_SENT, PartState.CANCELLED.value)
 _OVERTAKEN = "a later total holds its units"
 
@@ -39,7 +41,7 @@ def claim_parts(
     due = (
         select(PARTS.part_id, and_(PARTS.span_id.is_not(None), _other(_LATER, state=[_SENT])))
         .where(
-            PARTS.state.in_([_FROZEN, _SENDING]),
+            text(PARTS_THAT_GO_ON),
             PARTS.next_us <= now_us,
             PARTS.destination.not_in(sorted(without)),
             or_(PARTS.span_id.is_(None), not_(_waits(now_us))),

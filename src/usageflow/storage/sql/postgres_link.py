@@ -21,6 +21,8 @@ _MARGIN_S = 2.0
 _SESSION = (
     "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),"
     " set_config('idle_in_transaction_session_timeout', %s, false),"
+    # Our statements are short; compiling one of many conditions takes a second, its work a millisecond.
+    " set_config('jit', 'off', false),"
     # An answer of OK means that it is durable, whatever the server's default is.
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"

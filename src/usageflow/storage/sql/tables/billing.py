@@ -16,6 +16,9 @@ from sqlalchemy import (
 
 from usageflow.storage.sql.tables.base import METADATA, ROW_ID, application, count
 
+PARTS_THAT_GO_ON = "state IN ('FROZEN', 'SENDING')"
+"""Spelled as the index spells it: databases do not see that values which are sent apart are the same."""
+
 # A customer's units of one billing target. Whoever makes a part of it locks its row first. ``carry`` is what could not be sent yet.
 BILLING_LEDGERS = Table(
     "billing_ledgers",
@@ -105,12 +108,13 @@ BILLING_PARTS = Table(
     UniqueConstraint("ledger_id", "window_start", "number", name="uq_billing_parts_number"),
     UniqueConstraint("identifier", name="uq_billing_parts_identifier"),
     CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_billing_parts_pico"),
-    # What goes on by itself is looked for all the time: the index is as small as the backlog.
+    # What goes on by itself is looked for all the time, oldest first: the index is as small as the backlog.
     Index(
         "ix_billing_parts_due",
-        "next_us",
-        sqlite_where=text("state IN ('FROZEN', 'SENDING')"),
-        postgresql_where=text("state IN ('FROZEN', 'SENDING')"),
+        "window_start",
+        "part_id",
+        sqlite_where=text(PARTS_THAT_GO_ON),
+        postgresql_where=text(PARTS_THAT_GO_ON),
     ),
     Index(
         "ix_billing_parts_span",

@@ -123,7 +123,7 @@ def _create_parts() -> None:
         sa.CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_billing_parts_pico"),
     )
     due = _where("state IN ('FROZEN', 'SENDING')")
-    op.create_index("ix_billing_parts_due", "billing_parts", ["next_us"], **due)
+    op.create_index("ix_billing_parts_due", "billing_parts", ["window_start", "part_id"], **due)
     of_spans = _where("span_id IS NOT NULL")
     op.create_index("ix_billing_parts_span", "billing_parts", ["span_id", "part_id"], **of_spans)
     op.create_index("ix_billing_parts_time", "billing_parts", ["application_id", "timestamp_s"])

@@ -12,6 +12,7 @@ from usageflow.storage.sql import (
     SqlAlertStore,
     SqlAnalytics,
     SqlAuditLog,
+    SqlBilling,
     SqlCheckpointStore,
     SqlControlStore,
     SqlCredentialStore,
@@ -50,6 +51,7 @@ class SqlStores:
     erasures: SqlErasureStore
     retention: SqlRetentionStore
     upkeep: SqlUpkeepStore
+    billing: SqlBilling
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -73,4 +75,5 @@ class SqlStores:
             SqlErasureStore(database, clock),
             SqlRetentionStore(database),
             SqlUpkeepStore(database),
+            SqlBilling(database, clock),
         )

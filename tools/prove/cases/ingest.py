@@ -14,24 +14,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-import grpc
-import grpc.aio
-
 from tools.postgres_servers import PostgresServer
 from tools.processes import Process, ProcessFailed, Service, free_port
+from tools.prove.report_clients import ReportClient
 from tools.prove.reported import POLICIES, Call, Reports, Totals, reports
 from tools.prove.showing import NotShown, ensure
 from tools.shared_form import Installation
-from usageflow.v1 import usage_pb2
 
-_AGAIN = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.CANCELLED,
-    # A balancer or a service that is just coming up may not know a key yet: clients keep what they have then, too.
-    grpc.StatusCode.UNAUTHENTICATED,
-}
 _PATIENCE_S = 600.0
 _FOLDED_S = 300.0
 _SERIES = ("usage_minutes", "usage_hours", "usage_days")
@@ -168,14 +157,9 @@ async def _show(place: _Place, size: Size, further: list[Callable[[], None]]) ->
 
 async def _client(place: _Place, calls: list[Call], sent: _Sent) -> None:
     """Sends the calls one after the other, each until it is answered."""
-    options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 500)]
-    async with grpc.aio.insecure_channel(place.address, options) as channel:
-        method: Any = channel.unary_unary(
-            "/usageflow.v1.DecisionService/Report",
-            response_deserializer=usage_pb2.ReportResponse.FromString,
-        )
+    async with ReportClient(place.address, place.api_key) as client:
         for call in calls:
-            answer = await _answered(method, call, place.api_key, sent)
+            answer = await client.report(call.message)
             told = {
                 (error.kind, error.index): (error.status.field, error.status.reason)
                 for error in answer.errors
@@ -186,20 +170,7 @@ async def _client(place: _Place, calls: list[Call], sent: _Sent) -> None:
             sent.moved.set()
             sent.accepted += answer.accepted
             sent.duplicates += answer.duplicates
-
-
-async def _answered(method: Any, call: Call, api_key: str, sent: _Sent) -> usage_pb2.ReportResponse:
-    metadata = (("authorization", f"Bearer {api_key}"),)
-    while True:
-        try:
-            answer: usage_pb2.ReportResponse = await method(call.message, metadata=metadata, timeout=20)
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in _AGAIN:
-                raise
-            sent.again += 1
-            await asyncio.sleep(0.1)
-        else:
-            return answer
+        sent.again += client.again
 
 
 async def _kill(kills: list[Callable[[], None]], sent: _Sent) -> None:

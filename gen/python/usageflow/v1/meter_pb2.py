@@ -13,22 +13,23 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from usageflow.v1 import billing_pb2 as usageflow_dot_v1_dot_billing__pb2
 from usageflow.v1 import common_pb2 as usageflow_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18usageflow/v1/meter.proto\x12\x0cusageflow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19usageflow/v1/common.proto\";\n\x12ListPendingRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\"\xa9\x01\n\x0cPendingUnits\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.usageflow.v1.Endpoint\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\r\n\x05price\x18\x03 \x01(\t\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\r\n\x05units\x18\x05 \x01(\t\x12/\n\x0boldest_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x13ListPendingResponse\x12+\n\x07pending\x18\x01 \x03(\x0b\x32\x1a.usageflow.v1.PendingUnits2b\n\x0cMeterService\x12R\n\x0bListPending\x12 .usageflow.v1.ListPendingRequest\x1a!.usageflow.v1.ListPendingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18usageflow/v1/meter.proto\x12\x0cusageflow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ausageflow/v1/billing.proto\x1a\x19usageflow/v1/common.proto\";\n\x12ListPendingRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\"\xa9\x01\n\x0cPendingUnits\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.usageflow.v1.Endpoint\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\r\n\x05price\x18\x03 \x01(\t\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\r\n\x05units\x18\x05 \x01(\t\x12/\n\x0boldest_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x13ListPendingResponse\x12+\n\x07pending\x18\x01 \x03(\x0b\x32\x1a.usageflow.v1.PendingUnits2\x97\x07\n\x0cMeterService\x12R\n\x0bListPending\x12 .usageflow.v1.ListPendingRequest\x1a!.usageflow.v1.ListPendingResponse\x12V\n\x10GetBillingStatus\x12%.usageflow.v1.GetBillingStatusRequest\x1a\x1b.usageflow.v1.BillingStatus\x12\x61\n\x10ListBillingParts\x12%.usageflow.v1.ListBillingPartsRequest\x1a&.usageflow.v1.ListBillingPartsResponse\x12O\n\nFlushUsage\x12\x1f.usageflow.v1.FlushUsageRequest\x1a .usageflow.v1.FlushUsageResponse\x12\x61\n\x10MoveBillingParts\x12%.usageflow.v1.MoveBillingPartsRequest\x1a&.usageflow.v1.MoveBillingPartsResponse\x12R\n\x0bHoldBilling\x12 .usageflow.v1.HoldBillingRequest\x1a!.usageflow.v1.HoldBillingResponse\x12\x64\n\x11ResumeDestination\x12&.usageflow.v1.ResumeDestinationRequest\x1a\'.usageflow.v1.ResumeDestinationResponse\x12\x61\n\x10ReconcileBilling\x12%.usageflow.v1.ReconcileBillingRequest\x1a&.usageflow.v1.ReconcileBillingResponse\x12P\n\x0eGetBillPreview\x12#.usageflow.v1.GetBillPreviewRequest\x1a\x19.usageflow.v1.BillPreview\x12U\n\x0c\x43orrectUsage\x12!.usageflow.v1.CorrectUsageRequest\x1a\".usageflow.v1.CorrectUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'usageflow.v1.meter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTPENDINGREQUEST']._serialized_start=102
-  _globals['_LISTPENDINGREQUEST']._serialized_end=161
-  _globals['_PENDINGUNITS']._serialized_start=164
-  _globals['_PENDINGUNITS']._serialized_end=333
-  _globals['_LISTPENDINGRESPONSE']._serialized_start=335
-  _globals['_LISTPENDINGRESPONSE']._serialized_end=401
-  _globals['_METERSERVICE']._serialized_start=403
-  _globals['_METERSERVICE']._serialized_end=501
+  _globals['_LISTPENDINGREQUEST']._serialized_start=130
+  _globals['_LISTPENDINGREQUEST']._serialized_end=189
+  _globals['_PENDINGUNITS']._serialized_start=192
+  _globals['_PENDINGUNITS']._serialized_end=361
+  _globals['_LISTPENDINGRESPONSE']._serialized_start=363
+  _globals['_LISTPENDINGRESPONSE']._serialized_end=429
+  _globals['_METERSERVICE']._serialized_start=432
+  _globals['_METERSERVICE']._serialized_end=1351
 # @@protoc_insertion_point(module_scope)

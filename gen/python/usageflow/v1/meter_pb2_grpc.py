@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from usageflow.v1 import billing_pb2 as usageflow_dot_v1_dot_billing__pb2
 from usageflow.v1 import meter_pb2 as usageflow_dot_v1_dot_meter__pb2
 
 GRPC_GENERATED_VERSION = '1.63.2'
@@ -45,6 +46,51 @@ class MeterServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_meter__pb2.ListPendingRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_meter__pb2.ListPendingResponse.FromString,
                 _registered_method=True)
+        self.GetBillingStatus = channel.unary_unary(
+                '/usageflow.v1.MeterService/GetBillingStatus',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.GetBillingStatusRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.BillingStatus.FromString,
+                _registered_method=True)
+        self.ListBillingParts = channel.unary_unary(
+                '/usageflow.v1.MeterService/ListBillingParts',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.ListBillingPartsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.ListBillingPartsResponse.FromString,
+                _registered_method=True)
+        self.FlushUsage = channel.unary_unary(
+                '/usageflow.v1.MeterService/FlushUsage',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageResponse.FromString,
+                _registered_method=True)
+        self.MoveBillingParts = channel.unary_unary(
+                '/usageflow.v1.MeterService/MoveBillingParts',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsResponse.FromString,
+                _registered_method=True)
+        self.HoldBilling = channel.unary_unary(
+                '/usageflow.v1.MeterService/HoldBilling',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.HoldBillingRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.HoldBillingResponse.FromString,
+                _registered_method=True)
+        self.ResumeDestination = channel.unary_unary(
+                '/usageflow.v1.MeterService/ResumeDestination',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.ResumeDestinationRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.ResumeDestinationResponse.FromString,
+                _registered_method=True)
+        self.ReconcileBilling = channel.unary_unary(
+                '/usageflow.v1.MeterService/ReconcileBilling',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.ReconcileBillingRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.ReconcileBillingResponse.FromString,
+                _registered_method=True)
+        self.GetBillPreview = channel.unary_unary(
+                '/usageflow.v1.MeterService/GetBillPreview',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.GetBillPreviewRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.BillPreview.FromString,
+                _registered_method=True)
+        self.CorrectUsage = channel.unary_unary(
+                '/usageflow.v1.MeterService/CorrectUsage',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.CorrectUsageRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.CorrectUsageResponse.FromString,
+                _registered_method=True)
 
 
 class MeterServiceServicer(object):
@@ -58,6 +104,69 @@ class MeterServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBillingStatus(self, request, context):
+        """How billing goes: sums by state, what is held or paused and why, what the last check found.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBillingParts(self, request, context):
+        """Parts on their way and those that arrived, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FlushUsage(self, request, context):
+        """Freezes and sends now what would wait for its hour to end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveBillingParts(self, request, context):
+        """Retries, holds or releases parts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldBilling(self, request, context):
+        """Keeps units of a customer or price from being frozen, or ends that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeDestination(self, request, context):
+        """Lets a paused destination go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReconcileBilling(self, request, context):
+        """Compares what was sent with what the destination counts, per customer, target and hour.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBillPreview(self, request, context):
+        """What the open period would bill a customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CorrectUsage(self, request, context):
+        """Takes back or adds units of a part.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +174,51 @@ def add_MeterServiceServicer_to_server(servicer, server):
                     servicer.ListPending,
                     request_deserializer=usageflow_dot_v1_dot_meter__pb2.ListPendingRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_meter__pb2.ListPendingResponse.SerializeToString,
+            ),
+            'GetBillingStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBillingStatus,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.GetBillingStatusRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.BillingStatus.SerializeToString,
+            ),
+            'ListBillingParts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBillingParts,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.ListBillingPartsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.ListBillingPartsResponse.SerializeToString,
+            ),
+            'FlushUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.FlushUsage,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageResponse.SerializeToString,
+            ),
+            'MoveBillingParts': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveBillingParts,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsResponse.SerializeToString,
+            ),
+            'HoldBilling': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldBilling,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.HoldBillingRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.HoldBillingResponse.SerializeToString,
+            ),
+            'ResumeDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeDestination,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.ResumeDestinationRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.ResumeDestinationResponse.SerializeToString,
+            ),
+            'ReconcileBilling': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconcileBilling,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.ReconcileBillingRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.ReconcileBillingResponse.SerializeToString,
+            ),
+            'GetBillPreview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBillPreview,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.GetBillPreviewRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.BillPreview.SerializeToString,
+            ),
+            'CorrectUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectUsage,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.CorrectUsageRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.CorrectUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +248,249 @@ class MeterService(object):
             '/usageflow.v1.MeterService/ListPending',
             usageflow_dot_v1_dot_meter__pb2.ListPendingRequest.SerializeToString,
             usageflow_dot_v1_dot_meter__pb2.ListPendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBillingStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/GetBillingStatus',
+            usageflow_dot_v1_dot_billing__pb2.GetBillingStatusRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.BillingStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBillingParts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/ListBillingParts',
+            usageflow_dot_v1_dot_billing__pb2.ListBillingPartsRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.ListBillingPartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FlushUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/FlushUsage',
+            usageflow_dot_v1_dot_billing__pb2.FlushUsageRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.FlushUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveBillingParts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/MoveBillingParts',
+            usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldBilling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/HoldBilling',
+            usageflow_dot_v1_dot_billing__pb2.HoldBillingRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.HoldBillingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/ResumeDestination',
+            usageflow_dot_v1_dot_billing__pb2.ResumeDestinationRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.ResumeDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcileBilling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/ReconcileBilling',
+            usageflow_dot_v1_dot_billing__pb2.ReconcileBillingRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.ReconcileBillingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBillPreview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/GetBillPreview',
+            usageflow_dot_v1_dot_billing__pb2.GetBillPreviewRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.BillPreview.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/CorrectUsage',
+            usageflow_dot_v1_dot_billing__pb2.CorrectUsageRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.CorrectUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

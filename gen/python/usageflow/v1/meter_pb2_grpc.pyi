@@ -8,6 +8,7 @@ import collections.abc
 import grpc
 import grpc.aio
 import typing
+import usageflow.v1.billing_pb2
 import usageflow.v1.meter_pb2
 
 _T = typing.TypeVar("_T")
@@ -27,6 +28,60 @@ class MeterServiceStub:
     ]
     """Metered units that no window has claimed yet, per endpoint and billing target."""
 
+    GetBillingStatus: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.GetBillingStatusRequest,
+        usageflow.v1.billing_pb2.BillingStatus,
+    ]
+    """How billing goes: sums by state, what is held or paused and why, what the last check found."""
+
+    ListBillingParts: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ListBillingPartsRequest,
+        usageflow.v1.billing_pb2.ListBillingPartsResponse,
+    ]
+    """Parts on their way and those that arrived, newest first."""
+
+    FlushUsage: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.FlushUsageRequest,
+        usageflow.v1.billing_pb2.FlushUsageResponse,
+    ]
+    """Freezes and sends now what would wait for its hour to end."""
+
+    MoveBillingParts: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.MoveBillingPartsRequest,
+        usageflow.v1.billing_pb2.MoveBillingPartsResponse,
+    ]
+    """Retries, holds or releases parts."""
+
+    HoldBilling: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.HoldBillingRequest,
+        usageflow.v1.billing_pb2.HoldBillingResponse,
+    ]
+    """Keeps units of a customer or price from being frozen, or ends that."""
+
+    ResumeDestination: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ResumeDestinationRequest,
+        usageflow.v1.billing_pb2.ResumeDestinationResponse,
+    ]
+    """Lets a paused destination go on."""
+
+    ReconcileBilling: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ReconcileBillingRequest,
+        usageflow.v1.billing_pb2.ReconcileBillingResponse,
+    ]
+    """Compares what was sent with what the destination counts, per customer, target and hour."""
+
+    GetBillPreview: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.GetBillPreviewRequest,
+        usageflow.v1.billing_pb2.BillPreview,
+    ]
+    """What the open period would bill a customer."""
+
+    CorrectUsage: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.CorrectUsageRequest,
+        usageflow.v1.billing_pb2.CorrectUsageResponse,
+    ]
+    """Takes back or adds units of a part."""
+
 class MeterServiceAsyncStub:
     """Bills what was reported. Metadata `authorization: Bearer uf_admin_...` names an admin token."""
 
@@ -35,6 +90,60 @@ class MeterServiceAsyncStub:
         usageflow.v1.meter_pb2.ListPendingResponse,
     ]
     """Metered units that no window has claimed yet, per endpoint and billing target."""
+
+    GetBillingStatus: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.GetBillingStatusRequest,
+        usageflow.v1.billing_pb2.BillingStatus,
+    ]
+    """How billing goes: sums by state, what is held or paused and why, what the last check found."""
+
+    ListBillingParts: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ListBillingPartsRequest,
+        usageflow.v1.billing_pb2.ListBillingPartsResponse,
+    ]
+    """Parts on their way and those that arrived, newest first."""
+
+    FlushUsage: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.FlushUsageRequest,
+        usageflow.v1.billing_pb2.FlushUsageResponse,
+    ]
+    """Freezes and sends now what would wait for its hour to end."""
+
+    MoveBillingParts: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.MoveBillingPartsRequest,
+        usageflow.v1.billing_pb2.MoveBillingPartsResponse,
+    ]
+    """Retries, holds or releases parts."""
+
+    HoldBilling: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.HoldBillingRequest,
+        usageflow.v1.billing_pb2.HoldBillingResponse,
+    ]
+    """Keeps units of a customer or price from being frozen, or ends that."""
+
+    ResumeDestination: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ResumeDestinationRequest,
+        usageflow.v1.billing_pb2.ResumeDestinationResponse,
+    ]
+    """Lets a paused destination go on."""
+
+    ReconcileBilling: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ReconcileBillingRequest,
+        usageflow.v1.billing_pb2.ReconcileBillingResponse,
+    ]
+    """Compares what was sent with what the destination counts, per customer, target and hour."""
+
+    GetBillPreview: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.GetBillPreviewRequest,
+        usageflow.v1.billing_pb2.BillPreview,
+    ]
+    """What the open period would bill a customer."""
+
+    CorrectUsage: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.CorrectUsageRequest,
+        usageflow.v1.billing_pb2.CorrectUsageResponse,
+    ]
+    """Takes back or adds units of a part."""
 
 class MeterServiceServicer(metaclass=abc.ABCMeta):
     """Bills what was reported. Metadata `authorization: Bearer uf_admin_...` names an admin token."""
@@ -46,5 +155,77 @@ class MeterServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.meter_pb2.ListPendingResponse, collections.abc.Awaitable[usageflow.v1.meter_pb2.ListPendingResponse]]:
         """Metered units that no window has claimed yet, per endpoint and billing target."""
+
+    @abc.abstractmethod
+    def GetBillingStatus(
+        self,
+        request: usageflow.v1.billing_pb2.GetBillingStatusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.BillingStatus, collections.abc.Awaitable[usageflow.v1.billing_pb2.BillingStatus]]:
+        """How billing goes: sums by state, what is held or paused and why, what the last check found."""
+
+    @abc.abstractmethod
+    def ListBillingParts(
+        self,
+        request: usageflow.v1.billing_pb2.ListBillingPartsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.ListBillingPartsResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.ListBillingPartsResponse]]:
+        """Parts on their way and those that arrived, newest first."""
+
+    @abc.abstractmethod
+    def FlushUsage(
+        self,
+        request: usageflow.v1.billing_pb2.FlushUsageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.FlushUsageResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.FlushUsageResponse]]:
+        """Freezes and sends now what would wait for its hour to end."""
+
+    @abc.abstractmethod
+    def MoveBillingParts(
+        self,
+        request: usageflow.v1.billing_pb2.MoveBillingPartsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.MoveBillingPartsResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.MoveBillingPartsResponse]]:
+        """Retries, holds or releases parts."""
+
+    @abc.abstractmethod
+    def HoldBilling(
+        self,
+        request: usageflow.v1.billing_pb2.HoldBillingRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.HoldBillingResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.HoldBillingResponse]]:
+        """Keeps units of a customer or price from being frozen, or ends that."""
+
+    @abc.abstractmethod
+    def ResumeDestination(
+        self,
+        request: usageflow.v1.billing_pb2.ResumeDestinationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.ResumeDestinationResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.ResumeDestinationResponse]]:
+        """Lets a paused destination go on."""
+
+    @abc.abstractmethod
+    def ReconcileBilling(
+        self,
+        request: usageflow.v1.billing_pb2.ReconcileBillingRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.ReconcileBillingResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.ReconcileBillingResponse]]:
+        """Compares what was sent with what the destination counts, per customer, target and hour."""
+
+    @abc.abstractmethod
+    def GetBillPreview(
+        self,
+        request: usageflow.v1.billing_pb2.GetBillPreviewRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.BillPreview, collections.abc.Awaitable[usageflow.v1.billing_pb2.BillPreview]]:
+        """What the open period would bill a customer."""
+
+    @abc.abstractmethod
+    def CorrectUsage(
+        self,
+        request: usageflow.v1.billing_pb2.CorrectUsageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.CorrectUsageResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.CorrectUsageResponse]]:
+        """Takes back or adds units of a part."""
 
 def add_MeterServiceServicer_to_server(servicer: MeterServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

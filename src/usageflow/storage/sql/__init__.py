@@ -10,6 +10,7 @@ from usageflow.storage.sql.alert_readings import SqlAlertReadings
 from usageflow.storage.sql.alerts import SqlAlertStore
 from usageflow.storage.sql.analytics import SqlAnalytics
 from usageflow.storage.sql.audit import SqlAuditLog
+from usageflow.storage.sql.billing import SqlBilling
 from usageflow.storage.sql.checkpoints import SqlCheckpointStore
 from usageflow.storage.sql.control import SqlControlStore
 from usageflow.storage.sql.credentials import SqlCredentialStore
@@ -42,6 +43,7 @@ __all__ = [
     "SqlAlertStore",
     "SqlAnalytics",
     "SqlAuditLog",
+    "SqlBilling",
     "SqlCheckpointStore",
     "SqlControlStore",
     "SqlCredentialStore",

@@ -15,6 +15,14 @@ from usageflow.storage.sql.tables.alerts import (
     ALERT_STATES,
 )
 from usageflow.storage.sql.tables.base import METADATA, ROW_ID
+from usageflow.storage.sql.tables.billing import (
+    BILLING_HOLDS,
+    BILLING_LEDGERS,
+    BILLING_PARTS,
+    BILLING_PAUSES,
+    BILLING_SPANS,
+    BILLING_STOPS,
+)
 from usageflow.storage.sql.tables.control import (
     APPLICATIONS,
     CREDENTIALS,
@@ -63,6 +71,12 @@ __all__ = [
     "APPLICATIONS",
     "AUDIT_HEAD",
     "AUDIT_LOG",
+    "BILLING_HOLDS",
+    "BILLING_LEDGERS",
+    "BILLING_PARTS",
+    "BILLING_PAUSES",
+    "BILLING_SPANS",
+    "BILLING_STOPS",
     "BLOCKS",
     "CREDENTIALS",
     "CUSTOMERS",

@@ -198,12 +198,19 @@ METERING_DELTAS = Table(
     Column("customer", Text, nullable=True),
     CheckConstraint("requests BETWEEN 0 AND 1000000000000", name="ck_metering_deltas_requests"),
     CheckConstraint("pico BETWEEN 0 AND 999999999999", name="ck_metering_deltas_pico"),
-    # Only what nothing has claimed yet is ever looked for by time: the index stays as small as the backlog.
+    # Only what no part has claimed yet (``part`` is its id) is looked for by who and when: the index stays as small as the backlog.
     Index(
         "ix_metering_deltas_open",
         "application_id",
+        "pseudonym",
         "second",
         sqlite_where=text("part IS NULL"),
         postgresql_where=text("part IS NULL"),
+    ),
+    Index(
+        "ix_metering_deltas_part",
+        "part",
+        sqlite_where=text("part IS NOT NULL"),
+        postgresql_where=text("part IS NOT NULL"),
     ),
 )

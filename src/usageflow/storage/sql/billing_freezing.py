@@ -101,10 +101,7 @@ def backlog(connection: Connection, before_s: int, limit: int) -> list[BacklogRo
         .order_by(hour, *key[:6])
         .limit(limit)
     )
-    return [
-        _backlog_row(*row)
-        for row in connection.execute(statement)
-    ]
+    return [_backlog_row(*row) for row in connection.execute(statement)]
 
 
 def _backlog_row(*row: Any) -> BacklogRow:

@@ -14,6 +14,7 @@ from decision.endpoints import endpoint_of
 from decision.reported import EndpointRef, Verdict
 from decision.terms import held
 from usageflow.domain.errors import InvalidArgument
+from usageflow.domain.expressions import Term
 from usageflow.domain.hashing import keyed_hash
 from usageflow.domain.routes import parameters_of
 from usageflow.domain.snapshot import CompiledPolicy, Snapshot
@@ -25,10 +26,16 @@ _MOST = 10_000
 
 
 class Bill(NamedTuple):
-    """A policy that meters, and the billing target."""
+    """A policy that meters, the billing target, and the expression; None for the quantity itself."""
 
     policy: str
     price: str
+    term: Term | None = None
+
+    @property
+    def linear(self) -> bool:
+        """Tells whether a count says all that the expression needs."""
+        return self.term is None or self.term.reads.linear is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,10 @@ class Account:
     secret: bool
     bills: tuple[Bill, ...] | None
     shadow: str = ""
+    plain: bool = True
+    """False where a policy has a metering expression that is not the quantity itself."""
+    linear: bool = True
+    """False where one needs events."""
     _series: dict[tuple[int, bool], Series] = field(default_factory=dict, compare=False)
 
     def series(self, status: int, verdict: Verdict) -> Series:
@@ -110,6 +121,7 @@ class Accounts:
         )
         name = named.name if named is not None else ""
         matched = tuple(held(enforced, endpoint, path, routed=bool(route), named=name))
+        terms = [policy.metering for policy in matched if policy.metering is not None]
         return Account(
             endpoint=endpoint,
             matched=matched,
@@ -118,6 +130,8 @@ class Accounts:
             secret=secret,
             bills=_bills(matched) if all(policy.shadow is None for policy in matched) else None,
             shadow="\n".join(sorted(self._names(verdict.shadow))),
+            plain=not terms,
+            linear=all(term.reads.linear is not None for term in terms),
         )
 
     def _note(self, endpoint: EndpointName) -> None:
@@ -184,12 +198,17 @@ def _may_have_resolved(matched: Sequence[CompiledPolicy]) -> list[CompiledPolicy
 
 
 def _bills(matched: Sequence[CompiledPolicy]) -> tuple[Bill, ...]:
-    bills: dict[str, Bill] = {}
+    bills: list[Bill] = []
+    taken: set[str] = set()  # no price is spelled as an event name here
     for policy in matched:
         metering = policy.policy.metering
-        if metering is not None:
-            bills.setdefault(metering.price, Bill(policy.name, metering.price))
-    return tuple(bills.values())
+        if metering is None:
+            continue
+        targets = {metering.price} | ({f"event {metering.event_name}"} if metering.event_name else set())
+        if taken.isdisjoint(targets):
+            bills.append(Bill(policy.name, metering.price, policy.metering))
+        taken |= targets
+    return tuple(bills)
 
 
 def _enforced_for(policy: CompiledPolicy, identity: str) -> bool:

@@ -39,6 +39,10 @@ class EndpointInstruction:
     local: tuple[int, int] | None
     lease_life_us: int = 0
     lease_epoch: int = 0
+    capture_fields: tuple[str, ...] = ()
+    """Dot paths that metering expressions read."""
+    event_required: bool = False
+    """Counts would not tell what is billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,18 @@ def _instruction(
     # What no route matched is asked by its raw path, which no lease's key holds.
     life_us = longest_life_us(policies) if check and endpoint.template != UNMATCHED else 0
     epoch = epochs.of(policies, strategies, blocks, keys) if life_us else 0
+    metering = [policy.metering for policy in policies if policy.enforced and policy.metering is not None]
     return EndpointInstruction(
-        number, endpoint, check, numbers, _fail_mode(policies), _local(policies), life_us, epoch
+        number,
+        endpoint,
+        check,
+        numbers,
+        _fail_mode(policies),
+        _local(policies),
+        life_us,
+        epoch,
+        capture_fields=tuple(sorted({path for term in metering for path in term.reads.fields})),
+        event_required=any(term.reads.linear is None for term in metering),
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from decision.accounts import Account
 from decision.bounds import (
     check_count,
     check_event,
@@ -23,6 +22,7 @@ from decision.bounds import (
     second_in_range,
     units_of,
 )
+from decision.metering import Filed, Metered, metered_count, metered_event
 from decision.plan import Plan
 from decision.reported import ReportedBatch, ReportedCount, ReportedEvent
 from usageflow.domain.capture import CaptureRules, kept_detail, kept_path
@@ -30,7 +30,7 @@ from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.latency import bucket_of
 from usageflow.domain.snapshot import Snapshot
 from usageflow.domain.units import units_of_quantity
-from usageflow.domain.usage import MeteringDelta, Series, StoredEvent, UsageDelta, UsageRecord
+from usageflow.domain.usage import MeteringDelta, MeteringFailure, StoredEvent, UsageDelta, UsageRecord
 
 CLOCK_TOLERANCE_US = 30_000_000
 _NOTHING = Decimal(0)
@@ -63,7 +63,8 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
     second = second_in_range("time", time_us // 1_000_000, desk.now_us)
     check_event(event)
     quantity = quantity_of(event.quantity)
-    account, series, identity = _filed(event, event.path, desk)
+    filed = _filed(event, event.path, desk)
+    _, series, identity = filed
     rules = desk.plan.snapshot.capture_rules
     stored = StoredEvent(
         event.event_id,
@@ -77,9 +78,10 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
         event.response_bytes,
         _detail(event, desk, rules),
     )
-    if event.counted:  # a count batch holds this request already
-        return UsageRecord(event.event_id, id_day, event.payload_hash, (), (), stored)
     units = units_of_quantity(quantity)
+    deltas, failures = metered_event(event, filed, second, time_us, units)
+    if event.counted:  # a count batch holds this request already
+        return UsageRecord(event.event_id, id_day, event.payload_hash, (), deltas, stored, failures)
     usage = UsageDelta(
         series,
         identity,
@@ -90,8 +92,7 @@ def record_of_event(event: ReportedEvent, desk: Desk) -> UsageRecord:
         event.response_bytes,
         ((bucket_of(event.latency_us, desk.boundaries), 1),),
     )
-    metering = _metering(account, series, identity, second, 1, units)
-    return UsageRecord(event.event_id, id_day, event.payload_hash, (usage,), metering, stored)
+    return UsageRecord(event.event_id, id_day, event.payload_hash, (usage,), deltas, stored, failures)
 
 
 def _detail(event: ReportedEvent, desk: Desk, rules: CaptureRules) -> str:
@@ -108,21 +109,26 @@ def record_of_batch(batch: ReportedBatch, desk: Desk) -> UsageRecord:
     id_day = day("batch_id", batch.batch_id, desk.now_us)
     usage: list[UsageDelta] = []
     metering: list[MeteringDelta] = []
+    failures: list[MeteringFailure] = []
     for index, count in enumerate(batch.counts):
         try:
             delta, metered = _delta_of_count(count, desk)
         except InvalidArgument as error:
             raise InvalidArgument([fault.under(f"counts[{index}]") for fault in error.faults]) from None
         usage.append(delta)
-        metering += metered
-    return UsageRecord(batch.batch_id, id_day, batch.payload_hash, tuple(usage), tuple(metering))
+        metering += metered.deltas
+        failures += metered.failures
+    return UsageRecord(
+        batch.batch_id, id_day, batch.payload_hash, tuple(usage), tuple(metering), None, tuple(failures)
+    )
 
 
-def _delta_of_count(count: ReportedCount, desk: Desk) -> tuple[UsageDelta, tuple[MeteringDelta, ...]]:
+def _delta_of_count(count: ReportedCount, desk: Desk) -> tuple[UsageDelta, Metered]:
     second = second_in_range("second", count.second + desk.offset_us // 1_000_000, desk.now_us)
     check_count(count)
     units, latency = units_of(count), histogram_of(count)
-    account, series, identity = _filed(count, "", desk)
+    filed = _filed(count, "", desk)
+    _, series, identity = filed
     usage = UsageDelta(
         series,
         identity,
@@ -133,10 +139,10 @@ def _delta_of_count(count: ReportedCount, desk: Desk) -> tuple[UsageDelta, tuple
         count.response_bytes,
         latency,
     )
-    return usage, _metering(account, series, identity, second, count.requests, units)
+    return usage, metered_count(count, filed, second, units)
 
 
-def _filed(item: ReportedEvent | ReportedCount, path: str, desk: Desk) -> tuple[Account, Series, str]:
+def _filed(item: ReportedEvent | ReportedCount, path: str, desk: Desk) -> Filed:
     """Returns under what an event or a count is filed: its account, its series and the identity's key as it is stored."""
     verdict = item.verdict
     check_status(item.status)
@@ -144,19 +150,4 @@ def _filed(item: ReportedEvent | ReportedCount, path: str, desk: Desk) -> tuple[
     check_identity(item.identity)
     account = desk.plan.accounts.find(item.endpoint, path, verdict, desk.revisions)
     identity = account.identity(item.identity, desk.plan.snapshot.hash_key)
-    return account, account.series(item.status, verdict), identity
-
-
-def _metering(
-    account: Account, series: Series, identity: str, second: int, requests: int, units: Decimal
-) -> tuple[MeteringDelta, ...]:
-    """Returns what is billed, one per billing target: nothing of our own denials."""
-    if series.denied:
-        return ()
-    endpoint, revision = account.endpoint, account.revision
-    return tuple(
-        [
-            MeteringDelta(endpoint, identity, bill.policy, bill.price, revision, second, requests, units)
-            for bill in account.bills_for(identity)
-        ]
-    )
+    return Filed(account, account.series(item.status, verdict), identity)

@@ -158,8 +158,8 @@ def _endpoint_plan(item: EndpointInstruction, share_ppm: int) -> plan_pb2.Endpoi
         action=plan_pb2.PLAN_ACTION_CHECK if item.check else plan_pb2.PLAN_ACTION_REPORT,
         attributes=item.attributes,
         fail_mode=common_pb2.FailMode.Value(f"FAIL_MODE_{item.fail_mode}"),
-        # Every request is an event until clients count in batches.
-        event_required=True,
+        capture_fields=[plan_pb2.CaptureField(path=path) for path in item.capture_fields],
+        event_required=item.event_required,
         lease_life_ms=item.lease_life_us // 1_000,
         lease_epoch=item.lease_epoch,
     )

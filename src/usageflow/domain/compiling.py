@@ -15,7 +15,16 @@ from usageflow.domain.identity import AttributeKey, CompiledStrategy
 from usageflow.domain.limits import Rule
 from usageflow.domain.matching import Entry, PatternTrie
 from usageflow.domain.patterns import Methods, Pattern
-from usageflow.domain.policies import Algorithm, Block, Limit, Mode, Policy, PolicySet, Scope
+from usageflow.domain.policies import (
+    DEFAULT_EXPRESSION,
+    Algorithm,
+    Block,
+    Limit,
+    Mode,
+    Policy,
+    PolicySet,
+    Scope,
+)
 from usageflow.domain.snapshot import (
     GUARD_INDEX,
     TOO_MANY,
@@ -137,12 +146,14 @@ def _compile_policy(
 
 
 def _with_terms(compiled: CompiledPolicy, policy: Policy, compile_term: CompileTerm) -> CompiledPolicy:
-    if not policy.condition and not policy.cost_expression:
+    metering = policy.metering.expression if policy.metering is not None else DEFAULT_EXPRESSION
+    if not policy.condition and not policy.cost_expression and metering == DEFAULT_EXPRESSION:
         return compiled
     return replace(
         compiled,
         condition=compile_term(policy.condition, ResultType.BOOL) if policy.condition else None,
         cost=compile_term(policy.cost_expression, ResultType.NUMBER) if policy.cost_expression else None,
+        metering=compile_term(metering, ResultType.UNITS) if metering != DEFAULT_EXPRESSION else None,
         shadow=_with_terms(compiled.shadow, policy, compile_term) if compiled.shadow is not None else None,
     )
 

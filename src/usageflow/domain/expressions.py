@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from usageflow.domain.errors import Fault, InvalidArgument
 from usageflow.domain.identity import (
@@ -29,10 +30,18 @@ MAX_EXPRESSION = 2048
 
 
 class ResultType(StrEnum):
-    """What an expression must yield: true or false, or a number."""
+    """What an expression must yield: true or false, a number, or (of what is reported) units of metered usage."""
 
     BOOL = "BOOL"
     NUMBER = "NUMBER"
+    UNITS = "UNITS"
+
+
+class Linear(NamedTuple):
+    """Units that are ``slope * quantity + base``: of several requests ``slope * units + base * requests``."""
+
+    slope: Decimal
+    base: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +58,16 @@ class Place:
 @dataclass(frozen=True)
 class Reads:
     """What an expression reads. ``places`` holds each attribute and where it is first read; ``path``, ``time`` and
-    ``identity`` tell whether it reads these. Method and route cost nothing, so nobody needs to know.
+    ``identity`` tell whether it reads these. Method and route cost nothing, so nobody needs to know. Of a metering
+    expression ``fields`` are the dot paths that clients capture, and ``linear`` is set where the quantity tells everything.
     """
 
     places: Mapping[AttributeKey, Place] = field(default_factory=dict)
     path: bool = False
     time: bool = False
     identity: bool = False
+    fields: tuple[str, ...] = ()
+    linear: Linear | None = None
 
     @property
     def attributes(self) -> tuple[AttributeKey, ...]:
@@ -84,6 +96,15 @@ class Reads:
         return self.path or any(location == PATH_PARAMETER for location, _ in self.places)
 
 
+@dataclass(frozen=True, slots=True)
+class UsageFacts:
+    """What a report says of one request that metering expressions read. ``metadata`` is JSON whose numbers are all floats."""
+
+    quantity: float = 1.0
+    status: int = 200
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known of a request when expressions are evaluated. ``raw_path`` is None where there is a route."""
@@ -93,6 +114,7 @@ class Facts:
     raw_path: str | None = None
     time_us: int = 0
     identity: Identity | None = None
+    usage: UsageFacts = UsageFacts()
 
     @cached_property
     def path(self) -> str:
@@ -119,7 +141,7 @@ class EvaluationFailed:
     message: str
 
 
-Value = bool | int | float
+Value = bool | int | float | Decimal
 
 
 class Term(Protocol):

@@ -198,10 +198,13 @@ class Limit(Declared):
         return None if value is None else format_instant(value)
 
 
+DEFAULT_EXPRESSION = "usage_record.quantity"
+
+
 class Metering(Declared):
     """What becomes money."""
 
-    expression: str = "usage_record.quantity"
+    expression: str = DEFAULT_EXPRESSION
     trigger: Trigger = Trigger.STRIPE_USAGE
     price: Annotated[str, Field(pattern=r"^price_[A-Za-z0-9_]{1,120}$")]
     event_name: Annotated[str, Field(max_length=100)] = ""

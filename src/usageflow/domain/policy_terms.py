@@ -1,4 +1,4 @@
-"""The expressions of policies: condition and cost."""
+"""The expressions of policies: condition, cost and metering."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from usageflow.domain.errors import Fault
 from usageflow.domain.expressions import ExpressionCheck, Reads, ResultType
 from usageflow.domain.identity import AttributeKey, attribute_key, is_sensitive
-from usageflow.domain.policies import Policy, PolicySet, Strategy
+from usageflow.domain.policies import DEFAULT_EXPRESSION, Policy, PolicySet, Strategy
 from usageflow.domain.sources import Location
 
 _RAW = frozenset({None, Location.PATH, Location.JWT, Location.CLIENT_IP})
@@ -20,6 +20,8 @@ def expressions_of(policy: Policy) -> Iterator[tuple[str, str, ResultType]]:
         yield "condition", policy.condition, ResultType.BOOL
     if policy.cost_expression:
         yield "cost", policy.cost_expression, ResultType.NUMBER
+    if policy.metering is not None and policy.metering.expression != DEFAULT_EXPRESSION:
+        yield "metering.expression", policy.metering.expression, ResultType.UNITS
 
 
 def term_faults(
@@ -32,7 +34,7 @@ def term_faults(
         found = check(text, result)
         if isinstance(found, Fault):
             yield found.under(field) if found.field else Fault(field, found.message, found.fix, found.reason)
-        else:
+        elif result is not ResultType.UNITS:  # these read what was captured, never hashes
             yield from _hashed_faults(field, found, hashed)
 
 
@@ -56,9 +58,9 @@ def hashed_attributes(strategies: Iterable[Strategy]) -> frozenset[AttributeKey]
 
 
 def term_attributes(policies: PolicySet, check: ExpressionCheck) -> Iterator[AttributeKey]:
-    """Yields the attributes that expressions read; keys may repeat."""
+    """Yields the attributes that conditions and costs read; keys may repeat."""
     for policy in policies.policies:
         for _, text, result in expressions_of(policy):
-            found = check(text, result)
+            found = check(text, result) if result is not ResultType.UNITS else None
             if isinstance(found, Reads):
                 yield from found.attributes

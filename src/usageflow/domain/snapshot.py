@@ -119,6 +119,8 @@ class CompiledPolicy:
     guards: tuple[CompiledLimit, ...] = ()
     condition: Term | None = None
     cost: Term | None = None
+    metering: Term | None = None
+    """None as well where the quantity itself is metered."""
 
     @property
     def name(self) -> str:
@@ -143,7 +145,7 @@ class CompiledPolicy:
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """Returns its expressions."""
+        """Returns the expressions that decisions need."""
         return tuple(term for term in (self.condition, self.cost) if term is not None)
 
     @cached_property

@@ -59,6 +59,16 @@ class MeteringDelta(NamedTuple):
     units: Decimal
 
 
+class MeteringFailure(NamedTuple):
+    """A metering expression that came to nothing for a record: it bills nothing for this policy. ``time_us`` is Unix time."""
+
+    policy: str
+    price: str
+    revision: int
+    message: str
+    time_us: int
+
+
 class StoredEvent(NamedTuple):
     """One request in detail. ``time_us`` is Unix time; ``detail_json`` holds what the capture level allowed."""
 
@@ -87,6 +97,7 @@ class UsageRecord(NamedTuple):
     usage: tuple[UsageDelta, ...]
     metering: tuple[MeteringDelta, ...] = ()
     event: StoredEvent | None = None
+    failures: tuple[MeteringFailure, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -107,3 +118,11 @@ class PendingRow:
     requests: int
     units: Decimal
     oldest: int
+
+
+class ListedFailure(NamedTuple):
+    """A metering failure as it is stored; ``record_id`` is the id of the event, or of the count batch."""
+
+    row_id: int
+    record_id: str
+    failure: MeteringFailure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from usageflow.domain.billing_targets import target_faults
 from usageflow.domain.calendars import Alignment
 from usageflow.domain.customers import Customer
 from usageflow.domain.errors import Fault, InvalidArgument
@@ -19,8 +20,6 @@ T = TypeVar("T")
 
 MAX_SLOT_LIFE_US = 86_400_000_000
 """The longest life of a slot of CONCURRENCY between two renewals."""
-
-DEFAULT_EXPRESSION = "usage_record.quantity"
 
 
 def validate(
@@ -40,6 +39,7 @@ def validate(
         *_each("strategies", policies.strategies, _strategy),
         *_each("policies", policies.policies, lambda policy: _policy(policy, frozenset(names))),
         *_each("policies", policies.policies, lambda policy: term_faults(policy, check, hashed)),
+        *target_faults(policies.policies),
         *_each("blocks", blocks, lambda block: _match(block.methods, block.path)),
         *_duplicates("blocks", [_block_name(block) for block in blocks], field=""),
         *_duplicates("plans", [plan.name for plan in policies.plans]),
@@ -101,9 +101,6 @@ def _policy(policy: Policy, strategies: frozenset[str]) -> Iterator[Fault]:
     if not policy.strategy:
         yield from _each("limits", policy.limits, _shared_or_fault)
     yield from _each("limits", policy.limits, lambda limit: _limit(limit, policy.cost))
-    if policy.metering is not None and policy.metering.expression != DEFAULT_EXPRESSION:
-        message = "this version meters usage_record.quantity only"
-        yield Fault("metering.expression", message, f"write {DEFAULT_EXPRESSION}, and report the quantity")
 
 
 def _shared_or_fault(limit: Limit) -> Iterator[Fault]:

@@ -7,6 +7,9 @@ run-time errors are values, its compile errors are texts: neither leaves this mo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 
 from cel.expr import checked_pb2
@@ -15,17 +18,26 @@ from google.protobuf import any_pb2
 
 from usageflow.domain.errors import Fault, InvalidArgument, UsageFlowError
 from usageflow.domain.expressions import MAX_EXPRESSION, EvaluationFailed, Facts, Reads, ResultType, Value
-from usageflow.expressions._environment import environment
-from usageflow.expressions._facts import bindings
+from usageflow.domain.metered import units_of_line, units_of_result
+from usageflow.domain.units import units_of_quantity
+from usageflow.expressions._environment import CONDITIONS, METERING, Vocabulary, environment
+from usageflow.expressions._facts import MISSING, SCALAR_VALUES, bindings, reported
 from usageflow.expressions._faults import REASON, Refused, cut, refusal_of
-from usageflow.expressions._reading import Entry, Reading
+from usageflow.expressions._reading import Entry, Reading, field_of
+from usageflow.expressions._units import Factors
 
 _REMEMBERED = 16_384
-_ACCEPTED = {ResultType.BOOL: {"BOOL"}, ResultType.NUMBER: {"INT", "UINT", "DOUBLE"}}
-_WANTED = {ResultType.BOOL: "true or false", ResultType.NUMBER: "a number"}
+_NUMBERS = {"INT", "UINT", "DOUBLE"}
+_ACCEPTED = {ResultType.BOOL: {"BOOL"}, ResultType.NUMBER: _NUMBERS, ResultType.UNITS: _NUMBERS}
+_WANTED = {
+    ResultType.BOOL: "true or false",
+    ResultType.NUMBER: "a number",
+    ResultType.UNITS: "a number of units",
+}
 _FIXES = {
     ResultType.BOOL: "compare it, such as request.method == 'POST'",
     ResultType.NUMBER: "convert it with int() or double()",
+    ResultType.UNITS: "convert it with int() or double(), or choose between numbers, such as a ? 1.0 : 0.0",
 }
 _LIBRARY_ERRORS = (
     ArithmeticError,
@@ -49,25 +61,44 @@ class Expression:
         self,
         text: str,
         result: ResultType,
-        program: cel.Expression,
+        program: cel.Expression | None,
+        reading: Reading,
         reads: Reads,
-        scalars: frozenset[str],
-        entries: tuple[Entry, ...],
+        factor: Decimal = Decimal(1),
     ) -> None:
         self.text = text
         self.result = result
         self.reads = reads
         self._program = program
-        self._scalars = scalars
-        self._entries = entries
+        self._vocabulary = reading.vocabulary
+        self._scalars = frozenset(reading.scalars)
+        self._entries: tuple[Entry, ...] = tuple(reading.entries.values())
+        self._factor = factor
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r}, {self.result})"
 
     def evaluate(self, facts: Facts) -> Value | EvaluationFailed:
         """Returns a value of the expression's type, or why there is none. Never raises."""
+        if self.reads.linear is not None:
+            return units_of_line(self.reads.linear, units_of_quantity(facts.usage.quantity), 1)
+        value = self._evaluate(facts)
+        if self.result is ResultType.UNITS and not isinstance(value, EvaluationFailed):
+            return units_of_result(value, self._factor)
+        return value
+
+    def looked_up(self, facts: Facts) -> Iterator[tuple[str, object]]:
+        """Yields each variable and field that a metering expression reads, and its value; None where it is missing."""
+        for name in sorted(self._scalars):
+            yield name, SCALAR_VALUES[name](facts)
+        for entry in self._entries:
+            found = reported(entry, facts)
+            yield field_of(entry), None if found is MISSING else found
+
+    def _evaluate(self, facts: Facts) -> Value | EvaluationFailed:
         try:
-            found = self._program.eval(data=bindings(self._scalars, self._entries, facts))
+            data = bindings(self._scalars, self._entries, facts, self._vocabulary)
+            found = self._program.eval(data=data)
             kind, value = found.type().name(), found.value()
         except _LIBRARY_ERRORS as error:
             return EvaluationFailed(_message(str(error)))
@@ -105,28 +136,37 @@ def _compiled(text: str, result: ResultType) -> Expression | Fault:
 
 
 def _compile(text: str, result: ResultType) -> Expression:
-    checked = _checked(text)
-    reading = Reading(checked, text)
-    reads = reading.read()
-    packed = any_pb2.Any()
-    packed.Pack(checked)
-    try:
-        program = environment().deserialize(packed.SerializeToString())
-    except _LIBRARY_ERRORS as error:
-        raise refusal_of(str(error), text) from error
+    vocabulary = METERING if result is ResultType.UNITS else CONDITIONS
+    checked = _checked(text, vocabulary)
+    reading = Reading(checked, text, vocabulary)
+    reads, factor = reading.read(), Decimal(1)
+    if result is ResultType.UNITS:
+        factors = Factors(checked, reading.offset)
+        linear = factors.linear()
+        if linear is not None:
+            return Expression(text, result, None, reading, replace(reads, linear=linear))
+        factor = factors.take()
+    program = _program(checked, text, vocabulary)
     kind = program.return_type().name()
     if kind not in _ACCEPTED[result] | {"DYN"}:
         raise Refused(0, f"it yields {kind.lower()}, not {_WANTED[result]}", _FIXES[result])
-    return Expression(
-        text, result, program, reads, frozenset(reading.scalars), tuple(reading.entries.values())
-    )
+    return Expression(text, result, program, reading, reads, factor)
 
 
-def _checked(text: str) -> checked_pb2.CheckedExpr:
+def _program(checked: checked_pb2.CheckedExpr, text: str, vocabulary: Vocabulary) -> cel.Expression:
+    packed = any_pb2.Any()
+    packed.Pack(checked)
     try:
-        serialized = environment().compile(text).serialize()
+        return environment(vocabulary).deserialize(packed.SerializeToString())
     except _LIBRARY_ERRORS as error:
-        raise refusal_of(str(error), text) from error
+        raise refusal_of(str(error), text, vocabulary) from error
+
+
+def _checked(text: str, vocabulary: Vocabulary) -> checked_pb2.CheckedExpr:
+    try:
+        serialized = environment(vocabulary).compile(text).serialize()
+    except _LIBRARY_ERRORS as error:
+        raise refusal_of(str(error), text, vocabulary) from error
     packed, checked = any_pb2.Any(), checked_pb2.CheckedExpr()
     packed.ParseFromString(serialized)
     packed.Unpack(checked)

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from usageflow.domain.expressions import Facts
-from usageflow.domain.identity import BODY_JSON, Identity
+from usageflow.domain.identity import BODY_JSON, PATH_PARAMETER, Identity
 from usageflow.domain.sources import Location
-from usageflow.expressions._environment import BODY
-from usageflow.expressions._reading import Entry
+from usageflow.expressions._environment import CONDITIONS, METADATA, QUANTITY, STATUS, Vocabulary
+from usageflow.expressions._reading import Entry, field_of
 
 MAX_VALUES = 256
 """Members of all lists and objects of the body that one expression reads: its loops run that often at most."""
 
 MAX_DEPTH = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MISSING = object()
+MISSING = object()
 
 
 class TooLarge(ValueError):
@@ -40,30 +40,51 @@ SCALAR_VALUES: Mapping[str, Callable[[Facts], object]] = {
     "request.time": lambda facts: _EPOCH + timedelta(microseconds=facts.time_us),
     "identity.value": lambda facts: _identity_value(facts.identity),
     "identity.anonymous": lambda facts: facts.identity is None or facts.identity.anonymous,
+    QUANTITY: lambda facts: facts.usage.quantity,
+    STATUS: lambda facts: facts.usage.status,
     "identity.verified": lambda facts: facts.identity is not None and facts.identity.verified,
 }
 
 
-def bindings(scalars: Iterable[str], entries: Iterable[Entry], facts: Facts) -> dict[str, object]:
+def bindings(
+    scalars: Iterable[str], entries: Iterable[Entry], facts: Facts, vocabulary: Vocabulary = CONDITIONS
+) -> dict[str, object]:
     """Returns a value per variable. Raises TooLarge; InvalidArgument for a raw path that cannot be normalised."""
     maps: dict[str, dict[str, object]] = {}
     room = MAX_VALUES
     for entry in entries:
-        if entry.variable == BODY:
-            room -= _place_field(maps.setdefault(BODY, {}), entry, facts, room)
-        else:
-            maps.setdefault(entry.variable, {})[entry.names[0]] = facts.text(entry.key)
+        values = maps.setdefault(entry.variable, {})
+        if entry.variable in vocabulary.trees:
+            value = _field(entry.key[1], facts) if vocabulary.blank else reported(entry, facts)
+            room -= _place(values, entry, value, room)
+        elif vocabulary.blank:
+            values[entry.names[0]] = facts.text(entry.key)
+        elif isinstance(text := reported(entry, facts), str):
+            values[entry.names[0]] = text
     return {name: SCALAR_VALUES[name](facts) for name in scalars} | maps
 
 
-def _place_field(body: dict[str, Any], entry: Entry, facts: Facts, room: int) -> int:
+def reported(entry: Entry, facts: Facts) -> object:
+    """Returns what a report says of an entry, MISSING for nothing: captured fields stand under their path, of the application's own
+    metadata the path leads there.
+    """
+    if entry.key[0] == PATH_PARAMETER:
+        return facts.text(entry.key) or MISSING
+    if entry.variable != METADATA:
+        return facts.usage.metadata.get(field_of(entry), MISSING)
+    found: object = facts.usage.metadata
+    for name in entry.names:
+        found = found.get(name, MISSING) if isinstance(found, dict) else MISSING
+    return found
+
+
+def _place(tree: dict[str, Any], entry: Entry, value: object, room: int) -> int:
     """Puts a field where it belongs, below empty objects, so that ``has`` finds these; returns how many values it holds."""
     for name in entry.names[:-1]:
-        body = body.setdefault(name, {})
-    value = _field(entry.key[1], facts)
-    if value is _MISSING:
+        tree = tree.setdefault(name, {})
+    if value is MISSING:
         return 0
-    body[entry.names[-1]] = value
+    tree[entry.names[-1]] = value
     return _count(value, room)
 
 
@@ -71,12 +92,12 @@ def _field(path: str, facts: Facts) -> object:
     """Returns a field's value by its JSON text, or as the text that callers by name may send instead."""
     text = facts.text((BODY_JSON, path))
     if not text:
-        return facts.text((str(Location.BODY), path)) or _MISSING
+        return facts.text((str(Location.BODY), path)) or MISSING
     try:
         # JSON does not tell 3 from 3.0, so every number is a double, as CEL says.
         return json.loads(text, parse_int=float, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return _MISSING
+        return MISSING
 
 
 def _refuse(constant: str) -> NoReturn:

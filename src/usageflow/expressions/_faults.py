@@ -6,7 +6,7 @@ import re
 
 from usageflow.domain.errors import Fault
 from usageflow.domain.expressions import Place
-from usageflow.expressions._environment import KNOWN
+from usageflow.expressions._environment import Vocabulary
 
 _ERROR = re.compile(r"ERROR: [^\n:]*:(-?\d+):(-?\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '(.*)' \(in container ''\)")
@@ -42,14 +42,14 @@ def start_of(text: str, offset: int, name: str) -> int:
     return found if first and found >= 0 else max(0, offset)
 
 
-def refusal_of(error: str, text: str) -> Refused:
+def refusal_of(error: str, text: str, vocabulary: Vocabulary) -> Refused:
     """Returns the refusal that the compiler's message means."""
     if "recursion" in error:
         return Refused(0, "the expression is nested too deeply", "nest at most 30 levels")
     found = next((item for item in _ERROR.finditer(error) if int(item[1]) > 0), None)
     if found is None:
         return Refused(0, "the expression cannot be read", "write CEL, such as request.method == 'GET'")
-    return _refusal(_offset(text, int(found[1]), int(found[2])), found[3], text)
+    return _refusal(_offset(text, int(found[1]), int(found[2])), found[3], text, vocabulary.known)
 
 
 def _offset(text: str, line: int, column: int) -> int:
@@ -57,10 +57,10 @@ def _offset(text: str, line: int, column: int) -> int:
     return min(len(text), starts[min(line, len(starts)) - 1] + column - 1)
 
 
-def _refusal(offset: int, message: str, text: str) -> Refused:
+def _refusal(offset: int, message: str, text: str, known: str) -> Refused:
     undeclared = _UNDECLARED.fullmatch(message)
     if undeclared:
-        return _unknown(offset, undeclared[1], text)
+        return _unknown(offset, undeclared[1], text, known)
     overload = _OVERLOAD.fullmatch(message)
     if overload:
         name = overload[1].replace("_", "").replace("@", "") or overload[1]
@@ -75,12 +75,12 @@ def _refusal(offset: int, message: str, text: str) -> Refused:
     return Refused(offset, cut(message), "correct the expression; it is CEL (https://cel.dev)")
 
 
-def _unknown(offset: int, name: str, text: str) -> Refused:
+def _unknown(offset: int, name: str, text: str, known: str) -> Refused:
     start = start_of(text, offset, name)
     if text[offset : offset + 1] == "(":
         fix = "use a function of standard CEL, such as startsWith, matches or size"
         return Refused(start, f"there is no function '{cut(name)}'", fix)
-    return Refused(start, f"there is no '{cut(name)}'", f"an expression reads {KNOWN}")
+    return Refused(start, f"there is no '{cut(name)}'", f"an expression reads {known}")
 
 
 def cut(text: str) -> str:

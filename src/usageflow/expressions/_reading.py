@@ -7,7 +7,7 @@ comparison with "": a missing attribute reads as "", which must not make it pres
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cel.expr import checked_pb2
@@ -23,7 +23,7 @@ from usageflow.domain.identity import (
     size_of,
 )
 from usageflow.domain.sources import Location, Source
-from usageflow.expressions._environment import BODY, IDENTITY, LOCATIONS, MAPS, SCALARS
+from usageflow.expressions._environment import METADATA, RESPONSE_BODY, RESPONSE_HEADERS, Vocabulary
 from usageflow.expressions._faults import Refused, place_of, start_of
 
 MAX_LOOPS = 4
@@ -48,6 +48,7 @@ class Reading:
 
     checked: checked_pb2.CheckedExpr
     text: str
+    vocabulary: Vocabulary
     entries: dict[tuple[str, tuple[str, ...]], Entry] = field(default_factory=dict)
     scalars: set[str] = field(default_factory=set)
     places: dict[AttributeKey, Place] = field(default_factory=dict)
@@ -63,18 +64,28 @@ class Reading:
             places=self.places,
             path="request.path" in self.scalars,
             time="request.time" in self.scalars,
-            identity=not IDENTITY.isdisjoint(self.scalars),
+            identity=any(name.startswith("identity.") for name in self.scalars),
+            fields=() if self.vocabulary.blank else self._fields(),
         )
+
+    def offset(self, node: Expr) -> int:
+        """Returns where a node stands in the text."""
+        return self._offset(node)
+
+    def _fields(self) -> tuple[str, ...]:
+        """Returns what clients capture; the route's values are known by the path."""
+        captured = (entry for entry in self.entries.values() if entry.key[0] != PATH_PARAMETER)
+        return tuple(dict.fromkeys(map(field_of, captured)))
 
     def _walk(self, node: Expr, *, in_loop: bool) -> None:
         if self._presence(node):
             return
-        found = _chain(node)
+        found = _chain(node, self.vocabulary)
         if found is not None:
             self._enter(node, *found)
             return
         kind = node.WhichOneof("expr_kind")
-        if kind == "ident_expr" and node.ident_expr.name in (SCALARS | IDENTITY):
+        if kind == "ident_expr" and node.ident_expr.name in self.vocabulary.scalars:
             self.scalars.add(node.ident_expr.name)
         elif kind == "struct_expr" and node.struct_expr.message_name:
             raise Refused(self._offset(node), "an expression makes no messages", "use maps and lists")
@@ -83,12 +94,12 @@ class Reading:
             self._check_pattern(node)
         elif kind == "comprehension_expr":
             self._check_loop(node, in_loop=in_loop)
-        for child, looped in _children(node):
+        for child, looped in children(node):
             self._walk(child, in_loop=in_loop or looped)
 
     def _presence(self, node: Expr) -> bool:
         """Rewrites ``has(map.name)`` and ``"name" in map``; tells whether the node was one of these."""
-        found = _tested(node)
+        found = _tested(node, self.vocabulary)
         if found is None:
             return False
         root, name = found
@@ -96,10 +107,11 @@ class Reading:
         self._enter(root, variable, (name,))
         operand = Expr()
         operand.CopyFrom(root)
-        if variable == BODY:
+        if variable in self.vocabulary.trees or not self.vocabulary.blank:
             node.select_expr.operand.CopyFrom(operand)
             node.select_expr.field, node.select_expr.test_only = name, True
-            del self.checked.reference_map[node.id]
+            if node.id in self.checked.reference_map:  # `in` had one, `has` had none
+                del self.checked.reference_map[node.id]
         else:
             self._compare_with_nothing(node, operand, name)
         return True
@@ -125,14 +137,14 @@ class Reading:
             raise Refused(
                 offset,
                 f"what it reads of {variable} is not named by a constant",
-                f"name it, such as {_example(variable)}",
+                f"name it, such as {_example(variable, self.vocabulary)}",
             )
         name = ".".join(names)
-        if variable == BODY and any("." in part or not part for part in names):
+        if variable in self.vocabulary.trees and any("." in part or not part for part in names):
             raise Refused(offset, "a body's field with a dot in its name cannot be read", "rename the field")
         if not 1 <= size_of(name) <= 256:
             raise Refused(offset, "the name has no or over 256 bytes", "name what is read by 1 to 256 bytes")
-        key = _key(variable, name)
+        key = _key(self.vocabulary.locations[variable], name)
         if _sensitive(key):
             raise Refused(
                 offset, f"{variable} {name!r} is a credential, which arrives as a hash only", _SENSITIVE_FIX
@@ -142,9 +154,10 @@ class Reading:
 
     def _drop_covered(self) -> None:
         """Leaves out fields of an object that is read as a whole."""
-        whole = {names for variable, names in self.entries if variable == BODY}
+        whole = set(self.entries)
         for variable, names in list(self.entries):
-            if variable == BODY and any(names[:length] in whole for length in range(1, len(names))):
+            shorter = ((variable, names[:length]) for length in range(1, len(names)))
+            if variable in self.vocabulary.trees and any(each in whole for each in shorter):
                 del self.places[self.entries.pop((variable, names)).key]
 
     def _check_sum(self, node: Expr, *, in_loop: bool) -> None:
@@ -187,7 +200,7 @@ class Reading:
             raise Refused(self._offset(node), f"there are more than {MAX_LOOPS} loops", "use fewer")
 
     def _offset(self, node: Expr, name: str = "") -> int:
-        offset = self.checked.source_info.positions.get(_root(node).id, 0)
+        offset = self.checked.source_info.positions.get(_root(node, self.vocabulary).id, 0)
         return start_of(self.text, offset, name) if name else offset
 
 
@@ -196,9 +209,9 @@ _SENSITIVE_FIX = (
 )
 
 
-def _root(node: Expr) -> Expr:
+def _root(node: Expr, vocabulary: Vocabulary) -> Expr:
     """Returns the variable at the bottom of a chain of names, or the node itself."""
-    return node if _chain(node) is None else next(_descend(node))
+    return node if _chain(node, vocabulary) is None else next(_descend(node))
 
 
 def _descend(node: Expr) -> Iterator[Expr]:
@@ -207,14 +220,14 @@ def _descend(node: Expr) -> Iterator[Expr]:
     yield node
 
 
-def _chain(node: Expr) -> tuple[str, tuple[str, ...]] | None:
+def _chain(node: Expr, vocabulary: Vocabulary) -> tuple[str, tuple[str, ...]] | None:
     """Returns variable and constant names of ``request.body.user["tier"]``; None for anything else."""
     names: list[str] = []
     while True:
         kind = node.WhichOneof("expr_kind")
         if kind == "ident_expr":
             name = node.ident_expr.name
-            return (name, tuple(reversed(names))) if name in LOCATIONS else None
+            return (name, tuple(reversed(names))) if name in vocabulary.locations else None
         if kind == "select_expr":
             names.append(node.select_expr.field)
             node = node.select_expr.operand
@@ -229,19 +242,23 @@ def _chain(node: Expr) -> tuple[str, tuple[str, ...]] | None:
             return None
 
 
-def _tested(node: Expr) -> tuple[Expr, str] | None:
+def _tested(node: Expr, vocabulary: Vocabulary) -> tuple[Expr, str] | None:
     """Returns variable and name of ``has(map.name)`` and ``"name" in map``; of a body of the second form only."""
     kind = node.WhichOneof("expr_kind")
-    if kind == "select_expr" and node.select_expr.test_only and _is_variable(node.select_expr.operand, MAPS):
+    if (
+        kind == "select_expr"
+        and node.select_expr.test_only
+        and _is_variable(node.select_expr.operand, vocabulary.maps)
+    ):
         return node.select_expr.operand, node.select_expr.field
     if kind == "call_expr" and node.call_expr.function == "@in" and len(node.call_expr.args) == 2:
         name = _text(node.call_expr.args[0])
-        if name is not None and _is_variable(node.call_expr.args[1], LOCATIONS):
+        if name is not None and _is_variable(node.call_expr.args[1], vocabulary.locations):
             return node.call_expr.args[1], name
     return None
 
 
-def _is_variable(node: Expr, among: dict[str, str]) -> bool:
+def _is_variable(node: Expr, among: Mapping[str, str]) -> bool:
     return node.WhichOneof("expr_kind") == "ident_expr" and node.ident_expr.name in among
 
 
@@ -251,7 +268,7 @@ def _text(node: Expr) -> str | None:
     return str(node.const_expr.string_value) if is_text else None
 
 
-def _children(node: Expr) -> Iterator[tuple[Expr, bool]]:
+def children(node: Expr) -> Iterator[tuple[Expr, bool]]:
     """Yields what stands below a node, and whether it is evaluated over and over."""
     kind = node.WhichOneof("expr_kind")
     if kind == "select_expr":
@@ -271,19 +288,36 @@ def _children(node: Expr) -> Iterator[tuple[Expr, bool]]:
         yield from ((loop.loop_condition, True), (loop.loop_step, True))
 
 
-def _key(variable: str, name: str) -> AttributeKey:
-    location = LOCATIONS[variable]
-    if location in {BODY_JSON, PATH_PARAMETER}:
+def _key(location: str, name: str) -> AttributeKey:
+    if location == RESPONSE_HEADERS:
+        return (location, name.lower())
+    if location in _RAW_NAMES:
         return (location, name)
     return attribute_key(Location(location), name)
 
 
+_RAW_NAMES = {BODY_JSON, PATH_PARAMETER, RESPONSE_BODY, METADATA}
+
+_LIKE = {
+    BODY_JSON: Location.BODY,
+    PATH_PARAMETER: Location.PATH,
+    RESPONSE_HEADERS: Location.HEADER,
+    RESPONSE_BODY: Location.BODY,
+    METADATA: Location.BODY,
+}
+"""Where names mean the same."""
+
+
 def _sensitive(key: AttributeKey) -> bool:
     """Tells whether clients send a hash. A number of tokens, such as ``max_tokens``, is no token."""
-    places = {BODY_JSON: Location.BODY, PATH_PARAMETER: Location.PATH}
-    location = places[key[0]] if key[0] in places else Location(key[0])
+    location = _LIKE[key[0]] if key[0] in _LIKE else Location(key[0])
     return is_sensitive(Source(location=location, name=_TOKEN_COUNT.sub("", key[1])))
 
 
-def _example(variable: str) -> str:
-    return f"{variable}.model" if variable == BODY else f'{variable}["x-tier"]'
+def field_of(entry: Entry) -> str:
+    """Returns the dot path under which clients send what is captured: ``response.body.usage.total_tokens``."""
+    return f"{entry.variable}.{entry.key[1]}"
+
+
+def _example(variable: str, vocabulary: Vocabulary) -> str:
+    return f"{variable}.model" if variable in vocabulary.trees else f'{variable}["x-tier"]'

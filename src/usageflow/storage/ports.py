@@ -17,7 +17,7 @@ from usageflow.domain.credentials import Credential
 from usageflow.domain.customers import Customer
 from usageflow.domain.policies import Block, PolicySet
 from usageflow.domain.releases import Release
-from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
+from usageflow.domain.usage import EndpointName, ListedFailure, Outcome, PendingRow, UsageRecord
 from usageflow.storage.directories import Directories, DirectorySource
 
 
@@ -185,6 +185,13 @@ class UsageStore(Protocol):
     ) -> Sequence[PendingRow]:
         """Returns unclaimed metering deltas summed per (endpoint, policy, price), most units first: those of everybody, or of these
         pseudonyms (IdentityStore).
+        """
+
+    async def metering_failures(
+        self, application_id: str, *, before: int, limit: int
+    ) -> Sequence[ListedFailure]:
+        """Returns at most ``limit`` failures of metering expressions, newest first: those with a row id below ``before``, all with
+        0.
         """
 
 

@@ -7,12 +7,13 @@ from typing import Protocol
 
 
 class Detail(StrEnum):
-    """What an application keeps for its ``retention_days``."""
+    """What an application keeps for its ``retention_days``; metering failures go after 36 days whatever it says."""
 
     EVENTS = "EVENTS"
     MINUTES = "MINUTES"
     IDENTITY_HOURS = "IDENTITY_HOURS"
     IDENTITY_DAYS = "IDENTITY_DAYS"
+    METERING_FAILURES = "METERING_FAILURES"
 
 
 class RetentionStore(Protocol):

@@ -46,7 +46,7 @@ def test_a_good_set_has_no_fault() -> None:
             policy(limits=[limit(9, algorithm="TOKEN_BUCKET", burst=4, scope="SHARED")], cost=5),
             "limits[0].limit",
         ),
-        (policy(metering=Metering(price="price_1", expression="1 + 1")), "metering.expression"),
+        (policy(metering=Metering(price="price_1", expression="usage_record")), "metering.expression"),
     ],
 )
 def test_a_fault_is_named_by_its_path(bad: Policy, field: str) -> None:

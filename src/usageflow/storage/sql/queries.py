@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, func, select
 
 from usageflow.domain.units import join
-from usageflow.domain.usage import EndpointName, PendingRow
+from usageflow.domain.usage import EndpointName, ListedFailure, MeteringFailure, PendingRow
 from usageflow.storage.sql.statements import join_sum, wide_sum
-from usageflow.storage.sql.tables import ENDPOINT_NAMES, METERING_DELTAS
+from usageflow.storage.sql.tables import ENDPOINT_NAMES, METERING_DELTAS, METERING_FAILURES
 
 _WHOLE_BASE = 10**9
 _PICO_BASE = 10**6
@@ -45,6 +45,19 @@ def pending_rows(
     rows.sort(key=lambda row: (row.endpoint.method, row.endpoint.template, row.policy, row.price))
     rows.sort(key=lambda row: row.units, reverse=True)
     return rows
+
+
+def metering_failures(
+    connection: Connection, application_id: str, before: int, limit: int
+) -> list[ListedFailure]:
+    """Returns failures of metering expressions, newest first."""
+    table = METERING_FAILURES.c
+    columns = (table.policy, table.price, table.revision, table.message, table.time_us)
+    statement = select(table.row_id, table.event_id, *columns).where(table.application_id == application_id)
+    if before:
+        statement = statement.where(table.row_id < before)
+    rows = connection.execute(statement.order_by(table.row_id.desc()).limit(limit))
+    return [ListedFailure(row[0], row[1], MeteringFailure(*row[2:])) for row in rows]
 
 
 def _pending_row(

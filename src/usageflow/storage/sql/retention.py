@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, select, tuple_
 
-from usageflow.domain.ids import DAY_S
+from usageflow.domain.ids import DAY_S, ID_DAYS
 from usageflow.storage.retention import Detail
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.tables import (
@@ -15,6 +15,7 @@ from usageflow.storage.sql.tables import (
     EVENTS,
     IDENTITY_DAYS,
     IDENTITY_HOURS,
+    METERING_FAILURES,
     USAGE_MINUTES,
     USAGE_SERIES,
 )
@@ -41,7 +42,9 @@ def _purge(connection: Connection, detail: Detail, now_s: int, limit: int) -> in
         if left <= 0:
             break
         keys = (
-            old(application_id, now_s - days * DAY_S).limit(left).with_for_update(of=table, skip_locked=True)
+            old(application_id, now_s - _KEPT_DAYS.get(detail, days) * DAY_S)
+            .limit(left)
+            .with_for_update(of=table, skip_locked=True)
         )
         primary = _KEYS.get(detail, list(table.primary_key))
         place: Any = primary[0] if len(primary) == 1 else tuple_(*primary)
@@ -51,6 +54,9 @@ def _purge(connection: Connection, detail: Detail, now_s: int, limit: int) -> in
 
 _KEYS: dict[Detail, list[Any]] = {Detail.EVENTS: [EVENTS.c.time_us, EVENTS.c.row_id]}
 """Where it is not the primary key: with its time, an event is in one partition."""
+
+_KEPT_DAYS = {Detail.METERING_FAILURES: ID_DAYS}
+"""Where an application has no say: as long as an id cannot be reported again."""
 
 
 def _events(application_id: str, before_s: int) -> Select[Any]:
@@ -70,6 +76,15 @@ def _minutes(application_id: str, before_s: int) -> Select[Any]:
     )
 
 
+def _metering_failures(application_id: str, before_s: int) -> Select[Any]:
+    columns = METERING_FAILURES.c
+    return (
+        select(columns.row_id)
+        .where(columns.application_id == application_id, columns.time_us < before_s * 1_000_000)
+        .order_by(columns.time_us)
+    )
+
+
 def _of_identities(table: Table, step_s: int) -> Callable[[str, int], Select[Any]]:
     def old(application_id: str, before_s: int) -> Select[Any]:
         ended = table.c.start < before_s - step_s
@@ -83,4 +98,5 @@ _OLD: dict[Detail, tuple[Table, Callable[[str, int], Select[Any]]]] = {
     Detail.MINUTES: (USAGE_MINUTES, _minutes),
     Detail.IDENTITY_HOURS: (IDENTITY_HOURS, _of_identities(IDENTITY_HOURS, 3_600)),
     Detail.IDENTITY_DAYS: (IDENTITY_DAYS, _of_identities(IDENTITY_DAYS, DAY_S)),
+    Detail.METERING_FAILURES: (METERING_FAILURES, _metering_failures),
 }

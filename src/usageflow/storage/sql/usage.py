@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from usageflow.domain.clock import Clock
-from usageflow.domain.usage import Outcome, PendingRow, UsageRecord
+from usageflow.domain.usage import ListedFailure, Outcome, PendingRow, UsageRecord
 from usageflow.storage.sql import queries
 from usageflow.storage.sql.database import Database
 from usageflow.storage.sql.ingest import ingest
@@ -37,4 +37,12 @@ class SqlUsageStore:
         """See UsageStore. Rows with equal units are in order of endpoint, policy and price."""
         return await self._database.read(
             lambda connection: queries.pending_rows(connection, application_id, pseudonyms)
+        )
+
+    async def metering_failures(
+        self, application_id: str, *, before: int, limit: int
+    ) -> Sequence[ListedFailure]:
+        """See UsageStore."""
+        return await self._database.read(
+            lambda connection: queries.metering_failures(connection, application_id, before, limit)
         )

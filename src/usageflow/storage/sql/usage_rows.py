@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from usageflow.domain.usage import StoredEvent, UsageRecord
 from usageflow.storage.sql.interning import NOBODY, endpoint_ids, pseudonyms, series_ids
 from usageflow.storage.sql.remembered import Names
 from usageflow.storage.sql.statements import append_rows
-from usageflow.storage.sql.tables import EVENTS, METERING_DELTAS, USAGE_DELTAS
+from usageflow.storage.sql.tables import EVENTS, METERING_DELTAS, METERING_FAILURES, USAGE_DELTAS
 
 _Row = tuple[Any, ...]
 """Values in the order of the table's columns, without row_id."""
@@ -43,7 +43,14 @@ def append_records(
     append_rows(connection, EVENTS, [_event_row(event, of) for event in events])
     append_rows(connection, USAGE_DELTAS, [_usage_row(one, of) for one in usage])
     append_rows(connection, METERING_DELTAS, [_metering_row(one, of) for one in metering])
+    append_rows(connection, METERING_FAILURES, list(_failure_rows(application_id, records)))
     return names
+
+
+def _failure_rows(application_id: str, records: Sequence[UsageRecord]) -> Iterator[_Row]:
+    for record in records:
+        for failure in record.failures:
+            yield (application_id, record.record_id, *failure)
 
 
 def _names(

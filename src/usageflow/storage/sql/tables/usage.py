@@ -222,3 +222,19 @@ METERING_DELTAS = Table(
         postgresql_where=text("part IS NOT NULL"),
     ),
 )
+
+# What metering expressions could not work out; ``event_id`` is the id of the event, or of the count batch.
+METERING_FAILURES = Table(
+    "metering_failures",
+    METADATA,
+    Column("row_id", ROW_ID, primary_key=True),
+    Column("application_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("price", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Index("ix_metering_failures_application", "application_id", "row_id"),
+    Index("ix_metering_failures_time", "application_id", "time_us"),
+)

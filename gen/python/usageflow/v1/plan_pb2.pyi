@@ -205,13 +205,17 @@ global___LocalFallback = LocalFallback
 
 @typing.final
 class CaptureField(google.protobuf.message.Message):
-    """A field of a request or response that a metering expression reads."""
+    """A field of a request, response or the application's metadata that a metering expression reads."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PATH_FIELD_NUMBER: builtins.int
     path: builtins.str
-    """Dot path, such as `response.body.usage.total_tokens`."""
+    """Dot path: `request.body.`, `response.body.` or `metadata.` and names of objects inside each other, such as
+    `response.body.usage.total_tokens`; or `request.headers.`, `response.headers.` (in lower case) or `request.query.` and one name.
+    Events hold the value in UsageEvent.metadata, its key this whole text; what `metadata.` names is the application's and stays
+    where it is. Fields that are missing are left out. Headers and query are text.
+    """
     def __init__(
         self,
         *,
@@ -249,7 +253,9 @@ class EndpointPlan(google.protobuf.message.Message):
     lease_life_ms: builtins.int
     """How long tokens for this endpoint may live, in milliseconds, at most 10,000; 0: they may not be leased."""
     event_required: builtins.bool
-    """True where every request must be reported as an event (never sampled)."""
+    """True where every request must be reported as an event (never sampled), whether it is counted or not: counts do not tell what is
+    billed.
+    """
     lease_epoch: builtins.int
     """Names everything that decides for this endpoint, in 63 bits; 0 where tokens may not be leased. Leases of the endpoint that were
     granted under another epoch are void: the client drops them and returns what is unused.
@@ -270,7 +276,7 @@ class EndpointPlan(google.protobuf.message.Message):
 
     @property
     def capture_fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CaptureField]:
-        """Fields that every event of this endpoint must hold."""
+        """Fields that every event of this endpoint must hold; of a body nothing else is sent for metering."""
 
     def __init__(
         self,

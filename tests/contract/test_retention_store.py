@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Table, func, insert, select, update
 
 from tests.causes import NOBODY
-from usageflow.domain.usage import EndpointName, Series, StoredEvent, UsageDelta, UsageRecord
+from usageflow.domain.usage import EndpointName, MeteringFailure, Series, StoredEvent, UsageDelta, UsageRecord
 from usageflow.storage.ports import ControlStore, UsageStore
 from usageflow.storage.retention import Detail, RetentionStore
 from usageflow.storage.sql import Database
@@ -18,6 +18,7 @@ from usageflow.storage.sql.tables import (
     EVENTS,
     IDENTITY_DAYS,
     IDENTITY_HOURS,
+    METERING_FAILURES,
     USAGE_DAYS,
     USAGE_HOURS,
     USAGE_MINUTES,
@@ -102,5 +103,18 @@ async def test_what_tells_of_people_and_minutes_go_and_sums_stay(
         own = {"application_id": application_id, **OF_IDENTITY, **SUMS}
         await put(database, table, *({"start": start, **own} for start in starts))
     gone = [await purge(retention, detail) for detail in Detail]
-    assert gone == [1, 2, 2, 2]
+    assert gone == [1, 2, 2, 2, 0]
     assert [await count(database, table) for table in (USAGE_HOURS, USAGE_DAYS)] == [3, 3]
+
+
+async def test_metering_failures_go_after_36_days_whatever_the_application_keeps(
+    usage: UsageStore, retention: RetentionStore, database: Database, application_id: str
+) -> None:
+    records = [
+        UsageRecord(f"{days}", 0, bytes(16), (), failures=(MeteringFailure("p", "price_a", 1, "no", at),))
+        for days in (8, 35, 37)
+        if (at := (NOW_S - days * DAY_S) * 1_000_000)
+    ]
+    await usage.ingest([(application_id, records)])
+    assert await purge(retention, Detail.METERING_FAILURES) == 1
+    assert await count(database, METERING_FAILURES) == 2

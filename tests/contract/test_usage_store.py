@@ -21,6 +21,7 @@ from usageflow.domain.errors import InvalidArgument
 from usageflow.domain.usage import (
     EndpointName,
     MeteringDelta,
+    MeteringFailure,
     Outcome,
     PendingRow,
     Series,
@@ -251,3 +252,18 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
     with localcontext() as context:
         context.prec = 60
         return sum(amounts, Decimal(0))
+
+
+async def test_what_could_not_be_metered_is_listed_once(usage: UsageStore, application_id: str) -> None:
+    failed = MeteringFailure("p", "price_a", 7, "Key not found", 1_000_000)
+    records = [
+        UsageRecord(f"e{number}", 0, bytes(16), (), failures=(failed._replace(revision=number),))
+        for number in (1, 2, 3)
+    ]
+    for _ in range(2):
+        await usage.ingest([(application_id, records)])
+    first = await usage.metering_failures(application_id, before=0, limit=2)
+    assert [(each.record_id, each.failure.revision) for each in first] == [("e3", 3), ("e2", 2)]
+    rest = await usage.metering_failures(application_id, before=first[-1].row_id, limit=2)
+    assert [(each.record_id, each.failure) for each in rest] == [("e1", failed._replace(revision=1))]
+    assert await usage.metering_failures("another", before=0, limit=9) == []

@@ -28,7 +28,7 @@ from usageflow.domain.policy_terms import term_attributes
 from usageflow.domain.releases import Release
 from usageflow.domain.snapshot import Snapshot, attribute_name
 from usageflow.domain.templates import segments_of
-from usageflow.domain.usage import EndpointName, Outcome, PendingRow, UsageRecord
+from usageflow.domain.usage import EndpointName, ListedFailure, Outcome, PendingRow, UsageRecord
 from usageflow.storage.counters import Amendment, CounterStore, Take, Taken
 from usageflow.storage.directories import DirectoryChanges
 from usageflow.storage.identities import KnownIdentity
@@ -397,6 +397,17 @@ class FakeUsage:
     ) -> Sequence[PendingRow]:
         self.asked_for = pseudonyms
         return self.waiting
+
+    async def metering_failures(
+        self, application_id: str, *, before: int, limit: int
+    ) -> Sequence[ListedFailure]:
+        found = [
+            ListedFailure(row_id, record.record_id, failure)
+            for row_id, ((owner, _), record) in enumerate(self.stored.items(), start=1)
+            for failure in record.failures
+            if owner == application_id and (not before or row_id < before)
+        ]
+        return found[::-1][:limit]
 
 
 class FakeIdentities:

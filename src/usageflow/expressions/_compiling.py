@@ -98,7 +98,7 @@ class Expression:
     def _evaluate(self, facts: Facts) -> Value | EvaluationFailed:
         try:
             data = bindings(self._scalars, self._entries, facts, self._vocabulary)
-            found = self._program.eval(data=data)
+            found = self._program.eval(data=data)  # type: ignore[union-attr] # only lines have none
             kind, value = found.type().name(), found.value()
         except _LIBRARY_ERRORS as error:
             return EvaluationFailed(_message(str(error)))

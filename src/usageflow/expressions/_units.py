@@ -83,7 +83,7 @@ class Factors:
         return _combined(node.call_expr.function, known, self._whole(node)) if known == parts else None
 
     def _whole(self, node: Expr) -> bool:
-        return self._checked.type_map[node.id].primitive != checked_pb2.Type.DOUBLE
+        return bool(self._checked.type_map[node.id].primitive != checked_pb2.Type.DOUBLE)
 
     def _amount(self, node: Expr) -> Decimal:
         args = node.call_expr.args
@@ -98,7 +98,7 @@ class Factors:
 
 
 def _is_units(node: Expr) -> bool:
-    return node.HasField("call_expr") and node.call_expr.function == UNITS
+    return bool(node.HasField("call_expr") and node.call_expr.function == UNITS)
 
 
 def _number(node: Expr) -> Decimal | None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from usageflow.domain.billing import HOUR_S
+from usageflow.domain.billing import Window, hour_of
 from usageflow.domain.units import join
 from usageflow.storage.billing import BacklogRow, Claim
 from usageflow.storage.sql.driver import is_postgres
@@ -34,10 +34,28 @@ _DELTAS = METERING_DELTAS.c
 
 
 def backlog(connection: Connection, before_s: int, limit: int, after: BacklogRow | None) -> list[BacklogRow]:
-    """Returns what no part has."""
-    hour = _DELTAS.second // HOUR_S * HOUR_S
+    """Returns what no part has, hour by hour: each statement reads one, however much there is."""
+    rows: list[BacklogRow] = []
+    from_s = 0 if after is None else after.hour_s
+    while len(rows) < limit:
+        oldest = select(func.min(_DELTAS.second)).where(
+            _DELTAS.part.is_(None), _DELTAS.second >= from_s, _DELTAS.second < before_s
+        )
+        second = connection.scalar(oldest)
+        if second is None:
+            break
+        hour = hour_of(second)
+        within = Window(hour.start_s, min(hour.end_s, before_s))
+        behind = after if after is not None and after.hour_s == hour.start_s else None
+        rows += _of_hour(connection, within, limit - len(rows), behind)
+        from_s = hour.end_s
+    return rows
+
+
+def _of_hour(
+    connection: Connection, within: Window, limit: int, after: BacklogRow | None
+) -> list[BacklogRow]:
     key = (
-        hour,
         _DELTAS.application_id,
         APPLICATIONS.c.name,
         _DELTAS.pseudonym,
@@ -50,19 +68,19 @@ def backlog(connection: Connection, before_s: int, limit: int, after: BacklogRow
     statement = (
         select(*key, *sums, *unit_sums(_DELTAS.whole, _DELTAS.pico))
         .join_from(METERING_DELTAS, APPLICATIONS, APPLICATIONS.c.application_id == _DELTAS.application_id)
-        .where(_DELTAS.part.is_(None), _DELTAS.second < before_s)
+        .where(_DELTAS.part.is_(None), _DELTAS.second >= within.start_s, _DELTAS.second < within.end_s)
         .group_by(*key)
         .order_by(*key)
         .limit(limit)
     )
     if after is not None:
-        statement = statement.where(tuple_(*key) > tuple_(*after[: len(key)]))
-    return [_backlog_row(*row) for row in connection.execute(statement)]
+        statement = statement.where(tuple_(*key) > tuple_(*after[1 : len(key) + 1]))
+    return [_backlog_row(within.start_s, *row) for row in connection.execute(statement)]
 
 
-def _backlog_row(*row: Any) -> BacklogRow:
-    requests, oldest_s, *units = row[8:]
-    return BacklogRow._make([*row[:8], int(requests), units_of_sums(*units), oldest_s])
+def _backlog_row(hour_s: int, *row: Any) -> BacklogRow:
+    requests, oldest_s, *units = row[7:]
+    return BacklogRow._make([hour_s, *row[:7], int(requests), units_of_sums(*units), oldest_s])
 
 
 def claim_deltas(connection: Connection, claim: Claim, part_id: int) -> tuple[int, Decimal] | None:

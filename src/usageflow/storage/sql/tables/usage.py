@@ -208,6 +208,12 @@ METERING_DELTAS = Table(
         postgresql_where=text("part IS NULL"),
     ),
     Index(
+        "ix_metering_deltas_hours",
+        "second",
+        sqlite_where=text("part IS NULL"),
+        postgresql_where=text("part IS NULL"),
+    ),
+    Index(
         "ix_metering_deltas_bound",
         "application_id",
         "customer",

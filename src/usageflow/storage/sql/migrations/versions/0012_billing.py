@@ -33,6 +33,7 @@ def upgrade() -> None:
     _create_holds()
     _index_deltas("application_id", "pseudonym", "second")
     op.create_index("ix_metering_deltas_part", "metering_deltas", ["part"], **_where("part IS NOT NULL"))
+    op.create_index("ix_metering_deltas_hours", "metering_deltas", ["second"], **_where(_OPEN))
     bound = ["application_id", "customer", "second"]
     op.create_index("ix_metering_deltas_bound", "metering_deltas", bound, **_where(_BOUND))
 
@@ -40,6 +41,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops them; what was claimed stays claimed."""
     op.drop_index("ix_metering_deltas_bound", "metering_deltas")
+    op.drop_index("ix_metering_deltas_hours", "metering_deltas")
     op.drop_index("ix_metering_deltas_part", "metering_deltas")
     _index_deltas("application_id", "second")
     for table in reversed(_TABLES):

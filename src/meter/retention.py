@@ -8,9 +8,14 @@ import structlog
 
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
+from usageflow.domain.ids import DAY_S
+from usageflow.storage.billing import BillingStore
 from usageflow.storage.retention import Detail, RetentionStore
 
 EVERY_S = 3600.0
+BILLED_FOR_S = 400 * DAY_S
+"""How long it is known of what an invoice was made up: a year, and time to object."""
+
 BATCH = 5_000
 """Rows of one transaction: a few milliseconds, so that reports hardly wait."""
 
@@ -24,9 +29,16 @@ class Retention:
     """Deletes old detail, a little at a time. Several processes may do it at once."""
 
     def __init__(
-        self, store: RetentionStore, clock: Clock, *, batch: int = BATCH, pause_s: float = _PAUSE_S
+        self,
+        store: RetentionStore,
+        billing: BillingStore,
+        clock: Clock,
+        *,
+        batch: int = BATCH,
+        pause_s: float = _PAUSE_S,
     ) -> None:
         self._store = store
+        self._billing = billing
         self._clock = clock
         self._batch = batch
         self._pause_s = pause_s
@@ -40,6 +52,14 @@ class Retention:
                 rows = await self._store.purge(detail, now_us=now_us, limit=self._batch)
                 gone += rows
                 await asyncio.sleep(self._pause_s)
+        return gone + await self._forget_parts(now_us // 1_000_000 - BILLED_FOR_S)
+
+    async def _forget_parts(self, before_s: int) -> int:
+        """Deletes what was billed long ago, with the metered units that it was made of."""
+        gone = 0
+        while some := await self._billing.forget_parts(before_s=before_s):
+            gone += some
+            await asyncio.sleep(self._pause_s)
         return gone
 
     async def run_for_ever(self) -> None:

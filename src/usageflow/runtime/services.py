@@ -92,7 +92,7 @@ def build_office(
     background: dict[str, Background] = {
         "compactor": compactor,
         "alerts": build_alarm(stores, clock, hash_key, sender),
-        "retention": Retention(stores.retention, clock),
+        "retention": Retention(stores.retention, stores.billing, clock),
         "upkeep": Upkeep(stores.upkeep, clock),
     }
     bills = build_billing(stores, clock, hash_key, billing, metrics)

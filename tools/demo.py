@@ -13,7 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tools import demo_billing
 from tools.processes import App, ProcessFailed, Service
+from tools.standin import StandIn
 from tools.traffic import Call, Tally, send_all
 
 TRANSACTION = Call("POST", "/api/transactions", "POST /api/transactions")
@@ -97,28 +99,44 @@ def show(tally: Tally, rows: dict[str, dict[str, int]]) -> None:
         )
 
 
+def allowed_transactions() -> dict[str, int]:
+    """Returns how many transactions of each user must be allowed, and so be billed."""
+    return {user: min(LIMIT, calls.count(TRANSACTION)) for user, calls in TRAFFIC if user}
+
+
 def run(data: Path) -> str:
     """Runs the demo in a data folder; returns the closing line. Raises Disagreement or ProcessFailed."""
-    with Service(data) as service:
-        address = service.wait_ready()
-        print(f"service ready on {address} after {service.ready_after_s:.1f} s")
-        with App(address, service.credentials["api_key"]) as app:
-            print(
-                f"quick-start app ready on 127.0.0.1:{app.port} after {app.wait_ready():.1f} s; sending traffic"
-            )
-            tally = send_all(app.port, TRAFFIC)
-            rows = wait_until_counted(service, tally.requests.total())
-            app.stop()
-        show(tally, rows)
-        compare(tally, rows)
-        service.stop()
+    with StandIn() as stripe:
+        stripe.wait_ready()
+        stripe.seed(demo_billing.objects(allowed_transactions()))
+        with Service(data, **stripe.settings) as service:
+            tally, bills = _serve(service, stripe)
     with Service(data) as again:
         again.wait_ready()
         print(f"service restarted, ready after {again.ready_after_s:.1f} s; its counts must be the same")
         compare(tally, counted(again))
         again.stop()
     total, denied = tally.requests.total(), tally.denied.total()
-    return f"{total} requests, {total - denied} allowed, {denied} denied and {total} counted on both sides"
+    return f"{total} requests, {total - denied} allowed, {denied} denied and {total} counted on both sides; {bills}"
+
+
+def _serve(service: Service, stripe: StandIn) -> tuple[Tally, str]:
+    """Sends traffic through the app and bills it; returns what was sent, and a line about the invoices."""
+    address = service.wait_ready()
+    print(f"service ready on {address} after {service.ready_after_s:.1f} s")
+    demo_billing.enter_customers(service, allowed_transactions())
+    with App(address, service.credentials["api_key"]) as app:
+        print(
+            f"quick-start app ready on 127.0.0.1:{app.port} after {app.wait_ready():.1f} s; sending traffic"
+        )
+        tally = send_all(app.port, TRAFFIC)
+        rows = wait_until_counted(service, tally.requests.total())
+        app.stop()
+    show(tally, rows)
+    compare(tally, rows)
+    bills = demo_billing.bill(service, stripe, allowed_transactions())
+    service.stop()
+    return tally, bills
 
 
 def main() -> int:

@@ -65,12 +65,8 @@ class Previewing:
 
     async def _line(self, found: BilledCustomer, target: Target, opened: Decimal) -> Line:
         period = await self._period(found.payer, target)
-        wanted = PartFilter(
-            customer=found.payer.customer,
-            price=target.price,
-            since_s=period.start_s,
-            until_s=period.end_s,
-        )
+        # By what counts there: the window of a part may have begun before the period.
+        wanted = PartFilter(customer=found.payer.customer, price=target.price, within=period)
         sums = await self._billed.part_sums(found.application_id, wanted)
         line = Line(target, period, open=opened)
         return line.with_parts((each.state, each.units) for each in sums if each.target == target)

@@ -65,6 +65,9 @@ async def test_parts_are_listed_newest_first_by_what_is_asked(billing: World) ->
     assert await ids(PartFilter(customer="b")) == [later.part_id]
     assert await ids(PartFilter(price="price_2")) == [priced.part_id]
     assert await ids(PartFilter(since_s=HOUR + 1)) == [later.part_id]
+    at_s = later.terms.timestamp_s
+    assert later.part_id in await ids(PartFilter(within=Window(at_s, at_s + 1)))
+    assert await ids(PartFilter(within=Window(at_s + 10 * HOUR, at_s + 11 * HOUR))) == []
     assert await ids(PartFilter(until_s=HOUR + HOUR_S)) == [priced.part_id, second.part_id, first.part_id]
     assert await ids(PartFilter(part_ids=(first.part_id, 10**9))) == [first.part_id]
     assert await billing.other.parts("another", EVERYTHING, after=0, limit=9) == []

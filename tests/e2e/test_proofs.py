@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tools.postgres_servers import PostgresServer
-from tools.prove.cases import audit, cluster, ingest, midmonth, percentiles, replay
+from tools.prove.billing_scripts import Size, script
+from tools.prove.cases import audit, billing, cluster, ingest, midmonth, money, percentiles, replay
 from tools.prove.stores import settings_for
 from tools.redis_servers import RedisServer
 from tools.snapshots import SnapshotWriter
@@ -43,6 +46,29 @@ def test_reports_are_counted_once_whatever_is_killed(tmp_path: Path, own_postgre
         ingest.show_ingest_shared(tmp_path / "postgresql", own_postgres, size),
     ):
         assert "rollup tables and metering deltas equal to the unit" in figure
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [3, 6])
+def test_units_at_stripe_are_those_of_accepted_reports(
+    tmp_path: Path, own_postgres: PostgresServer, seed: int
+) -> None:
+    size = Size(customers=2, events=150, batches=2, clients=2, waves=1)
+    told = billing.show_script(tmp_path / "script", script(seed), size, own_postgres)
+    assert told.endswith("6 ledgers equal to the unit")
+
+
+def test_a_request_is_billed_once_whatever_matches_it(tmp_path: Path) -> None:
+    assert "40 of a day ago under the old price: 7 ledgers equal" in money.once(tmp_path / "once")
+
+
+def test_what_cannot_be_billed_says_why(tmp_path: Path) -> None:
+    assert money.unbillable(tmp_path / "unbillable").startswith("6 faults told with what to do")
+
+
+def test_many_customers_are_billed_by_the_hour(tmp_path: Path) -> None:
+    figure = money.show_million(tmp_path / "million", customers=20, events=2_000)
+    assert figure.startswith("2000 events became 80 parts")
 
 
 def test_percentiles_are_those_of_the_exact_latencies(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ class PartResult:
 
 @dataclass(frozen=True, slots=True)
 class PartFilter:
-    """Which parts of an application; a field that is empty or None excludes nothing. ``since_s`` and ``until_s`` are about windows' starts."""
+    """Which parts of an application; a field that is empty or None excludes nothing. ``since_s`` and ``until_s`` are about windows' starts,
+    ``within`` is about the instants that parts count at.
+    """
 
     states: frozenset[PartState] = frozenset()
     customer: str = ""
@@ -111,6 +113,7 @@ class PartFilter:
     since_s: int | None = None
     until_s: int | None = None
     part_ids: tuple[int, ...] = ()
+    within: Window | None = None
 
 
 class Move(StrEnum):

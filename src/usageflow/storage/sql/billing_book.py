@@ -76,6 +76,8 @@ def _conditions(application_id: str, wanted: PartFilter) -> list[ColumnElement[b
         found.append(PARTS.window_start >= wanted.since_s)
     if wanted.until_s is not None:
         found.append(PARTS.window_start < wanted.until_s)
+    if wanted.within is not None:
+        found += [PARTS.timestamp_s >= wanted.within.start_s, PARTS.timestamp_s < wanted.within.end_s]
     if wanted.part_ids:
         found.append(PARTS.part_id.in_(wanted.part_ids))
     return found

@@ -102,7 +102,7 @@ def report(message: usage_pb2.ReportRequest) -> Report:
     return Report(
         sent_at_us=_micros(message.sent_at) if message.HasField("sent_at") else None,
         revisions=frozenset(_revisions(message)),
-        events=_Lazily(message.events, _event),
+        events=_Lazily(message.events, reported_event),
         batches=[_batch(batch) for batch in message.batches],
         amendments=[
             *(Settlement(item.reservation_id, item.actual) for item in message.settlements),
@@ -135,7 +135,8 @@ class _Lazily(Collection[Made], Generic[Made]):
         return any(made == item for made in self)
 
 
-def _event(event: usage_pb2.UsageEvent) -> ReportedEvent:
+def reported_event(event: usage_pb2.UsageEvent) -> ReportedEvent:
+    """Returns an event, unchecked."""
     time, latency = event.time, event.latency
     seconds, nanos = time.seconds, time.nanos
     return ReportedEvent(

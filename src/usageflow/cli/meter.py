@@ -11,6 +11,7 @@ from usageflow.cli import (
     meter_preview,
     meter_reconcile,
     meter_status,
+    meter_try,
     meter_windows,
 )
 from usageflow.cli.options import examples
@@ -26,3 +27,4 @@ app.command(epilog=examples(meter_actions.RESUME_EXAMPLES))(meter_actions.resume
 app.command(epilog=examples(meter_reconcile.EXAMPLES))(meter_reconcile.reconcile)
 app.command(epilog=examples(meter_preview.EXAMPLES))(meter_preview.preview)
 app.command(epilog=examples(meter_correct.EXAMPLES))(meter_correct.correct)
+app.command("try", epilog=examples(meter_try.EXAMPLES))(meter_try.try_)

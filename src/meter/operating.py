@@ -57,7 +57,7 @@ class Operating:
     ) -> tuple[Sequence[Part], str]:
         """Returns a page of parts, newest first, and the token of the next one, "" at the end. Raises NotFound and InvalidArgument."""
         size = min(page_size or USUAL_PARTS, MOST_PARTS)
-        after = _read_token(page_token)
+        after = read_token(page_token)
         application_id = await self._customers.application_id(application)
         found = await self._billed.parts(application_id, wanted, after=after, limit=size + 1)
         return found[:size], str(found[size - 1].part_id) if len(found) > size else ""
@@ -106,7 +106,8 @@ def _account_of(newest: Sequence[Part]) -> str:
     return f"{terms.account} ({terms.environment})" if terms.account else terms.environment
 
 
-def _read_token(token: str) -> int:
+def read_token(token: str) -> int:
+    """Returns the row id behind which a page begins, 0 for the first page. Raises InvalidArgument."""
     if not token:
         return 0
     if not (token.isascii() and token.isdigit() and len(token) <= 18):

@@ -49,6 +49,24 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> ScriptedSink:
     return made
 
 
+FAILING = FILE.replace("trigger: stripe_usage", "expression: metadata.tokens, trigger: stripe_usage")
+
+
+async def test_what_an_expression_cannot_say_is_kept_and_listed(tmp_path: Path, sink: ScriptedSink) -> None:
+    async with serving(tmp_path, billing=SETTINGS) as running:
+        await apply(running, FAILING)
+        for number in range(3):
+            await use(running, f"event-{number}", 1.0)
+        first = await call(running, pb.ListMeteringFailuresRequest(page_size=2))
+        rest = await call(running, pb.ListMeteringFailuresRequest(page_token=first.next_page_token))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call(running, pb.ListMeteringFailuresRequest(page_token="x"))
+    assert [each.record_id for each in (*first.failures, *rest.failures)] == ["event-2", "event-1", "event-0"]
+    assert not rest.next_page_token
+    assert {(each.policy, each.price) for each in first.failures} == {("p", "price_1")}
+    assert "tokens" in first.failures[0].message
+
+
 @pytest.fixture
 async def billed(tmp_path: Path, sink: ScriptedSink) -> AsyncIterator[Running]:
     async with serving(tmp_path, billing=SETTINGS) as running:

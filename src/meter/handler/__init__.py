@@ -10,12 +10,12 @@ import grpc.aio
 from meter.correcting import Correcting
 from meter.handler.billing import BillingMethods
 from meter.handler.looking import LookingMethods
-from meter.handler.pack import pending_row
+from meter.handler.pack import failure, pending_row
 from meter.operating import Operating
 from meter.pending import Pending
 from meter.previewing import Previewing
 from meter.reconciling import Reconciling
-from usageflow.v1 import meter_pb2, meter_pb2_grpc
+from usageflow.v1 import billing_pb2, meter_pb2, meter_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -47,3 +47,12 @@ class MeterHandler(BillingMethods, LookingMethods, meter_pb2_grpc.MeterServiceSe
         """See the contract."""
         rows = await self._pending.list(request.application, request.customer)
         return meter_pb2.ListPendingResponse(pending=map(pending_row, rows))
+
+    async def ListMeteringFailures(  # noqa: N802
+        self, request: billing_pb2.ListMeteringFailuresRequest, context: _Context
+    ) -> billing_pb2.ListMeteringFailuresResponse:
+        """See the contract."""
+        found, token = await self._pending.failures(
+            request.application, page_size=request.page_size, page_token=request.page_token
+        )
+        return billing_pb2.ListMeteringFailuresResponse(failures=map(failure, found), next_page_token=token)

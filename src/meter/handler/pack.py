@@ -13,7 +13,7 @@ from usageflow.domain.billing import OPEN, Mode, Part, PartKind, Target
 from usageflow.domain.previewing import Line
 from usageflow.domain.reconciling import Compared
 from usageflow.domain.units import format_units
-from usageflow.domain.usage import PendingRow
+from usageflow.domain.usage import ListedFailure, PendingRow
 from usageflow.messages import timestamp_of
 from usageflow.storage.billing import Hold, PartSum, Pause
 from usageflow.v1 import billing_pb2, meter_pb2
@@ -155,3 +155,16 @@ def _at(second: int) -> Timestamp:
 
 def _text(value: Decimal | None) -> str:
     return "" if value is None else format_units(value)
+
+
+def failure(listed: ListedFailure) -> billing_pb2.MeteringFailure:
+    """Returns the message of a metering expression that came to nothing."""
+    found = listed.failure
+    return billing_pb2.MeteringFailure(
+        record_id=listed.record_id,
+        policy=found.policy,
+        price=found.price,
+        revision=found.revision,
+        message=found.message,
+        time=timestamp_of(found.time_us),
+    )

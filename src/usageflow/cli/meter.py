@@ -7,6 +7,7 @@ import typer
 from usageflow.cli import (
     meter_actions,
     meter_correct,
+    meter_failures,
     meter_flush,
     meter_preview,
     meter_reconcile,
@@ -27,4 +28,5 @@ app.command(epilog=examples(meter_actions.RESUME_EXAMPLES))(meter_actions.resume
 app.command(epilog=examples(meter_reconcile.EXAMPLES))(meter_reconcile.reconcile)
 app.command(epilog=examples(meter_preview.EXAMPLES))(meter_preview.preview)
 app.command(epilog=examples(meter_correct.EXAMPLES))(meter_correct.correct)
+app.command(epilog=examples(meter_failures.EXAMPLES))(meter_failures.failures)
 app.command("try", epilog=examples(meter_try.EXAMPLES))(meter_try.try_)

@@ -1043,3 +1043,94 @@ class CorrectUsageResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["cancelled", b"cancelled", "correction", b"correction"]) -> None: ...
 
 global___CorrectUsageResponse = CorrectUsageResponse
+
+@typing.final
+class ListMeteringFailuresRequest(google.protobuf.message.Message):
+    """Asks what could not be metered."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    APPLICATION_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    application: builtins.str
+    """The application's name; required."""
+    page_size: builtins.int
+    """At most this many; 0 means 100, at most 1,000."""
+    page_token: builtins.str
+    """Where the last page ended; empty for the first."""
+    def __init__(
+        self,
+        *,
+        application: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["application", b"application", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+global___ListMeteringFailuresRequest = ListMeteringFailuresRequest
+
+@typing.final
+class MeteringFailure(google.protobuf.message.Message):
+    """A metering expression that came to nothing for a record: it bills nothing for this policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    record_id: builtins.str
+    """The id of the event, or of the count batch."""
+    policy: builtins.str
+    """The policy."""
+    price: builtins.str
+    """Stripe Price id."""
+    revision: builtins.int
+    """The revision whose expression it was."""
+    message: builtins.str
+    """Why."""
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the request began."""
+
+    def __init__(
+        self,
+        *,
+        record_id: builtins.str = ...,
+        policy: builtins.str = ...,
+        price: builtins.str = ...,
+        revision: builtins.int = ...,
+        message: builtins.str = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "policy", b"policy", "price", b"price", "record_id", b"record_id", "revision", b"revision", "time", b"time"]) -> None: ...
+
+global___MeteringFailure = MeteringFailure
+
+@typing.final
+class ListMeteringFailuresResponse(google.protobuf.message.Message):
+    """What could not be metered, newest first; kept for 36 days."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FAILURES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """For the next page; empty at the end."""
+    @property
+    def failures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeteringFailure]:
+        """The failures."""
+
+    def __init__(
+        self,
+        *,
+        failures: collections.abc.Iterable[global___MeteringFailure] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["failures", b"failures", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ListMeteringFailuresResponse = ListMeteringFailuresResponse

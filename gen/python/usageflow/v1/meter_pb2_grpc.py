@@ -61,6 +61,11 @@ class MeterServiceStub(object):
                 request_serializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageRequest.SerializeToString,
                 response_deserializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageResponse.FromString,
                 _registered_method=True)
+        self.ListMeteringFailures = channel.unary_unary(
+                '/usageflow.v1.MeterService/ListMeteringFailures',
+                request_serializer=usageflow_dot_v1_dot_billing__pb2.ListMeteringFailuresRequest.SerializeToString,
+                response_deserializer=usageflow_dot_v1_dot_billing__pb2.ListMeteringFailuresResponse.FromString,
+                _registered_method=True)
         self.MoveBillingParts = channel.unary_unary(
                 '/usageflow.v1.MeterService/MoveBillingParts',
                 request_serializer=usageflow_dot_v1_dot_billing__pb2.MoveBillingPartsRequest.SerializeToString,
@@ -120,6 +125,13 @@ class MeterServiceServicer(object):
 
     def FlushUsage(self, request, context):
         """Freezes and sends now what would wait for its hour to end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMeteringFailures(self, request, context):
+        """Metering expressions that came to nothing, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,6 +201,11 @@ def add_MeterServiceServicer_to_server(servicer, server):
                     servicer.FlushUsage,
                     request_deserializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageRequest.FromString,
                     response_serializer=usageflow_dot_v1_dot_billing__pb2.FlushUsageResponse.SerializeToString,
+            ),
+            'ListMeteringFailures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeteringFailures,
+                    request_deserializer=usageflow_dot_v1_dot_billing__pb2.ListMeteringFailuresRequest.FromString,
+                    response_serializer=usageflow_dot_v1_dot_billing__pb2.ListMeteringFailuresResponse.SerializeToString,
             ),
             'MoveBillingParts': grpc.unary_unary_rpc_method_handler(
                     servicer.MoveBillingParts,
@@ -329,6 +346,33 @@ class MeterService(object):
             '/usageflow.v1.MeterService/FlushUsage',
             usageflow_dot_v1_dot_billing__pb2.FlushUsageRequest.SerializeToString,
             usageflow_dot_v1_dot_billing__pb2.FlushUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeteringFailures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usageflow.v1.MeterService/ListMeteringFailures',
+            usageflow_dot_v1_dot_billing__pb2.ListMeteringFailuresRequest.SerializeToString,
+            usageflow_dot_v1_dot_billing__pb2.ListMeteringFailuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

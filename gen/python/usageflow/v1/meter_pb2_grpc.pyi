@@ -46,6 +46,12 @@ class MeterServiceStub:
     ]
     """Freezes and sends now what would wait for its hour to end."""
 
+    ListMeteringFailures: grpc.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ListMeteringFailuresRequest,
+        usageflow.v1.billing_pb2.ListMeteringFailuresResponse,
+    ]
+    """Metering expressions that came to nothing, newest first."""
+
     MoveBillingParts: grpc.UnaryUnaryMultiCallable[
         usageflow.v1.billing_pb2.MoveBillingPartsRequest,
         usageflow.v1.billing_pb2.MoveBillingPartsResponse,
@@ -108,6 +114,12 @@ class MeterServiceAsyncStub:
         usageflow.v1.billing_pb2.FlushUsageResponse,
     ]
     """Freezes and sends now what would wait for its hour to end."""
+
+    ListMeteringFailures: grpc.aio.UnaryUnaryMultiCallable[
+        usageflow.v1.billing_pb2.ListMeteringFailuresRequest,
+        usageflow.v1.billing_pb2.ListMeteringFailuresResponse,
+    ]
+    """Metering expressions that came to nothing, newest first."""
 
     MoveBillingParts: grpc.aio.UnaryUnaryMultiCallable[
         usageflow.v1.billing_pb2.MoveBillingPartsRequest,
@@ -179,6 +191,14 @@ class MeterServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[usageflow.v1.billing_pb2.FlushUsageResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.FlushUsageResponse]]:
         """Freezes and sends now what would wait for its hour to end."""
+
+    @abc.abstractmethod
+    def ListMeteringFailures(
+        self,
+        request: usageflow.v1.billing_pb2.ListMeteringFailuresRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[usageflow.v1.billing_pb2.ListMeteringFailuresResponse, collections.abc.Awaitable[usageflow.v1.billing_pb2.ListMeteringFailuresResponse]]:
+        """Metering expressions that came to nothing, newest first."""
 
     @abc.abstractmethod
     def MoveBillingParts(

@@ -18,7 +18,7 @@ LOCK_INPUTS := requirements.lock pyproject.toml gen/python/pyproject.toml client
 	clients/python/fastapi/pyproject.toml
 NOT_LOCKED := --no-emit-package usageflow-proto --no-emit-package usageflow-client --no-emit-package usageflow-fastapi
 
-.PHONY: help setup run demo services test bench lint format prove proto proto-check schema lock clean
+.PHONY: help setup run demo services test sandbox bench lint format prove proto proto-check schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ services: ## install the servers that tests start (root on Debian), else say wha
 test: .venv/.ready ## every test
 	@if [ "$$(id -u)" = 0 ]; then tools/services.sh; fi
 	exec $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+sandbox: .venv/.ready ## billing at a Stripe sandbox (STRIPE_TEST_KEY=sk_test_...)
+	@[ -n "$${STRIPE_TEST_KEY:-}" ] || { echo "make: STRIPE_TEST_KEY is not set: set it to a test key of Stripe (sk_test_...)" >&2; exit 1; }
+	exec $(BIN)/python -m pytest tests/sandbox -q -s $(ARGS)
 
 lint: .venv/.ready proto-check ## style, types, layers, contract
 	@$(BIN)/ruff format --check .

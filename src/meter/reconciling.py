@@ -76,11 +76,11 @@ class Reconciling:
             for each in await self._billed.sent_sums(application_id, window)
         }
         asked = {(place.payee, place.target) for place in ours}
-        theirs = {
-            Place(each.payee, each.target, each.hour_s): each.value
-            for each in await works.sink.reckoned(sorted(asked), window)
-        }
-        return compare(ours, theirs)
+        rows = await works.sink.reckoned(sorted(asked), window)
+        theirs = {Place(each.payee, each.target, each.hour_s): each.value for each in rows}
+        # A destination may tell of every hour; those with nothing on either side are no news.
+        told = {place: value for place, value in theirs.items() if value or place in ours}
+        return compare(ours, told)
 
     async def run_for_ever(self) -> None:
         """Compares each night; whatever a night meets, the next one comes."""

@@ -29,7 +29,7 @@ customers:
 
 
 async def apply(service: Running, text: str, *, prune: bool = False) -> admin_pb2.ApplyResponse:
-    request = apply_request(load(text, filename="f.yaml"), prune=prune, dry_run=False)
+    request = apply_request(load(text, filename="f.yaml", check=check), prune=prune, dry_run=False)
     answer = await service.admin.Apply(request, metadata=service.as_admin)
     await service.embedded.decision.snapshots.refresh()
     return answer

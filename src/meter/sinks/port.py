@@ -83,7 +83,9 @@ class Sink(Protocol):
         """Takes back a part that was taken. REFUSED where it is too late: then a correction does it."""
 
     async def reckoned(self, wanted: Collection[tuple[str, Target]], window: Window) -> Sequence[Reckoned]:
-        """Returns what counts there for these (payee, target) within the window, of whole hours; what it cannot tell is left out."""
+        """Returns what counts there for these (payee, target) within the window, of whole hours: 0 where nothing does; what it cannot tell is left
+        out.
+        """
 
     async def close(self) -> None:
         """Ends connections."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import stripe
 
 from usageflow.domain.billing import Outcome, Result
@@ -11,13 +13,17 @@ _EXISTS_CODE = "duplicate_meter_event"
 _AHEAD, _AHEAD_TOLD = "timestamp_in_future", "in the future"
 _CLOCK_S = 20.0
 _LONGEST = 300
+_KEY = re.compile(r"\b(?:(?:sk|rk|pk)_(?:live|test)|whsec)_[\w*.]*")
+"""A key as Stripe quotes it: masked, but for its beginning and end."""
+
+_ACCOUNT = re.compile(r"\bon account '(acct_\w+)'")
 
 
-def outcome_of(error: stripe.StripeError) -> Outcome:
-    """Returns what an error means for the attempt that met it."""
+def outcome_of(error: stripe.StripeError, needs: str = "") -> Outcome:
+    """Returns what an error means for the attempt that met it. ``needs`` is the permission that it takes."""
     told, request = told_by(error), error.request_id or ""
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        return Outcome(Result.DENIED, denial(error), stripe_request=request)
+        return Outcome(Result.DENIED, denial(error, needs), stripe_request=request)
     if isinstance(error, stripe.RateLimitError):
         return Outcome(Result.AGAIN, told, stripe_request=request, wait_s=_wait_s(error))
     if isinstance(error, stripe.APIConnectionError) or unknown(error):
@@ -43,17 +49,29 @@ def replayed(error: stripe.StripeError) -> bool:
 
 
 def told_by(error: stripe.StripeError) -> str:
-    """Returns Stripe's own words, shortened."""
-    return str(error.user_message or error).strip().replace("\n", " ")[:_LONGEST]
+    """Returns Stripe's own words, shortened and without the key."""
+    return _KEY.sub("***", str(error.user_message or error)).strip().replace("\n", " ")[:_LONGEST]
 
 
-def denial(error: stripe.StripeError) -> str:
+def missing(error: stripe.StripeError) -> bool:
+    """Tells whether something that was named does not exist: 404 where the path names it, 400 where a parameter does."""
+    return error.http_status == 404 or error.code == "resource_missing"
+
+
+def account_in(error: stripe.StripeError) -> str:
+    """Returns the account that a missing permission is told of, "" where none is named."""
+    found = _ACCOUNT.search(str(error.user_message or error))
+    return found[1] if found else ""
+
+
+def denial(error: stripe.StripeError, needs: str = "") -> str:
     """Returns what to do about a key that was refused."""
     if isinstance(error, stripe.PermissionError):
-        fix = "give the restricted key the permission (docs/stripe.md lists them), then `usageflow meter resume`"
+        what = f"the permission {needs!r}" if needs else "the permission"
+        fix = f"give the restricted key {what} (docs/stripe.md lists all), then `usageflow meter resume`"
     else:
         fix = "set STRIPE_API_KEY to a key that is valid, restart, then `usageflow meter resume`"
-    return f"Stripe refused the key: {told_by(error)} {fix}"[:_LONGEST]
+    return f"Stripe refused the key: {told_by(error)} {fix}"
 
 
 def _wait_s(error: stripe.StripeError) -> float:

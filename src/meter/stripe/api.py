@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import stripe
 
-from meter.stripe.answers import denial, told_by, unknown
+from meter.stripe.answers import account_in, denial, missing, told_by, unknown
 from meter.stripe.rates import Rates
 from usageflow.domain.errors import Unavailable
 
@@ -22,8 +22,20 @@ _LOOKS = 4
 stripe.enable_telemetry = False
 
 
-class Denied(Exception):
-    """Stripe refused the key; the text says what to do."""
+class NotTold(Exception):
+    """Stripe does not answer a question, and will not. It has two kinds: Denied and Refused. The text says why."""
+
+
+class Denied(NotTold):
+    """Stripe refused the key; the text says what to do. ``account`` is whose key it is, "" where that was not told."""
+
+    def __init__(self, message: str, account: str = "") -> None:
+        super().__init__(message)
+        self.account = account
+
+
+class Refused(NotTold):
+    """Stripe takes the question for a wrong one."""
 
 
 class StripeApi:
@@ -49,18 +61,21 @@ class StripeApi:
             self._rates.slow_down(event=event)
             raise
 
-    async def look(self, work: Callable[[stripe.StripeClient], T]) -> T | None:
-        """Returns what a question answers, None where there is no such thing. Raises Denied, and Unavailable where Stripe does not answer."""
+    async def look(self, work: Callable[[stripe.StripeClient], T], needs: str) -> T | None:
+        """Returns what a question answers, None where there is no such thing. ``needs`` is the permission that it takes. Raises NotTold, and
+        Unavailable where Stripe does not answer.
+        """
         for left in reversed(range(_LOOKS)):
             try:
                 return await self.call(work)
             except (stripe.AuthenticationError, stripe.PermissionError) as error:
-                raise Denied(denial(error)) from error
+                raise Denied(denial(error, needs), account_in(error)) from error
             except stripe.StripeError as error:
-                if error.http_status == 404:
+                if missing(error):
                     return None
-                passing = isinstance(error, stripe.RateLimitError) or unknown(error)
-                if not passing or not left:
+                if not (isinstance(error, stripe.RateLimitError) or unknown(error)):
+                    raise Refused(f"Stripe refused to answer: {told_by(error)}") from error
+                if not left:
                     raise Unavailable(f"Stripe does not answer: {told_by(error)}") from error
         return None
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import stripe
 
-from meter.stripe.api import StripeApi
+from meter.stripe.api import Denied, StripeApi
 from usageflow.domain.billing import Target
 from usageflow.domain.clock import Clock
 from usageflow.domain.policies import Trigger
@@ -66,25 +66,42 @@ class Catalog:
         self._api = api
         self._clock = clock
         self._environment = "live" if live else "test"
+        self._account: Account | None = None
         self._known: dict[tuple[str, str], tuple[int, Any]] = {}
 
     async def account(self) -> Account:
-        """Returns whose key it is. Raises Denied, Unavailable."""
-        found = await self._look("account", "", lambda client: client.v1.accounts.retrieve_current())
-        return Account(str(found.id) if found is not None else "", self._environment)
+        """Returns whose key it is. Restricted keys may not ask for it, but the refusal names the account
+        (https://github.com/dj-stripe/dj-stripe/pull/1131). Raises NotTold, Unavailable.
+        """
+        if self._account is None:
+            try:
+                found = await self._api.look(
+                    lambda client: client.v1.accounts.retrieve_current(), "Accounts: read"
+                )
+                name = str(found.id) if found is not None else ""
+            except Denied as error:
+                if not error.account:
+                    raise
+                name = error.account
+            self._account = Account(name, self._environment)
+        return self._account
 
     async def price(self, name: str) -> PriceFacts | None:
-        """Returns a price. Raises Denied, Unavailable."""
-        found = await self._look("price", name, lambda client: client.v1.prices.retrieve(name))
+        """Returns a price. Raises NotTold, Unavailable."""
+        found = await self._look(
+            "price", name, lambda client: client.v1.prices.retrieve(name), "Prices: read"
+        )
         return None if found is None else _price(found)
 
     async def meter(self, name: str) -> MeterFacts | None:
-        """Returns a meter. Raises Denied, Unavailable."""
-        found = await self._look("meter", name, lambda client: client.v1.billing.meters.retrieve(name))
+        """Returns a meter. Raises NotTold, Unavailable."""
+        found = await self._look(
+            "meter", name, lambda client: client.v1.billing.meters.retrieve(name), "Billing meters: read"
+        )
         return None if found is None else _meter(found)
 
     async def billable(self, target: Target) -> Billable | str:
-        """Returns how a target is reached, or why it is not, with the fix. Raises Denied, Unavailable."""
+        """Returns how a target is reached, or why it is not, with the fix. Raises NotTold, Unavailable."""
         price = await self.price(target.price)
         if price is None:
             return f"there is no Stripe price {target.price} in {self._environment} mode: correct the policy, or use the key of the other mode"
@@ -92,11 +109,13 @@ class Catalog:
         fault = refusal(target, price, meter)
         return fault or Billable(price, meter)
 
-    async def _look(self, kind: str, name: str, work: Callable[[stripe.StripeClient], T]) -> T | None:
+    async def _look(
+        self, kind: str, name: str, work: Callable[[stripe.StripeClient], T], needs: str
+    ) -> T | None:
         now_us = self._clock.now_us()
         known: tuple[int, T | None] = self._known.get((kind, name), (-_KEPT_US, None))
         if known[1] is None or now_us - known[0] >= _KEPT_US:
-            known = self._known[kind, name] = (now_us, await self._api.look(work))
+            known = self._known[kind, name] = (now_us, await self._api.look(work, needs))
         return known[1]
 
 

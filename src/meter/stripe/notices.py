@@ -9,7 +9,7 @@ from typing import Any
 import stripe
 
 from meter.sinks.port import Notice
-from meter.stripe.api import Denied, StripeApi
+from meter.stripe.api import NotTold, StripeApi
 from usageflow.domain.billing import Window
 from usageflow.domain.errors import InvalidArgument, Unavailable
 
@@ -33,8 +33,8 @@ async def read_notice(api: StripeApi, body: bytes, signature: str, secret: str) 
     if getattr(thin, "type", "") not in _KINDS:
         return _NOTHING
     try:
-        event = await api.look(lambda _: thin.fetch_event())
-    except Denied as error:
+        event = await api.look(lambda _: thin.fetch_event(), "Events: read")
+    except NotTold as error:
         raise Unavailable(str(error)) from error
     return _NOTHING if event is None else _notice(event.data)
 

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from decimal import Decimal
-from typing import Any
 
 import stripe
 
 from meter.sinks.port import Finding, Level, Notice, Payer, Reckoned, TermsOf, UnitPrice
-from meter.stripe import sending
+from meter.stripe import items, sending
 from meter.stripe.answers import outcome_of
-from meter.stripe.api import Denied, StripeApi
+from meter.stripe.api import Denied, NotTold, Refused, StripeApi
 from meter.stripe.catalog import Billable, Catalog
+from meter.stripe.items import InvoiceItems
 from meter.stripe.notices import read_notice
+from meter.stripe.reckoning import Reckoning
 from meter.stripe.subscriptions import Subscriptions
-from meter.stripe.terms import by_item, by_meter, by_record, by_subscription, month_of
-from usageflow.domain.billing import HOUR_S, Held, HoldReason, Method, Outcome, Part, Result, Target, Window
+from meter.stripe.terms import Subscribed, by_item, by_meter, month_of
+from usageflow.domain.billing import Held, HoldReason, Method, Outcome, Part, Result, Target, Window
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import LateUsage, Trigger
 
 _CANCEL_WITHIN_US = 24 * 3_600_000_000
-_SENDERS: dict[Method, Callable[[stripe.StripeClient, Part], Outcome]] = {
-    Method.METER_EVENT: sending.meter_event,
-    Method.USAGE_RECORD: sending.usage_record,
-    Method.INVOICE_ITEM: sending.invoice_item,
-}
 
 
 class StripeSink:
@@ -47,6 +42,8 @@ class StripeSink:
         self._api = api
         self._catalog = catalog
         self._subscriptions = Subscriptions(api, clock)
+        self._items = InvoiceItems(api)
+        self._reckoning = Reckoning(api, catalog, self._items)
         self._installation_id = installation_id
         self._installation = ""
         self._webhook_secret = webhook_secret
@@ -59,13 +56,19 @@ class StripeSink:
             account = await self._catalog.account()
             found.append(Finding(Level.OK, f"{account.account_id} ({account.environment})"))
             for target in sorted(targets):
-                billable = await self._catalog.billable(target)
+                billable = await self._billable(target)
                 found.append(_finding(target, billable))
                 if not isinstance(billable, str):
                     meters[_place(target, billable)].append(target)
-        except Denied as error:
+        except NotTold as error:
             found.append(Finding(Level.DENIED, str(error)))
         return [*found, *_conflicts(meters)]
+
+    async def _billable(self, target: Target) -> Billable | str:
+        try:
+            return await self._catalog.billable(target)
+        except Refused as error:
+            return str(error)
 
     async def terms(
         self, payer: Payer, target: Target, window: Window, late: LateUsage, *, now_us: int
@@ -75,6 +78,8 @@ class StripeSink:
             return await self._terms(payer.stripe_customer, target, window, late, now_us // 1_000_000)
         except Denied as error:
             return Held(HoldReason.DESTINATION_PAUSED, str(error))
+        except Refused as error:
+            return Held(HoldReason.TARGET_REFUSED, str(error))
 
     async def _terms(
         self, payee: str, target: Target, window: Window, late: LateUsage, now_s: int
@@ -82,61 +87,49 @@ class StripeSink:
         account, billable = await self._catalog.account(), await self._catalog.billable(target)
         if isinstance(billable, str):
             return Held(HoldReason.TARGET_REFUSED, billable)
-        if target.trigger is Trigger.STRIPE_INVOICE:
-            installation = self._installation or await self._installation_id()
-            self._installation = installation
-            return [TermsOf(window, by_item(account, payee, window, installation))]
         if target.trigger is Trigger.STRIPE_USAGE and billable.meter is not None:
             return [TermsOf(window, by_meter(account, payee, billable.meter, window, now_s))]
+        installation = self._installation = self._installation or await self._installation_id()
+        if target.trigger is Trigger.STRIPE_INVOICE:
+            return [TermsOf(window, by_item(account, payee, window, installation))]
         item = await self._subscriptions.item(payee, target.price)
         if isinstance(item, Held):
             return item
-        if target.trigger is Trigger.STRIPE_USAGE:
-            return [TermsOf(window, by_record(account, payee, item))]
-        return by_subscription(account, payee, billable, item, window, late, now_s)
+        return Subscribed(account, payee, billable, item, late, installation).pieces(window, now_s)
 
     async def send(self, part: Part, *, now_us: int) -> Outcome:
         """See Sink."""
         del now_us
-        send = _SENDERS.get(part.terms.method)
-        if send is None:
-            told = f"this part is a {part.terms.method}, which goes elsewhere: set USAGEFLOW_BILLING as it was when it was frozen"
-            return Outcome(Result.AGAIN, told, wait_s=300)
-        return await self._attempt(
-            lambda client: send(client, part), event=part.terms.method is Method.METER_EVENT
-        )
+        match part.terms.method:
+            case Method.METER_EVENT:
+                event = self._api.call(lambda client: sending.meter_event(client, part), event=True)
+                return await _attempted(event, sending.EVENTS)
+            case Method.USAGE_RECORD:
+                record = self._api.call(lambda client: sending.usage_record(client, part))
+                return await _attempted(record, sending.RECORDS)
+            case Method.INVOICE_ITEM:
+                return await _attempted(self._items.send(part), items.NEEDS)
+        told = f"this part is a {part.terms.method}, which goes elsewhere: set USAGEFLOW_BILLING as it was when it was frozen"
+        return Outcome(Result.AGAIN, told, wait_s=300)
 
     async def cancel(self, part: Part, *, now_us: int) -> Outcome:
         """See Sink."""
         if part.terms.method is not Method.METER_EVENT or now_us - part.updated_us > _CANCEL_WITHIN_US:
             return Outcome(Result.REFUSED, "only a meter event can be cancelled, within 24 hours")
-        return await self._attempt(lambda client: sending.cancel_event(client, part))
-
-    async def _attempt(
-        self, work: Callable[[stripe.StripeClient], Outcome], *, event: bool = False
-    ) -> Outcome:
-        try:
-            return await self._api.call(work, event=event)
-        except stripe.StripeError as error:
-            return outcome_of(error)
+        work = self._api.call(lambda client: sending.cancel_event(client, part))
+        return await _attempted(work, sending.ADJUSTMENTS)
 
     async def reckoned(self, wanted: Collection[tuple[str, Target]], window: Window) -> Sequence[Reckoned]:
         """See Sink."""
         found: list[Reckoned] = []
         for payee, target in sorted(wanted):
             try:
-                found += await self._reckoned(payee, target, window)
+                found += await self._reckoning.of(payee, target, window)
             except Denied as error:
                 raise Unavailable(str(error)) from error
+            except Refused:
+                continue
         return found
-
-    async def _reckoned(self, payee: str, target: Target, window: Window) -> Sequence[Reckoned]:
-        billable = await self._catalog.billable(target)
-        if isinstance(billable, str) or billable.meter is None:
-            return []
-        meter_id = billable.meter.meter_id
-        rows = await self._api.look(lambda client: _summaries(client, meter_id, payee, window)) or []
-        return [Reckoned(payee, target, hour_s, value) for hour_s, value in rows]
 
     async def prices(self, targets: Collection[Target]) -> Mapping[Target, UnitPrice]:
         """See Quotes."""
@@ -144,7 +137,7 @@ class StripeSink:
         for target in targets:
             try:
                 price = await self._catalog.price(target.price)
-            except Denied:
+            except NotTold:
                 continue
             if price is not None and price.unit_amount is not None:
                 found[target] = UnitPrice(price.unit_amount, price.currency)
@@ -156,7 +149,7 @@ class StripeSink:
             return month_of(now_us // 1_000_000)
         try:
             item = await self._subscriptions.item(payer.stripe_customer, target.price)
-        except Denied:
+        except NotTold:
             return None
         return None if isinstance(item, Held) else item.period
 
@@ -167,6 +160,14 @@ class StripeSink:
     async def close(self) -> None:
         """See Sink."""
         await self._api.close()
+
+
+async def _attempted(work: Awaitable[Outcome], needs: str) -> Outcome:
+    """Returns what became of an attempt; ``needs`` is the permission that it takes."""
+    try:
+        return await work
+    except stripe.StripeError as error:
+        return outcome_of(error, needs)
 
 
 def _finding(target: Target, billable: Billable | str) -> Finding:
@@ -191,18 +192,3 @@ def _conflicts(places: Mapping[str, Sequence[Target]]) -> list[Finding]:
         told = f"{place} is reached by {' and '.join(triggers)}: let its policies use one trigger"
         found += [Finding(Level.REFUSED, told, target) for target in targets if len(triggers) > 1]
     return found
-
-
-def _summaries(
-    client: stripe.StripeClient, meter_id: str, payee: str, window: Window
-) -> list[tuple[int, Decimal]]:
-    params: Any = {
-        "customer": payee,
-        "start_time": window.start_s // HOUR_S * HOUR_S,
-        "end_time": -(-window.end_s // HOUR_S) * HOUR_S,
-        "value_grouping_window": "hour",
-        "limit": 100,
-    }
-    page = client.v1.billing.meters.event_summaries.list(meter_id, params)
-    # Stripe answers with a double; its shortest spelling is what was added up, to 15 digits.
-    return [(each.start_time, Decimal(repr(each.aggregated_value))) for each in page.auto_paging_iter()]

@@ -18,12 +18,15 @@ _NEAR_END_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A subscription item with its present period. ``last_final``: the invoice of the period before is not a draft any more."""
+    """A subscription item with its present period. ``last_final``: the invoice of the period before is not a draft any more. ``ended``: there is no
+    period after it, but its invoice is still a draft.
+    """
 
     item_id: str
     subscription_id: str
     period: Window
     last_final: bool
+    ended: bool = False
 
 
 class Subscriptions:
@@ -35,12 +38,13 @@ class Subscriptions:
         self._known: dict[tuple[str, str], tuple[int, Item]] = {}
 
     async def item(self, customer: str, price: str) -> Item | Held:
-        """Returns the one item of an active subscription, or why there is none. Raises Denied, Unavailable."""
+        """Returns the one item of an active subscription, or why there is none. Raises NotTold, Unavailable."""
         now_us = self._clock.now_us()
         at_us, known = self._known.get((customer, price), (0, None))
         if known is not None and now_us - at_us < _KEPT_US and not _near_end(known, now_us):
             return known
-        found = await self._api.look(lambda client: _find(client, customer, price))
+        listed = await self._api.look(lambda client: _find(client, customer, price), "Subscriptions: read")
+        found = _billing(listed or [])
         if not found:
             message = f"{customer} has no active subscription with {price}: subscribe them in Stripe, then it is billed"
             return Held(HoldReason.NO_SUBSCRIPTION, message)
@@ -69,15 +73,30 @@ def _find(client: stripe.StripeClient, customer: str, price: str) -> list[Item]:
     return [
         _item(subscription, item)
         for subscription in page.auto_paging_iter()
-        if subscription.status in _BILLING
+        if subscription.status in _BILLING or _has_draft(subscription)
         # `items` is a method of dictionaries, so the field goes by its key.
         for item in subscription["items"].data
         if item.price.id == price
     ]
 
 
+def _billing(found: list[Item]) -> list[Item]:
+    """Returns the items of active subscriptions; where there are none, the one that ended last, for its last hours are reported after its end."""
+    active = [item for item in found if not item.ended]
+    return active or sorted(found, key=lambda item: item.period.end_s)[-1:]
+
+
+def _has_draft(subscription: Any) -> bool:
+    """Tells whether a subscription has ended, and usage still gets on its last invoice."""
+    invoice = getattr(subscription, "latest_invoice", None)
+    return bool(subscription.status == "canceled" and getattr(invoice, "status", None) == "draft")
+
+
 def _item(subscription: Any, item: Any) -> Item:
     invoice = getattr(subscription, "latest_invoice", None)
-    status = getattr(invoice, "status", None)
-    period = Window(item.current_period_start, item.current_period_end)
-    return Item(item.id, subscription.id, period, status not in (None, "draft"))
+    ended = subscription.status == "canceled"
+    ended_s = getattr(subscription, "ended_at", None) if ended else None
+    end_s = min(item.current_period_end, ended_s or item.current_period_end)
+    # The draft of an ended one is of this period, so the one before is final.
+    final = ended or getattr(invoice, "status", None) not in (None, "draft")
+    return Item(item.id, subscription.id, Window(item.current_period_start, end_s), final, ended)

@@ -81,10 +81,17 @@ class Api:
             raise StripeError(401, "Invalid API Key provided.", code="")
         if any(key.endswith(each) for each in self.book.denied):
             raise StripeError(401, f"Expired API Key provided: {key[:8]}***", code="api_key_expired")
-        for path in self.book.forbidden.get(key, ()):
-            if request.url.path.startswith(path):
-                message = "The provided key does not have the required permissions for this endpoint."
-                raise StripeError(403, message, code="more_permissions_required")
+        if any(request.url.path.startswith(path) for path in self._forbidden(key)):
+            message = (
+                f"The provided key '{key[:8]}{'*' * 20}{key[-4:]}' does not have the required permissions for this endpoint on "
+                f"account '{self.book.account}'."
+            )
+            raise StripeError(403, message, code="more_permissions_required")
+
+    def _forbidden(self, key: str) -> tuple[str, ...]:
+        """Returns the paths that a key may not ask for. No restricted key may ask whose it is."""
+        own = self.book.forbidden.get(key, ())
+        return (*own, "/v1/account") if key.startswith("rk_") else own
 
     def _answer(self, call: _Call, rule: Rule | None) -> Answer:
         """Carries a call out once: the same Idempotency-Key gets the same answer."""

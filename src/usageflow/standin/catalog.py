@@ -54,6 +54,23 @@ def create_price(book: Book, params: Object) -> Object:
     return book.put("price", "price", {**_named(params), **fields})
 
 
+def update_price(book: Book, params: Object) -> Object:
+    """POST /v1/prices/{id}: only whether it is in use."""
+    price = book.get("price", params["id"])
+    price["active"] = params.get("active", "true") in ("true", True)
+    return price
+
+
+def delete_customer(book: Book, params: Object) -> Object:
+    """DELETE /v1/customers/{id}: its subscriptions end with it."""
+    name = book.get("customer", params["id"])["id"]
+    for each in book.all("subscription").values():
+        if each["customer"] == name:
+            each |= {"status": "canceled", "ended_at": book.clock.now_s()}
+    del book.all("customer")[name]
+    return {"id": name, "object": "customer", "deleted": True}
+
+
 def create_meter(book: Book, params: Object) -> Object:
     """POST /v1/billing/meters."""
     name = required(params, "event_name")

@@ -116,7 +116,7 @@ class Control:
                 {
                     "id": each["id"],
                     "customer": each["customer"],
-                    "price": each["pricing"]["price_details"]["price"],
+                    "price": invoices.price_of(each),
                     "quantity": each["quantity_decimal"],
                     "period": each["period"],
                     "invoice": each["invoice"],
@@ -158,7 +158,7 @@ class Control:
         for row in metering.by_hour(self._book):
             add(row["customer"], priced.get(row["meter"], row["event_name"]), row["units"])
         for item in self._book.all("invoiceitem").values():
-            add(item["customer"], item["pricing"]["price_details"]["price"], item["quantity_decimal"])
+            add(item["customer"], invoices.price_of(item), item["quantity_decimal"])
         for record in self._usage_records():
             add(record["customer"], record["price"], record["quantity"])
         return found

@@ -48,8 +48,7 @@ def update_item(book: Book, params: Object) -> Object:
     if item["invoice"] is not None:
         _ensure_draft(book, item["invoice"])
     if "quantity_decimal" in params or "quantity" in params or "pricing" in params:
-        price = item["pricing"]["price_details"]["price"]
-        item |= _amounts(book, {"pricing": {"price": price}, **params})
+        item |= _amounts(book, {**_priced(item), **params})
     for name in ("description", "metadata"):
         if name in params:
             item[name] = params[name]
@@ -84,20 +83,46 @@ def list_items(book: Book, params: Object) -> Object:
 
 def _amounts(book: Book, params: Object) -> Object:
     """Returns price, quantity and amount of an item. Raises StripeError."""
-    name = table(params, "pricing").get("price")
-    if not name:
-        raise invalid("Missing required param: pricing[price].", "pricing[price]", "parameter_missing")
-    price = book.get("price", str(name))
-    if price["type"] != "one_time":
-        raise invalid(_ONE_TIME, "pricing[price]")
+    name, unit, currency = _price(book, params)
     quantity = decimal_of(params, "quantity_decimal", params.get("quantity", "1"))
-    unit = Decimal(price["unit_amount_decimal"])
+    if quantity < 0:
+        raise invalid("Invalid non-negative decimal.", "quantity_decimal")
+    details = {"price": name} if name else None
+    pricing = {"type": "price_details", "price_details": details, "unit_amount_decimal": format(unit, "f")}
     return {
-        "pricing": {"type": "price_details", "price_details": {"price": price["id"]}},
+        "pricing": pricing,
         "quantity_decimal": format(quantity, "f"),
         "quantity": int(quantity),
-        "currency": price["currency"],
+        "currency": currency,
         "amount": cents(quantity * unit),
+    }
+
+
+def _price(book: Book, params: Object) -> tuple[str, Decimal, str]:
+    """Returns the price ("" where only an amount is given), amount and currency of an item. Raises StripeError."""
+    name = table(params, "pricing").get("price")
+    if name:
+        price = book.get("price", str(name))
+        if price["type"] != "one_time":
+            raise invalid(_ONE_TIME, "pricing[price]")
+        return str(name), Decimal(price["unit_amount_decimal"]), price["currency"]
+    if "unit_amount_decimal" not in params:
+        raise invalid("Missing required param: pricing[price].", "pricing[price]", "parameter_missing")
+    return "", decimal_of(params, "unit_amount_decimal"), required(params, "currency")
+
+
+def price_of(item: Object) -> str:
+    """Returns the price of an item, "" where it has an amount of its own."""
+    details = item["pricing"]["price_details"]
+    return str(details["price"]) if details else ""
+
+
+def _priced(item: Object) -> Object:
+    if name := price_of(item):
+        return {"pricing": {"price": name}}
+    return {
+        "unit_amount_decimal": item["pricing"]["unit_amount_decimal"],
+        "currency": item["currency"],
     }
 
 
@@ -190,7 +215,7 @@ def roll(book: Book) -> None:
             subscription["status"] in subscriptions.ACTIVE
             and subscription["items"]["data"][0]["current_period_end"] <= now_s
         ):
-            _next_period(book, subscription)
+            _end_period(book, subscription)
     for invoice in list(book.all("invoice").values()):
         if invoice["status"] == "draft" and invoice["_final_at"] and invoice["_final_at"] <= now_s:
             _finish(book, invoice)
@@ -207,14 +232,19 @@ def _due(book: Book) -> Iterable[int]:
             yield invoice["_final_at"]
 
 
-def _next_period(book: Book, subscription: Object) -> None:
-    """Ends the present period: its usage goes on a draft, which takes late usage of the period until it is final."""
+def _end_period(book: Book, subscription: Object) -> None:
+    """Ends the present period: its usage goes on a draft, which takes late usage of the period until it is final. Another period begins, unless the
+    subscription was to end with this one.
+    """
     items = subscription["items"]["data"]
     start, end = items[0]["current_period_start"], items[0]["current_period_end"]
     made = _new_invoice(book, subscription["customer"], subscription["id"])
     made |= {"_final_at": end + GRACE_S, "period_start": start, "period_end": end, "created": end}
     _take_pending(book, made)
     subscription["latest_invoice"] = made["id"]
+    if subscription["cancel_at_period_end"]:
+        subscription |= {"status": "canceled", "ended_at": end}
+        return
     for item in items:
         item |= {"current_period_start": end, "current_period_end": subscriptions.next_month(end)}
 

@@ -47,8 +47,9 @@ def create(book: Book, params: Object) -> Object:
             **named,
             "customer": customer,
             "status": params.get("status", "active"),
-            "cancel_at_period_end": params.get("cancel_at_period_end") == "true",
+            "cancel_at_period_end": params.get("cancel_at_period_end") in ("true", True),
             "items": {"object": "list", "has_more": False, "data": items, "url": "/v1/subscription_items"},
+            "ended_at": None,
             "latest_invoice": None,
             "metadata": params.get("metadata", {}),
         },
@@ -69,11 +70,15 @@ def next_month(second: int) -> int:
 def listed(book: Book, params: Object) -> Object:
     """GET /v1/subscriptions: without ``status`` all but the canceled ones."""
     status, price = params.get("status"), params.get("price")
+    customer = params.get("customer")
+    if customer is not None and customer not in book.all("customer"):
+        # A path would have been answered with 404.
+        raise invalid(f"No such customer: '{customer}'", "customer", "resource_missing")
 
     def fits(each: Object) -> bool:
         prices = {item["price"]["id"] for item in each["items"]["data"]}
         return (
-            params.get("customer") in (None, each["customer"])
+            customer in (None, each["customer"])
             and (price is None or price in prices)
             and (status in ("all", each["status"]) or (status is None and each["status"] != "canceled"))
         )
@@ -92,7 +97,7 @@ def _with_invoice(book: Book, subscription: Object) -> Object:
 def cancel(book: Book, params: Object) -> Object:
     """DELETE /v1/subscriptions/{id}."""
     found = book.get("subscription", params["id"])
-    found["status"] = "canceled"
+    found |= {"status": "canceled", "ended_at": book.clock.now_s()}
     return found
 
 

@@ -11,13 +11,13 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.stripe.answers import outcome_of
+from meter.stripe.answers import account_in, denial, outcome_of, told_by
 from meter.stripe.catalog import Account, Billable, MeterFacts, PriceFacts, refusal
 from meter.stripe.rates import Bucket, Rates
 from meter.stripe.subscriptions import Item
-from meter.stripe.terms import by_item, by_meter, by_subscription, month_of
+from meter.stripe.terms import Subscribed, by_item, by_meter, by_record, month_of
 from tests.unit.fakes import steady
-from usageflow.domain.billing import HOUR_S, Held, Mode, Result, Target, Terms, Window
+from usageflow.domain.billing import HOUR_S, Held, Method, Mode, Result, Target, Terms, Window
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.policies import LateUsage, Trigger
 
@@ -118,10 +118,15 @@ def test_a_meter_with_a_window_gets_totals_of_it(window: str, step: int) -> None
     assert terms.span.start_s <= terms.timestamp_s < terms.span.end_s
 
 
-def piece_terms(late: LateUsage, *, final: bool, start_s: int) -> list[tuple[Window, Terms | Held]]:
-    item = Item("si_1", "sub_1", Window(start_s, start_s + 30 * 86_400), final)
-    found = by_subscription(ACCOUNT, "cus_1", Billable(PRICE, METER), item, HOUR, late, HOUR.end_s + 600)
-    return [(each.window, each.terms) for each in found]
+PERIOD_S = 30 * 86_400
+
+
+def piece_terms(
+    late: LateUsage, *, final: bool, start_s: int, price: PriceFacts = PRICE, ended: bool = False
+) -> list[tuple[Window, Terms | Held]]:
+    item = Item("si_1", "sub_1", Window(start_s, start_s + PERIOD_S), final, ended)
+    subscribed = Subscribed(ACCOUNT, "cus_1", Billable(price, METER), item, late, "installation")
+    return [(each.window, each.terms) for each in subscribed.pieces(HOUR, HOUR.end_s + 600)]
 
 
 def test_a_window_is_cut_where_the_period_began() -> None:
@@ -144,6 +149,45 @@ def test_usage_of_a_final_invoice_goes_where_the_policy_says() -> None:
     assert isinstance(held, Held)
     assert isinstance(still, Terms)
     assert still.timestamp_s == HOUR.end_s - 1, "a draft takes it still"
+
+
+def test_late_usage_becomes_an_item_that_has_the_amount_of_its_price() -> None:
+    start_s = HOUR.end_s + HOUR_S
+    ((_, terms),) = piece_terms(LateUsage.INVOICE_ITEM, final=True, start_s=start_s)
+    assert isinstance(terms, Terms)
+    assert (terms.method, terms.mode) == (Method.INVOICE_ITEM, Mode.TOTAL)
+    assert (terms.details["unit_amount"], terms.details["currency"]) == ("1", "usd")
+    tiers = replace(PRICE, unit_amount=None)
+    ((_, held),) = piece_terms(LateUsage.INVOICE_ITEM, final=True, start_s=start_s, price=tiers)
+    assert isinstance(held, Held)
+    assert "tiers" in held.message
+
+
+def test_usage_after_the_end_of_a_subscription_waits_for_another() -> None:
+    cut_s = HOUR.start_s + 600
+    (_, before), (_, after) = piece_terms(LateUsage.HOLD, final=True, start_s=cut_s - PERIOD_S, ended=True)
+    assert isinstance(before, Terms)
+    assert before.timestamp_s == cut_s - 1
+    assert isinstance(after, Held)
+
+
+def test_installations_set_records_of_their_own() -> None:
+    item = Item("si_1", "sub_1", Window(HOUR.start_s, HOUR.start_s + PERIOD_S), last_final=True)
+    seconds = {by_record(ACCOUNT, "cus_1", item, name).timestamp_s for name in ("one", "two", "two")}
+    assert len(seconds) == 2
+    assert all(item.period.start_s <= each < item.period.start_s + HOUR_S for each in seconds)
+
+
+def test_no_key_gets_into_a_message() -> None:
+    quoted = "The provided key 'rk_live_*********qs8Kgd' does not have the permissions for this endpoint on account 'acct_1PJ'."
+    error = stripe.PermissionError(quoted, http_status=403)
+    assert account_in(error) == "acct_1PJ"
+    for told in (told_by(error), denial(error, "Prices: read")):
+        assert "Kgd" not in told
+        assert "acct_1PJ" in told
+    assert "'Prices: read'" in denial(error, "Prices: read")
+    wrong = stripe.AuthenticationError("Invalid API Key provided: sk_test_*****dked", http_status=401)
+    assert told_by(wrong) == "Invalid API Key provided: ***"
 
 
 @steady

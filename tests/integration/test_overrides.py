@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.integration.conftest import Running
 from usageflow.cli.convert import apply_request
+from usageflow.expressions import check
 from usageflow.policyfile import load
 from usageflow.v1 import admin_pb2, common_pb2, decision_pb2
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from meter.customers import BilledCustomer, BilledCustomers
 from meter.sinks.port import Payer, Quotes, UnitPrice
 from meter.targets import target_of
 from meter.works import Billed, Works
-from usageflow.domain.billing import Target, Window
+from usageflow.domain.billing import Target, Window, month_of
 from usageflow.domain.clock import Clock
 from usageflow.domain.policies import Trigger
 from usageflow.domain.previewing import Line
@@ -94,13 +93,6 @@ class Previewing:
             target = targets.get((row.policy, row.price), usual)
             units[target] = units.get(target, Decimal(0)) + row.units
         return units
-
-
-def month_of(second: int) -> Window:
-    """Returns the UTC month that a second of Unix time lies in."""
-    first = datetime.fromtimestamp(second, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    following = (first + timedelta(days=31)).replace(day=1)
-    return Window(int(first.timestamp()), int(following.timestamp()))
 
 
 def _priced(line: Line, prices: Mapping[Target, UnitPrice]) -> Line:

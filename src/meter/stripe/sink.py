@@ -16,8 +16,8 @@ from meter.stripe.items import InvoiceItems
 from meter.stripe.notices import read_notice
 from meter.stripe.reckoning import Reckoning
 from meter.stripe.subscriptions import Subscriptions
-from meter.stripe.terms import Subscribed, by_item, by_meter, month_of
-from usageflow.domain.billing import Held, HoldReason, Method, Outcome, Part, Result, Target, Window
+from meter.stripe.terms import Subscribed, by_item, by_meter
+from usageflow.domain.billing import Held, HoldReason, Method, Outcome, Part, Result, Target, Window, month_of
 from usageflow.domain.clock import Clock
 from usageflow.domain.errors import Unavailable
 from usageflow.domain.policies import LateUsage, Trigger

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from meter.sinks.port import TermsOf
 from meter.stripe.catalog import Account, Billable, MeterFacts, PriceFacts
 from meter.stripe.subscriptions import Item
-from usageflow.domain.billing import HOUR_S, Held, HoldReason, Method, Mode, Terms, Window, cut
+from usageflow.domain.billing import HOUR_S, Held, HoldReason, Method, Mode, Terms, Window, cut, month_of
 from usageflow.domain.ids import DAY_S
 from usageflow.domain.policies import LateUsage
 
@@ -123,10 +122,3 @@ class Subscribed:
             message = f"{price.price_id} has tiers, so an invoice item of its own has no price: bill it by hand, or set late_usage: next_period"
             return Held(HoldReason.LATE_USAGE, message)
         return by_item(self.account, self.payee, piece, self.installation, price)
-
-
-def month_of(second: int) -> Window:
-    """Returns the UTC month that a second lies in."""
-    at = datetime.fromtimestamp(second, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    year, month = (at.year + 1, 1) if at.month == 12 else (at.year, at.month + 1)
-    return Window(int(at.timestamp()), int(at.replace(year=year, month=month).timestamp()))

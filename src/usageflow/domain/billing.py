@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from enum import StrEnum
 from hashlib import sha256
@@ -49,6 +50,13 @@ def hour_of(second: int) -> Window:
     """Returns the UTC hour that a second lies in."""
     start = second // HOUR_S * HOUR_S
     return Window(start, start + HOUR_S)
+
+
+def month_of(second: int) -> Window:
+    """Returns the UTC month that a second lies in."""
+    at = datetime.fromtimestamp(second, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    year, month = (at.year + 1, 1) if at.month == 12 else (at.year, at.month + 1)
+    return Window(int(at.timestamp()), int(at.replace(year=year, month=month).timestamp()))
 
 
 def cut(window: Window, instants: frozenset[int]) -> list[Window]:

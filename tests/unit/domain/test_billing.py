@@ -19,6 +19,7 @@ from usageflow.domain.billing import (
     cut,
     hour_of,
     identifier_of,
+    month_of,
 )
 from usageflow.domain.policies import Trigger
 
@@ -124,3 +125,12 @@ def test_no_two_parts_share_an_identifier_however_their_names_are_spelled(
         return identifier(installation_id=names[0], application_id=names[1], customer=names[2])
 
     assert (spelled(one) == spelled(other)) == (one == other)
+
+
+@steady
+@given(st.integers(0, 4_000_000_000))
+def test_a_second_lies_in_its_month(second: int) -> None:
+    month = month_of(second)
+    assert month.start_s <= second < month.end_s
+    assert month_of(month.start_s) == month == month_of(month.end_s - 1)
+    assert 28 * 86_400 <= month.end_s - month.start_s <= 31 * 86_400

@@ -15,9 +15,9 @@ from meter.stripe.answers import account_in, denial, outcome_of, told_by
 from meter.stripe.catalog import Account, Billable, MeterFacts, PriceFacts, refusal
 from meter.stripe.rates import Bucket, Rates
 from meter.stripe.subscriptions import Item
-from meter.stripe.terms import Subscribed, by_item, by_meter, by_record, month_of
+from meter.stripe.terms import Subscribed, by_item, by_meter, by_record
 from tests.unit.fakes import steady
-from usageflow.domain.billing import HOUR_S, Held, Method, Mode, Result, Target, Terms, Window
+from usageflow.domain.billing import HOUR_S, Held, Method, Mode, Result, Target, Terms, Window, month_of
 from usageflow.domain.clock import ManualClock
 from usageflow.domain.policies import LateUsage, Trigger
 
@@ -188,15 +188,6 @@ def test_no_key_gets_into_a_message() -> None:
     assert "'Prices: read'" in denial(error, "Prices: read")
     wrong = stripe.AuthenticationError("Invalid API Key provided: sk_test_*****dked", http_status=401)
     assert told_by(wrong) == "Invalid API Key provided: ***"
-
-
-@steady
-@given(st.integers(0, 4_000_000_000))
-def test_a_second_lies_in_its_month(second: int) -> None:
-    month = month_of(second)
-    assert month.start_s <= second < month.end_s
-    assert month_of(month.start_s) == month == month_of(month.end_s - 1)
-    assert 28 * 86_400 <= month.end_s - month.start_s <= 31 * 86_400
 
 
 def test_items_of_a_month_share_a_span() -> None:

@@ -171,6 +171,21 @@ async def test_an_error_that_a_key_keeps_for_ever_does_not_stop_an_item(
     assert units(stripe, EXPORTS, "cus_acme1") == 4
 
 
+async def test_keys_that_keep_errors_are_passed_by(stripe: StandIn, sink: StripeSink) -> None:
+    payer = Payer("acme-1", "cus_acme1")
+    before, other = units(stripe, EXPORTS, "cus_acme1"), build(stripe, installation="three")
+    sent = await part(other, INVOICED, "4", "many", payer)
+    stripe.faults([{"do": "error", "when": "before", "method": "POST", "count": 3}])
+    for attempt in range(1, 4):
+        assert (await other.send(replace(sent, attempts=attempt), now_us=now_us())).result is Result.UNKNOWN
+    await other.close()
+    anew = build(stripe, installation="three")
+    taken = await anew.send(replace(sent, attempts=4), now_us=now_us())
+    await anew.close()
+    assert taken.result is Result.TAKEN, "another process finds all three keys spent"
+    assert units(stripe, EXPORTS, "cus_acme1") == before + 4
+
+
 async def test_another_installation_adds_and_never_overwrites(stripe: StandIn, sink: StripeSink) -> None:
     payer = Payer("acme-1", "cus_acme1")
     before = units(stripe, EXPORTS, "cus_acme1")

@@ -48,6 +48,12 @@ def replayed(error: stripe.StripeError) -> bool:
     return _header(error, "idempotent-replayed") == "true"
 
 
+def spends_key(error: stripe.StripeError) -> bool:
+    """Tells whether an idempotency key answers with this for a day: the server's own error, and that the key was used for another request."""
+    status = error.http_status or 0
+    return status >= 500 or (status == 400 and "idempotent" in str(error.user_message))
+
+
 def told_by(error: stripe.StripeError) -> str:
     """Returns Stripe's own words, shortened and without the key."""
     return _KEY.sub("***", str(error.user_message or error)).strip().replace("\n", " ")[:_LONGEST]

@@ -10,12 +10,15 @@ from typing import Any
 
 import stripe
 
-from meter.stripe.answers import replayed
+from meter.stripe.answers import replayed, spends_key, unknown
 from meter.stripe.api import StripeApi
 from usageflow.domain.billing import HOUR_S, Outcome, Part, Result, Target, Window
 
 KEY, TARGET, FROM = "usageflow_key", "usageflow_target", "usageflow_from"
 """What is in the metadata of our items: what makes them ours, what they bill, and the second that their span begins at."""
+
+_KEYS = 10
+"""Spent keys that an attempt passes by."""
 
 NEEDS = "Invoices: write"
 _READ = "Invoices: read"
@@ -35,6 +38,7 @@ class InvoiceItems:
 
     def __init__(self, api: StripeApi) -> None:
         self._api = api
+        self._turns: dict[str, int] = {}
 
     async def send(self, part: Part) -> Outcome:
         """Sets the item of a span to the total, less what is on final invoices. What an attempt without an answer made is found by its key.
@@ -85,17 +89,24 @@ class InvoiceItems:
         return Outcome(Result.TAKEN, stripe_id=item.item_id) if rest >= 0 else _too_many(rest)
 
     async def _create(self, part: Part, rest: Decimal, revision: int) -> Outcome:
-        """Makes an item. Its idempotency key is the same at every attempt, for Stripe may still be at the one before; only where the
-        key answers with an error for ever, and nothing was made, another one is used.
+        """Makes an item. Its idempotency key is the same at every attempt, for Stripe may still be at the one before. A key that keeps an error, or the
+        answer to another quantity, is spent: it never makes anything any more, so the next one is taken if nothing was made.
         """
         own = f"{key_of(part)}:{revision}"
-        try:
-            return await self._made(part, rest, revision, own)
-        except stripe.StripeError as error:
-            changed = error.http_status == 400 and "idempotent" in str(error.user_message)
-            if not (replayed(error) or changed) or len(await self._of(part)) > revision:
-                raise
-        return await self._made(part, rest, revision, f"{own}:{part.identifier}:{part.attempts}")
+        for _ in range(_KEYS):
+            turn = self._turns.get(own, 0)
+            try:
+                made = await self._made(part, rest, revision, f"{own}:{turn}")
+            except stripe.StripeError as error:
+                if not spends_key(error):
+                    raise
+                self._turns[own] = turn + 1
+                if (not replayed(error) and unknown(error)) or len(await self._of(part)) > revision:
+                    raise
+            else:
+                self._turns.pop(own, None)
+                return made
+        return Outcome(Result.AGAIN, "Stripe keeps errors of many attempts at this item")
 
     async def _made(self, part: Part, rest: Decimal, revision: int, key: str) -> Outcome:
         params, options = _params(part, rest, revision), {"idempotency_key": key}

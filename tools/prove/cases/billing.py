@@ -20,7 +20,9 @@ from tools.prove.showing import ensure
 from tools.standin import StandIn
 
 SCRIPTS = 50
-_PATIENCE_S = 180.0
+_PATIENCE_S = 420.0
+"""Longer than a part may wait after an attempt that failed: five minutes."""
+
 _HOUR_S = 3_600
 
 

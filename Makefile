@@ -18,7 +18,7 @@ LOCK_INPUTS := requirements.lock pyproject.toml gen/python/pyproject.toml client
 	clients/python/fastapi/pyproject.toml
 NOT_LOCKED := --no-emit-package usageflow-proto --no-emit-package usageflow-client --no-emit-package usageflow-fastapi
 
-.PHONY: help setup run demo services test sandbox bench lint format prove proto proto-check schema lock clean
+.PHONY: help setup run demo services test sandbox bench lint format prove soak proto proto-check schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ format: .venv/.ready ## format the code
 
 prove: .venv/.ready ## what must hold, at full size, with real processes (CASE=name for one)
 	@exec $(BIN)/python -m tools.prove $(CASE)
+
+soak: .venv/.ready ## billing under random scripts of faults (MINUTES=30; SEEDS="7 12" for given ones)
+	@exec $(BIN)/python -m tools.soak --minutes $(or $(MINUTES),30) $(SEEDS)
 
 bench: .venv/.ready ## the budgets, measured (ROW=name for one); writes bench/out/latest.json
 	@exec $(BIN)/python -m bench $(ROW) $(ARGS)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import stripe as library
 
 from meter.sinks import Level, Payer
 from meter.stripe import StripeSink, build_stripe_sink
@@ -269,3 +270,39 @@ async def test_many_are_sent_side_by_side(stripe: StandIn, sink: StripeSink) -> 
     outcomes = await asyncio.gather(*(sink.send(each, now_us=now_us()) for each in sent))
     assert {each.result for each in outcomes} == {Result.TAKEN}
     assert units(stripe, CALLS) == before + 50
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=<")  # the library's way of sending JSON
+async def test_the_stand_in_takes_streams_of_events(stripe: StandIn) -> None:
+    before = units(stripe, CALLS, "cus_acme0")
+    http, places = (
+        library.HTTPXClient(timeout=10),
+        dict.fromkeys(("api", "meter_events", "connect", "files"), stripe.url),
+    )
+    client = library.StripeClient(KEY, base_addresses=places, http_client=http)  # type: ignore[arg-type]
+    session = await client.v2.billing.meter_event_session.create_async()
+    streaming = library.StripeClient(session.authentication_token, base_addresses=places, http_client=http)  # type: ignore[arg-type]
+    payload = {"stripe_customer_id": "cus_acme0", "value": "2"}
+    events: Any = [{"event_name": "calls", "identifier": f"s{n % 3}", "payload": payload} for n in range(4)]
+    await streaming.v2.billing.meter_event_stream.create_async({"events": events})
+    assert units(stripe, CALLS, "cus_acme0") == before + 6, "one of four is there already"
+    with pytest.raises(library.InvalidRequestError, match="1 to 100"):
+        await streaming.v2.billing.meter_event_stream.create_async({"events": events * 26})
+    stripe.advance(901)
+    with pytest.raises(library.error.TemporarySessionExpiredError):
+        await streaming.v2.billing.meter_event_stream.create_async({"events": events})
+    stripe.advance(-901)
+    await http.close_async()  # type: ignore[no-untyped-call]
+
+
+async def test_the_stand_in_refuses_more_than_its_rate(stripe: StandIn) -> None:
+    http, places = (
+        library.HTTPXClient(timeout=10),
+        dict.fromkeys(("api", "meter_events", "connect", "files"), stripe.url),
+    )
+    client = library.StripeClient(KEY, base_addresses=places, http_client=http)  # type: ignore[arg-type]
+    stripe.asked("keys", {"rate": 3})
+    asked = await asyncio.gather(*(client.v1.prices.list_async() for _ in range(20)), return_exceptions=True)
+    stripe.asked("keys", {})
+    await http.close_async()  # type: ignore[no-untyped-call]
+    assert any(isinstance(each, library.RateLimitError) for each in asked)

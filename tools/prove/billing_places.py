@@ -146,16 +146,16 @@ class SharedPlace(Place):
 
     def __init__(self, folder: Path, stripe: StandIn, server: PostgresServer) -> None:
         super().__init__(folder, stripe)
-        self._server = server
+        self.server = server
         self._rounds = 0
 
     def start(self) -> None:
         """See Place."""
-        self._database = self._server.new_database()
+        self._database = self.server.new_database()
         self._rounds += 1
         folder = self.folder / f"round-{self._rounds}"
         folder.mkdir(parents=True)
-        self._installation = Installation(self._server.url(self._database), folder, self.settings)
+        self._installation = Installation(self.server.url(self._database), folder, self.settings)
         self._installation.bootstrap()
         self.api_key = self._installation.api_key
         admin, decision = (self._started(role, role) for role in ("admin", "decision"))
@@ -191,5 +191,5 @@ class SharedPlace(Place):
 
     def read(self, statement: str) -> list[tuple[Any, ...]]:
         """See Place."""
-        with self._server.connection(self._database) as connection:
+        with self.server.connection(self._database) as connection:
             return [tuple(row) for row in connection.execute(statement)]

@@ -23,7 +23,10 @@ _KINDS: tuple[dict[str, Any], ...] = (
     {"do": "rate_limit", "should_retry": True},
     {"do": "lock_timeout"},
     {"do": "slow", "milliseconds": 300},
+    {"do": "slow", "milliseconds": 11_000, "count": 3},  # longer than our client waits
 )
+
+_PATIENCE_OF_CLIENT_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Size:
 @dataclass(frozen=True, slots=True)
 class Script:
     """What goes wrong. ``shared``: two meters over PostgreSQL, else one process over SQLite. ``skew_s`` is how far the clocks of half of the clients are ahead,
-    ``stripe_skew_s`` how far Stripe's is.
+    ``stripe_skew_s`` how far Stripe's is; ``database_kills`` is how often PostgreSQL is killed under the writers, in each wave.
     """
 
     seed: int
@@ -51,25 +54,26 @@ class Script:
     stripe_skew_s: int
     late_mapping: bool
     emptied: bool
+    database_kills: int
 
     def __str__(self) -> str:
         form = "two meters on PostgreSQL" if self.shared else "SQLite"
-        does = ", ".join(
-            sorted(
-                {
-                    f"{rule['do']}{' ' + rule['when'] + ' commit' if 'when' in rule else ''}"
-                    for rule in self.faults
-                }
-            )
-        )
+        does = ", ".join(sorted({_named(rule) for rule in self.faults}))
         more = [
             f"kills at {'/'.join(self.kills)}" if self.kills else "",
             f"clients' clocks {self.skew_s:+d} s" if self.skew_s else "",
             f"Stripe's clock {self.stripe_skew_s:+d} s" if self.stripe_skew_s else "",
             "late mapping" if self.late_mapping else "",
             "database emptied" if self.emptied else "",
+            f"PostgreSQL killed {self.database_kills} times a wave" if self.database_kills else "",
         ]
         return f"script {self.seed} ({'; '.join(filter(None, [form, does, *more]))})"
+
+
+def _named(rule: dict[str, Any]) -> str:
+    if rule.get("milliseconds", 0) > _PATIENCE_OF_CLIENT_MS:
+        return "time-out"
+    return f"{rule['do']}{' ' + rule['when'] + ' commit' if 'when' in rule else ''}"
 
 
 def script(seed: int) -> Script:
@@ -105,4 +109,5 @@ def script(seed: int) -> Script:
         stripe_skew_s=draw.choice([-600, 600]) if seed % 5 == 2 else 0,
         late_mapping=seed % 5 == 3,
         emptied=seed % 5 == 4,
+        database_kills=2 if seed % 6 == 0 else 0,
     )

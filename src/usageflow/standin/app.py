@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from usageflow.standin.access import Access
 from usageflow.standin.book import Book, Object
 from usageflow.standin.control import Control
 from usageflow.standin.errors import StripeError, rate_limited, server_error
@@ -22,7 +23,6 @@ from usageflow.standin.idempotency import Answer
 from usageflow.standin.invoices import roll
 from usageflow.standin.routes import route
 
-_KEYS = ("sk_test_", "sk_live_", "rk_test_", "rk_live_")
 _METHODS = ["GET", "POST", "DELETE"]
 
 
@@ -55,62 +55,48 @@ class Api:
     faults: Faults = field(default_factory=Faults)
     _served: int = 0
 
+    def __post_init__(self) -> None:
+        """Makes what checks the keys."""
+        self._access = Access(self.book)
+
     async def answer(self, request: Request) -> Response:
         """Answers a request."""
         self._served += 1
+        rule: Rule | None = None
         try:
-            self._authenticate(request)
+            self._access.check(request.headers, request.url.path)
             call = await _read(request)
             rule = self.faults.of(call.method, call.path)
-            if rule is not None and rule.do == "slow":
-                await asyncio.sleep(rule.milliseconds / 1_000)
-            answer = self._answer(call, rule)
+            answer = await self._answer(call, rule)
         except StripeError as error:
             if error is _NOT_BEGUN:
                 return Dropped()
-            answer, rule = _refusal(error), None
+            answer = _refusal(error)
         if rule is not None and rule.do == "drop_after":
             return Dropped()
         headers = {"Request-Id": f"req_{self._served:08d}", **dict(answer.headers)}
         return Response(answer.body, answer.status, headers, "application/json")
 
-    def _authenticate(self, request: Request) -> None:
-        """Raises StripeError for a key that is none, or that may not do this."""
-        kind, _, key = request.headers.get("authorization", "").partition(" ")
-        if kind != "Bearer" or not key.startswith(_KEYS):
-            raise StripeError(401, "Invalid API Key provided.", code="")
-        if any(key.endswith(each) for each in self.book.denied):
-            raise StripeError(401, f"Expired API Key provided: {key[:8]}***", code="api_key_expired")
-        if any(request.url.path.startswith(path) for path in self._forbidden(key)):
-            message = (
-                f"The provided key '{key[:8]}{'*' * 20}{key[-4:]}' does not have the required permissions for this endpoint on "
-                f"account '{self.book.account}'."
-            )
-            raise StripeError(403, message, code="more_permissions_required")
-
-    def _forbidden(self, key: str) -> tuple[str, ...]:
-        """Returns the paths that a key may not ask for. No restricted key may ask whose it is."""
-        own = self.book.forbidden.get(key, ())
-        return (*own, "/v1/account") if key.startswith("rk_") else own
-
-    def _answer(self, call: _Call, rule: Rule | None) -> Answer:
-        """Carries a call out once: the same Idempotency-Key gets the same answer."""
+    async def _answer(self, call: _Call, rule: Rule | None) -> Answer:
+        """Carries a call out once: the same Idempotency-Key gets the same answer, and is in use until there is one. Under v2 only what
+        worked is kept: what failed is tried again.
+        """
         if not call.key:
-            return self._carried_out(call, rule)
+            return await self._carried_out(call, rule)
         kept = self.book.keys.begin(call.key, call.fingerprint, self.book.clock.now_s())
         if kept is not None:
             return Answer(kept.status, kept.body, (*kept.headers, ("Idempotent-Replayed", "true")))
         answer: Answer | None = None
         try:
-            answer = self._carried_out(call, rule)
+            answer = await self._carried_out(call, rule)
         except StripeError as error:
-            answer = _refusal(error) if error.kept else None
+            answer = _refusal(error) if error.kept and call.path.startswith("/v1/") else None
             raise
         finally:
             self.book.keys.end(call.key, answer)
         return answer
 
-    def _carried_out(self, call: _Call, rule: Rule | None) -> Answer:
+    async def _carried_out(self, call: _Call, rule: Rule | None) -> Answer:
         found = route(call.method, call.path)
         if found is None:
             raise StripeError(404, f"Unrecognized request URL ({call.method}: {call.path}).")
@@ -121,6 +107,8 @@ class Api:
                 raise server_error()
             case Rule(do="drop_before"):
                 raise _NOT_BEGUN
+            case Rule(do="slow"):
+                await asyncio.sleep(rule.milliseconds / 1_000)
         roll(self.book)
         method, named = found
         answered = method(self.book, {**call.params, **named})

@@ -36,6 +36,12 @@ class Book:
     forbidden: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Paths that a restricted key may not use, by key."""
 
+    rate: int = 0
+    """Requests per second and key before they are refused; 0 for any number."""
+
+    sessions: dict[str, int] = field(default_factory=dict)
+    """When sessions for streams of meter events end, by token."""
+
     kinds: dict[str, dict[str, Object]] = field(default_factory=dict)
     events: list[Object] = field(default_factory=list)
     identifiers: dict[str, Object] = field(default_factory=dict)
@@ -73,8 +79,8 @@ class Book:
         return found
 
     def page(self, kind: str, params: Mapping[str, Any], url: str, fits: Iterable[Object]) -> Object:
-        """Returns a page of objects, newest first, as ``limit`` and ``starting_after`` say."""
-        found = sorted(fits, key=lambda each: each["id"], reverse=True)
+        """Returns a page of objects that come in the order they were made: newest first, as ``limit`` and ``starting_after`` say."""
+        found = list(fits)[::-1]
         after = params.get("starting_after")
         if after is not None:
             ids = [each["id"] for each in found]

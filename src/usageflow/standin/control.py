@@ -86,12 +86,15 @@ class Control:
         return {"now": clock.now_s()}
 
     def _set_keys(self, fields: Object) -> Object:
-        """``denied``: keys that are revoked, by their ends. ``forbidden``: paths by key. ``lag_s``: how late summaries are."""
+        """``denied``: keys that are revoked, by their ends. ``forbidden``: paths by key. ``lag_s``: how late summaries are.
+        ``rate``: requests per second and key, 0 for any number.
+        """
         self._book.denied = set(map(str, fields.get("denied", [])))
         self._book.forbidden = {
             str(key): tuple(map(str, paths)) for key, paths in fields.get("forbidden", {}).items()
         }
         self._book.lag_s = float(fields.get("lag_s", 0))
+        self._book.rate = int(fields.get("rate", 0))
         return {}
 
     def seed(self, fields: Object) -> Object:

@@ -58,7 +58,7 @@ def _accept(
         raise invalid(
             "The timestamp cannot be more than 5 minutes in the future.", "timestamp", "timestamp_in_future"
         )
-    meter = _meter_of(book, name)
+    meter = meter_of(book, name)
     value = _value(meter, payload)
     known = book.identifiers.get(identifier) if identifier else None
     if known is not None and now_s - known["created"] < UNIQUE_FOR_S:
@@ -88,7 +88,8 @@ def shown(event: Object) -> Object:
     return {name: value for name, value in event.items() if not name.startswith("_")}
 
 
-def _meter_of(book: Book, name: str) -> Object | None:
+def meter_of(book: Book, name: str) -> Object | None:
+    """Returns the meter that counts events of a name, an active one first; None where there is none."""
     named = [each for each in book.all("billing.meter").values() if each["event_name"] == name]
     return next((each for each in named if each["status"] == "active"), named[0] if named else None)
 

@@ -16,6 +16,11 @@ _TOLD = {
     "meter_event_no_customer_defined": "Customer mapping key not found in payload",
     "archived_meter": "The meter is inactive",
     "no_meter": "No meter found for the event name",
+    "meter_event_invalid_value": "The value is not a number",
+    "meter_event_value_too_many_digits": "The value has too many significant digits",
+    "timestamp_in_future": "The timestamp is too far in the future",
+    "timestamp_too_far_in_past": "The timestamp is too far in the past",
+    "parameter_missing": "A field of the event is missing",
 }
 _SAMPLES = 3
 """How many failing events a report names, whatever their number."""
@@ -37,7 +42,7 @@ def _made(book: Book, meter: str, failed: list[Object]) -> Object:
         "id": book.new_id("evt"),
         "object": "v2.core.event",
         "type": kind,
-        "created": _rfc3339(now_s),
+        "created": rfc3339(now_s),
         "livemode": False,
         "context": None,
     }
@@ -47,8 +52,8 @@ def _made(book: Book, meter: str, failed: list[Object]) -> Object:
     starts = [each["event"]["created"] for each in failed]
     data = {
         "developer_message_summary": f"There are {len(failed)} invalid events",
-        "validation_start": _rfc3339(min(starts) // 60 * 60),
-        "validation_end": _rfc3339(max(starts) // 60 * 60 + 60),
+        "validation_start": rfc3339(min(starts) // 60 * 60),
+        "validation_end": rfc3339(max(starts) // 60 * 60 + 60),
         "reason": {"error_count": len(failed), "error_types": _types(failed)},
     }
     book.all("event")[thin["id"]] = {**thin, "data": data}
@@ -72,7 +77,8 @@ def _types(failed: list[Object]) -> list[Object]:
     ]
 
 
-def _rfc3339(second: int) -> str:
+def rfc3339(second: int) -> str:
+    """Returns a time as v2 of the API writes it."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 

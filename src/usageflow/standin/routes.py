@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from usageflow.standin import catalog, invoices, metering, notices, subscriptions
+from usageflow.standin import catalog, invoices, metering, notices, streams, subscriptions
 from usageflow.standin.book import Book, Object
 
 Method = Callable[[Book, Object], Object]
@@ -49,6 +49,9 @@ _TABLE: dict[str, Method] = {
     "POST /v1/billing/meter_events": metering.create_event,
     "POST /v1/billing/meter_event_adjustments": metering.cancel_event,
     "POST /v2/billing/meter_events": metering.create_event_v2,
+    "POST /v2/billing/meter_event_adjustments": metering.cancel_event,
+    "POST /v2/billing/meter_event_session": streams.create_session,
+    "POST /v2/billing/meter_event_stream": streams.create_events,
     "GET /v2/core/events/{id}": notices.get,
     "POST /v1/subscriptions": subscriptions.create,
     "GET /v1/subscriptions": subscriptions.listed,

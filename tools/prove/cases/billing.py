@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from decimal import Decimal
@@ -53,7 +53,8 @@ def show_script(folder: Path, plan: Script, size: Size, server: PostgresServer) 
         stripe.wait_ready()
         stripe.seed(stand_in_objects(size.customers, int(time.time())))
         stripe.advance(plan.stripe_skew_s)
-        place: Place = SharedPlace(folder, stripe, server) if plan.shared else EmbeddedPlace(folder, stripe)
+        own = running.enter_context(PostgresServer()) if plan.database_kills else server
+        place: Place = SharedPlace(folder, stripe, own) if plan.shared else EmbeddedPlace(folder, stripe)
         running.enter_context(place)
         stripe.faults(plan.faults)
         told = _told(place, stripe, plan, size)
@@ -72,7 +73,10 @@ def _told(place: Place, stripe: StandIn, plan: Script, size: Size) -> str:
             place.empty()
             place.apply(POLICIES + customers_text(payers))
         made = wave(draw, payers, _shape(size, plan), time.time_ns() // 1000)
-        kills += asyncio.run(_send(place, made, plan.kills[number :: size.waves], draw))
+        killing = [_kill(place, plan.kills[number :: size.waves], draw)]
+        if isinstance(place, SharedPlace):
+            killing.append(_kill_database(place, plan.database_kills, draw))
+        kills += asyncio.run(_send(place, made, killing))
         events += made.events
         _add(owed, made.owed)
         if plan.late_mapping and number == 0:
@@ -92,13 +96,13 @@ def _shape(size: Size, plan: Script) -> Shape:
     return Shape(size.events, size.batches, size.clients, until_s, skew_s=plan.skew_s)
 
 
-async def _send(place: Place, made: Wave, kills: Sequence[str], draw: random.Random) -> int:
-    """Sends a wave from all of its clients while meters are killed; returns how many were."""
+async def _send(place: Place, made: Wave, killing: Sequence[Coroutine[None, None, int]]) -> int:
+    """Sends a wave from all of its clients while processes are killed; returns how many were."""
     async with asyncio.timeout(_PATIENCE_S), asyncio.TaskGroup() as tasks:
         for calls in made.calls:
             tasks.create_task(_client(place, calls))
-        killing = tasks.create_task(_kill(place, kills, draw))
-    return killing.result()
+        killed = [tasks.create_task(each) for each in killing]
+    return sum(each.result() for each in killed)
 
 
 async def _client(place: Place, calls: list[bytes]) -> None:
@@ -116,6 +120,14 @@ async def _kill(place: Place, kills: Sequence[str], draw: random.Random) -> int:
         await asyncio.to_thread(place.kill_meter, draw.randrange(2))
         await flushing
     return len(kills)
+
+
+async def _kill_database(place: SharedPlace, times: int, draw: random.Random) -> int:
+    """Kills PostgreSQL under the writers. It ends with the thread that started it, so that the loop itself waits until it is up again."""
+    for _ in range(times):
+        await asyncio.sleep(draw.uniform(0.1, 1.0))
+        place.server.restart()
+    return times
 
 
 def _wait_for(place: Place, state: str) -> None:

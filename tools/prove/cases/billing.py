@@ -69,9 +69,11 @@ def _told(place: Place, stripe: StandIn, plan: Script, size: Size) -> str:
     place.apply(POLICIES + customers_text(payers, mapped=not plan.late_mapping))
     for number in range(size.waves):
         if plan.emptied and number == 1:
+            stripe.faults([])  # what is under way when a database is lost is lost: so nothing may be
             _until_settled(place, plan)
             place.empty()
             place.apply(POLICIES + customers_text(payers))
+            stripe.faults(plan.faults)
         made = wave(draw, payers, _shape(size, plan), time.time_ns() // 1000)
         killing = [_kill(place, plan.kills[number :: size.waves], draw)]
         if isinstance(place, SharedPlace):

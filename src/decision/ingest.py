@@ -31,7 +31,9 @@ class _Submission:
 
 
 class Ingest:
-    """The queue in front of the usage store; run() is its one worker. ``commits`` were made, in ``commit_s`` seconds altogether."""
+    """The queue in front of the usage store; run() is its one worker. ``commits`` were made, in ``commit_s`` seconds altogether;
+    ``unmetered`` requests were stored whose metering expression came to nothing.
+    """
 
     def __init__(self, store: UsageStore, clock: Clock) -> None:
         """``clock`` measures commits."""
@@ -39,6 +41,7 @@ class Ingest:
         self._clock = clock
         self.commits = 0
         self.commit_s = 0.0
+        self.unmetered = 0
         self._queue: deque[_Submission] = deque()
         self._waiting = 0
         self._wake = asyncio.Event()
@@ -61,7 +64,13 @@ class Ingest:
         self._waiting += len(records)
         self._queue.append(submission)
         self._wake.set()
-        return await submission.done
+        outcomes = await submission.done
+        self.unmetered += sum(
+            len(record.failures)
+            for record, outcome in zip(records, outcomes, strict=True)
+            if outcome is Outcome.ACCEPTED
+        )
+        return outcomes
 
     async def run(self) -> None:
         """Commits group after group, for ever."""

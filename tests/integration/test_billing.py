@@ -65,6 +65,8 @@ async def test_what_an_expression_cannot_say_is_kept_and_listed(tmp_path: Path, 
     assert not rest.next_page_token
     assert {(each.policy, each.price) for each in first.failures} == {("p", "price_1")}
     assert "tokens" in first.failures[0].message
+    assert running.embedded.decision.ingest is not None
+    assert running.embedded.decision.ingest.unmetered == 3
 
 
 @pytest.fixture

@@ -277,6 +277,11 @@ def _ingest(stores: Stores, metrics: Metrics) -> Ingest | None:
     shown: dict[str, tuple[str, str, Callable[[], float]]] = {
         "waiting": ("", "Reported records that wait to be stored.", lambda: made.waiting),
         "commits": ("", "Groups of reports that were stored since the start.", lambda: made.commits),
+        "unmetered": (
+            "",
+            "Requests that are stored and not billed, because a metering expression failed.",
+            lambda: made.unmetered,
+        ),
         "commit_time": ("s", "Time that storing them took altogether.", lambda: made.commit_s),
     }
     for name, (unit, description, read) in shown.items():

@@ -200,6 +200,22 @@ CONTENT = {
         "'price' cannot be \"prod_1\"",
         "write the id of a Stripe Price, such as price_123",
     ),
+    "a metering expression": (
+        HEAD
+        + "policies:\n  - name: p\n    match: {path: /a}\n    metering:\n      price: price_1\n      expression: metadata.x +\n",
+        8,
+        19,
+        "there is a syntax error: mismatched input 'the end' (line 1, column 13)",
+        "write CEL: == to compare, && and || to join, quotes around text",
+    ),
+    "a credential metered": (
+        HEAD
+        + "policies:\n  - name: p\n    match: {path: /a}\n    metering: {price: price_1, expression: \"request.headers['cookie']\"}\n",
+        6,
+        44,
+        "request.headers 'cookie' is a credential, which arrives as a hash only (line 1, column 1)",
+        "recognise callers by a strategy and compare identity.value, or let the application set an app_context",
+    ),
     "methods as text": (
         HEAD + "blocks: [{methods: POST, path: /a}]\n",
         3,

@@ -25,6 +25,8 @@ SCHEMA = policy_file_schema()
 VALIDATOR = Draft7Validator(SCHEMA)
 
 BEYOND_SHAPE = {
+    "a metering expression",
+    "a credential metered",
     "key twice",
     "unknown strategy",
     "window too long",

@@ -121,3 +121,14 @@ def test_the_nodes_of_an_address() -> None:
     assert nodes_of("redis://a:1/2") == ["redis://a:1/2"]
     named = "rediss+cluster://u:p@a:1,b:2/"
     assert nodes_of(named) == ["rediss://u:p@a:1", "rediss://u:p@b:2"]
+
+
+async def test_a_listener_ends_whenever_it_is_cancelled(redis_server: RedisServer) -> None:
+    """Before Python 3.12 a cancellation is lost where it meets redis-py while it sends; so each point of the start is tried."""
+    for turns in range(60):
+        task = asyncio.create_task(RedisRelay(redis_server.url, lambda: None).run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
+        assert ended, f"cancelled after {turns} turns, it listens on"

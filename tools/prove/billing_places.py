@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,6 +18,9 @@ from tools.standin import StandIn
 
 _OPEN = "SELECT COUNT(*) FROM metering_deltas WHERE part IS NULL"
 _GOING = "SELECT state, COUNT(*) FROM billing_parts WHERE state IN ('FROZEN', 'SENDING') GROUP BY state"
+_SUPERVISED_S = 30
+"""For so long a meter that ends while it starts is started again, as a supervisor does."""
+
 _SETTINGS = {"USAGEFLOW_METER_SETTLE_S": "0", "USAGEFLOW_METER_LEASE_S": "5"}
 
 
@@ -176,8 +180,17 @@ class SharedPlace(Place):
     def kill_meter(self, number: int) -> None:
         """See Place."""
         self._meters[number].stop(9)
-        self._meters[number] = self._started("meter", f"meter-{number}")
-        self._addresses[number] = self._meters[number].wait_ready()
+        deadline = time.monotonic() + _SUPERVISED_S
+        while True:
+            meter = self._meters[number] = self._started("meter", f"meter-{number}")
+            try:
+                self._addresses[number] = meter.wait_ready()
+            except ProcessFailed:  # PostgreSQL may be starting, too
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def command(self, *arguments: str) -> Any:
         """See Place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from redis.asyncio import Redis
@@ -45,11 +46,13 @@ class RedisRelay:
         self._urls.append(self._urls.pop(0))  # another node at each attempt
         async with _client(self._urls[-1]) as client, client.pubsub() as channel:
             await channel.subscribe(CHANNEL)
+            _end_if_cancelled()
             tell()
             while True:
                 message = await channel.get_message(ignore_subscribe_messages=True, timeout=_LOOK_S)
                 if message is None:
                     await channel.ping()
+                    _end_if_cancelled()
                 else:
                     tell()
 
@@ -61,6 +64,13 @@ def nodes_of(url: str) -> list[str]:
         return [url]
     credentials, at, hosts = rest.rpartition("@")
     return [f"{scheme}://{credentials}{at}{host}" for host in hosts.strip("/").split(",")]
+
+
+def _end_if_cancelled() -> None:
+    """redis-py sends by ``asyncio.wait_for``, which before Python 3.12 may lose a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _client(url: str) -> Redis:

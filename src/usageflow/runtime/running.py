@@ -14,7 +14,6 @@ from usageflow.domain.errors import FailedPrecondition
 from usageflow.rpc.server import RpcServer
 from usageflow.runtime.clock import SystemClock
 from usageflow.runtime.composition import Composed
-from usageflow.runtime.ending import end_tasks
 from usageflow.runtime.http import HttpListener, Webhook, bind, build_app, ensure_free
 from usageflow.runtime.settings import Address, Settings
 from usageflow.runtime.tls import ServerCertificate, TlsFiles
@@ -92,7 +91,9 @@ async def serve_until(
         await composed.drain(DRAIN_S)
         return code
     finally:
-        await end_tasks(tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await composed.close()
         if http is not None:
             await http.stop()
